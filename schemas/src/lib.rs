@@ -1,0 +1,1 @@
+//! Wire records and framing of Tickwire: what crosses a socket, the journal and the rings.
