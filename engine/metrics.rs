@@ -1,1 +1,187 @@
-//! See the map in `lib.rs`.
+//! Every counter and gauge, declared once. A way to lose, delay or refuse an event that is not counted here is a bug.
+//!
+//! They are statics: a hot thread adds to one with a relaxed atomic and needs no handle. Those with a label per source
+//! hold one cell for each possible source; dense source indices are given at start by the runtime.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use tickwire_schemas::words::{Check, Verdict};
+
+/// Most sources one engine holds: the per-source cells are laid out for it (256 sources x 4 verdicts x 8 bytes = 8 KiB).
+pub const SOURCES_MAX: usize = 256;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    const fn new() -> Self {
+        Counter(AtomicU64::new(0))
+    }
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    const fn new() -> Self {
+        Gauge(AtomicI64::new(0))
+    }
+    /// Replaces the value.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Relaxed);
+    }
+    /// Adds `n`, which may be negative.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+    /// The value now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One counter per source and per one of `N` further label values.
+#[derive(Debug)]
+pub struct PerSource<const N: usize>([[Counter; N]; SOURCES_MAX]);
+
+impl<const N: usize> PerSource<N> {
+    const fn new() -> Self {
+        PerSource([const { [const { Counter::new() }; N] }; SOURCES_MAX])
+    }
+    /// The counter of the source with this dense index and of label value `label`; both are reduced into range.
+    pub fn at(&self, source_index: usize, label: usize) -> &Counter {
+        &self.0[source_index % SOURCES_MAX][label % N]
+    }
+}
+
+/// One gauge per source.
+#[derive(Debug)]
+pub struct GaugePerSource([Gauge; SOURCES_MAX]);
+
+impl GaugePerSource {
+    const fn new() -> Self {
+        GaugePerSource([const { Gauge::new() }; SOURCES_MAX])
+    }
+    /// The gauge of the source with this dense index, reduced into range.
+    pub fn at(&self, source_index: usize) -> &Gauge {
+        &self.0[source_index % SOURCES_MAX]
+    }
+}
+
+static SOURCE_NAMES: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Names the dense source indices, once, at start.
+pub fn name_sources(names: Vec<String>) {
+    // A second engine in one process (tests) keeps the first one's names.
+    let _ = SOURCE_NAMES.set(names);
+}
+
+macro_rules! metrics {
+    (counters { $($c:ident $cname:literal $chelp:literal,)* }
+     gauges { $($g:ident $gname:literal $ghelp:literal,)* }) => {
+        $(#[doc = $chelp] pub static $c: Counter = Counter::new();)*
+        $(#[doc = $ghelp] pub static $g: Gauge = Gauge::new();)*
+
+        fn render_plain(out: &mut String) {
+            $(let _ = write!(out, "# HELP tickwire_{0} {1}\n# TYPE tickwire_{0} counter\ntickwire_{0} {2}\n", $cname, $chelp, $c.get());)*
+            $(let _ = write!(out, "# HELP tickwire_{0} {1}\n# TYPE tickwire_{0} gauge\ntickwire_{0} {2}\n", $gname, $ghelp, $g.get());)*
+        }
+    };
+}
+
+metrics! {
+    counters {
+        RECORDS "records_total" "Outbound records of every kind.",
+        QUOTES "quotes_total" "Quotes published.",
+        GAPS "gaps_total" "Gap records published.",
+        PIPELINE_WAITS "pipeline_waits_total" "Times the pipeline waited for room in the outbound ring.",
+        PARK_BACKSTOPS "park_backstops_total" "Parked consumers that the 1 ms backstop found work for.",
+        JOURNAL_BYTES "journal_bytes_total" "Bytes written to journal segments.",
+        JOURNAL_SYNCS "journal_syncs_total" "fdatasync calls of the journal.",
+        JOURNAL_QUEUE_FULL "journal_queue_full_total" "Times the journal's memory queue was full.",
+        JOURNAL_ERRORS "journal_errors_total" "Failed writes or syncs of the journal, each retried.",
+        JOURNAL_SNAPSHOTS "journal_snapshots_total" "Snapshots of stage state written.",
+        STORAGE_ROWS "storage_rows_total" "Rows acknowledged by the database.",
+        STORAGE_BATCHES "storage_batches_total" "Batches acknowledged by the database.",
+        STORAGE_RETRIES "storage_retries_total" "Batches sent again.",
+        STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
+        TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
+        TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
+        FANOUT_ENCODES "fanout_encodes_total" "Frames encoded for terminals.",
+        FANOUT_COPIES "fanout_copies_total" "Records copied out of the outbound ring.",
+        FANOUT_DELIVERIES "fanout_deliveries_total" "Records handed to terminals' connections.",
+        FANOUT_CONFLATED "fanout_conflated_total" "Records replaced by a newer one before a terminal took them.",
+        FANOUT_BYTES "fanout_bytes_total" "Bytes handed to terminals' connections.",
+    }
+    gauges {
+        TERMINALS "terminals" "Terminals connected.",
+        STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
+        STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
+        BROKER_SOCKETS "broker_sockets" "Sockets held to brokers.",
+    }
+}
+
+/// Ticks and trades by verdict.
+pub static TICKS: PerSource<4> = PerSource::new();
+/// Failed or flagged checks; the label is the check's code.
+pub static CHECKS: PerSource<16> = PerSource::new();
+/// Frames that could not be decoded.
+pub static DECODE_ERRORS: PerSource<1> = PerSource::new();
+/// Inputs refused by a full inbound ring.
+pub static INPUTS_DROPPED: PerSource<1> = PerSource::new();
+/// Connections made after the first.
+pub static RECONNECTS: PerSource<1> = PerSource::new();
+/// Receive time of the last tick or trade, nanoseconds UTC; 0 before the first.
+pub static LAST_DATA_NS: GaugePerSource = GaugePerSource::new();
+/// Receive time less the source's stamp of the last stamped tick, microseconds.
+pub static LATENCY_US: GaugePerSource = GaugePerSource::new();
+/// [`tickwire_schemas::words::SourceStatus`] code.
+pub static STATUS: GaugePerSource = GaugePerSource::new();
+
+/// The exposition in Prometheus' text format of everything declared here.
+#[must_use]
+pub fn render() -> String {
+    let mut out = String::with_capacity(8192);
+    render_plain(&mut out);
+    let names = SOURCE_NAMES.get().map_or(&[][..], Vec::as_slice);
+    let verdicts: Vec<_> = Verdict::ALL.iter().map(|v| v.word()).collect();
+    let checks: Vec<_> = Check::ALL.iter().map(|c| c.word()).collect();
+    render_labelled(&mut out, names, "ticks_total", "Ticks and trades by verdict.", "verdict", &verdicts, &TICKS);
+    render_labelled(&mut out, names, "check_failed_total", "Failed or flagged checks.", "check", &checks, &CHECKS);
+    render_labelled(&mut out, names, "decode_errors_total", "Frames that could not be decoded.", "", &[""], &DECODE_ERRORS);
+    render_labelled(&mut out, names, "inputs_dropped_total", "Inputs refused by a full ring.", "", &[""], &INPUTS_DROPPED);
+    render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
+    out.push_str("# HELP tickwire_source_up 1 when live.\n# TYPE tickwire_source_up gauge\n");
+    for (index, name) in names.iter().enumerate() {
+        let _ = writeln!(out, "tickwire_source_up{{source=\"{name}\"}} {}", u8::from(STATUS.at(index).get() == 1));
+    }
+    out
+}
+
+fn render_labelled<const N: usize>(
+    out: &mut String, names: &[String], metric: &str, help: &str, label: &str, values: &[&str], cells: &PerSource<N>,
+) {
+    let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} counter\n");
+    for (source, name) in names.iter().enumerate() {
+        for (at, value) in values.iter().enumerate() {
+            let extra = if label.is_empty() { String::new() } else { format!(",{label}=\"{value}\"") };
+            let _ = writeln!(out, "tickwire_{metric}{{source=\"{name}\"{extra}}} {}", cells.at(source, at).get());
+        }
+    }
+}

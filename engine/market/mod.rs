@@ -1,1 +1,11 @@
-//! See the map in `lib.rs`.
+//! The vocabulary: prices, sizes, instruments, sources and the inputs of the engine. Pure: no I/O, no clock.
+
+pub mod decimal;
+pub mod input;
+pub mod instrument;
+pub mod source;
+
+pub use decimal::{Decimal9, DecimalError, Price, Size};
+pub use input::{Input, TickInput, TradeInput};
+pub use instrument::{Class, Instrument, InstrumentId};
+pub use source::{Scope, Source, SourceId};

@@ -1,0 +1,283 @@
+//! Exact decimals: text to integer and back, never through a float.
+
+use std::fmt;
+
+use tickwire_schemas::{NO_PRICE, NO_SIZE};
+
+/// Why text is not a price or size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    /// No digits, a stray character, or a second point.
+    #[error("not a decimal number")]
+    Malformed,
+    /// More digits after the point than the unit holds; it is not rounded.
+    #[error("more than {0} digits after the point")]
+    TooPrecise(u8),
+    /// Too large for the integer, or negative where that has no meaning.
+    #[error("out of range")]
+    OutOfRange,
+}
+
+/// A price in units of 1e-9. Never holds the "no price" sentinel of the wire: an absent price is an `Option`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Price(i64);
+
+/// A size in units of 1e-8. Never holds the "no size" sentinel of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(u64);
+
+/// Any exact decimal with nine places, such as a configured threshold.
+pub type Decimal9 = Price;
+
+impl Price {
+    /// The price of `e9` billionths; `None` for the sentinel.
+    #[must_use]
+    pub const fn from_e9(e9: i64) -> Option<Price> {
+        if e9 == NO_PRICE { None } else { Some(Price(e9)) }
+    }
+
+    /// Billionths.
+    #[must_use]
+    pub const fn e9(self) -> i64 {
+        self.0
+    }
+
+    /// Wire value: billionths, or the sentinel when absent.
+    #[must_use]
+    pub const fn to_wire(price: Option<Price>) -> i64 {
+        match price {
+            Some(p) => p.0,
+            None => NO_PRICE,
+        }
+    }
+
+    /// Reads decimal text such as `1.0851` or `-0.5`; an exponent (`1e-5`) is read exactly too, as JSON allows it.
+    ///
+    /// # Errors
+    /// [`DecimalError`] when it is not a decimal, has more than nine places, or does not fit.
+    pub fn parse(text: &[u8]) -> Result<Price, DecimalError> {
+        let (negative, digits) = match text.split_first() {
+            Some((b'-', rest)) => (true, rest),
+            _ => (false, text),
+        };
+        let magnitude = scaled(digits, 9)?;
+        let value = i64::try_from(magnitude).map_err(|_| DecimalError::OutOfRange)?;
+        Ok(Price(if negative { -value } else { value }))
+    }
+}
+
+impl Size {
+    /// The size of `e8` hundred-millionths; `None` for the sentinel.
+    #[must_use]
+    pub const fn from_e8(e8: u64) -> Option<Size> {
+        if e8 == NO_SIZE { None } else { Some(Size(e8)) }
+    }
+
+    /// Hundred-millionths.
+    #[must_use]
+    pub const fn e8(self) -> u64 {
+        self.0
+    }
+
+    /// Wire value: hundred-millionths, or the sentinel when absent.
+    #[must_use]
+    pub const fn to_wire(size: Option<Size>) -> u64 {
+        match size {
+            Some(s) => s.0,
+            None => NO_SIZE,
+        }
+    }
+
+    /// Reads decimal text such as `31.21000000`.
+    ///
+    /// # Errors
+    /// [`DecimalError`] when it is not a decimal, is negative, has more than eight places, or does not fit.
+    pub fn parse(text: &[u8]) -> Result<Size, DecimalError> {
+        if text.first() == Some(&b'-') {
+            return Err(DecimalError::OutOfRange);
+        }
+        let value = scaled(text, 8)?;
+        if value == NO_SIZE { Err(DecimalError::OutOfRange) } else { Ok(Size(value)) }
+    }
+}
+
+/// Unsigned decimal text times 10^`places`, exactly. Zeros beyond the last place lose nothing and are allowed.
+fn scaled(text: &[u8], places: u8) -> Result<u64, DecimalError> {
+    let mut value: u64 = 0;
+    let mut point = None;
+    let mut digits = 0usize;
+    let mut exponent = 0i32;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u64::from(byte - b'0');
+                digits += 1;
+                // A zero behind the last place changes nothing; it must not overflow either.
+                if point.is_some_and(|p| at - p > usize::from(places)) {
+                    if digit != 0 && exponent_follows(text).is_none() {
+                        return Err(DecimalError::TooPrecise(places));
+                    }
+                    if exponent_follows(text).is_none() {
+                        continue;
+                    }
+                }
+                value = value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(DecimalError::OutOfRange)?;
+                if point.is_some() {
+                    exponent -= 1;
+                }
+            }
+            b'.' if point.is_none() && digits > 0 => point = Some(at),
+            b'e' | b'E' if digits > 0 => {
+                exponent += parse_exponent(&text[at + 1..])?;
+                break;
+            }
+            _ => return Err(DecimalError::Malformed),
+        }
+    }
+    // "5." is not a decimal: a point wants a digit behind it.
+    if digits == 0 || text.last() == Some(&b'.') {
+        return Err(DecimalError::Malformed);
+    }
+    shift(value, exponent + i32::from(places), places)
+}
+
+fn exponent_follows(text: &[u8]) -> Option<usize> {
+    text.iter().position(|b| matches!(b, b'e' | b'E'))
+}
+
+fn parse_exponent(text: &[u8]) -> Result<i32, DecimalError> {
+    let text = std::str::from_utf8(text).map_err(|_| DecimalError::Malformed)?;
+    let value: i32 = text.parse().map_err(|_| DecimalError::Malformed)?;
+    if value.abs() > 64 { Err(DecimalError::OutOfRange) } else { Ok(value) }
+}
+
+/// `value` times 10^`power`, refusing to drop a digit that is not zero.
+fn shift(mut value: u64, power: i32, places: u8) -> Result<u64, DecimalError> {
+    for _ in 0..power.max(0) {
+        if value == 0 {
+            break;
+        }
+        value = value.checked_mul(10).ok_or(DecimalError::OutOfRange)?;
+    }
+    for _ in 0..(-power).max(0) {
+        if value % 10 != 0 {
+            return Err(DecimalError::TooPrecise(places));
+        }
+        value /= 10;
+    }
+    Ok(value)
+}
+
+/// Integer part, point, and the fraction without trailing zeros.
+fn write_scaled(f: &mut fmt::Formatter<'_>, negative: bool, magnitude: u64, places: usize) -> fmt::Result {
+    let unit = 10u64.pow(places as u32);
+    let (whole, mut fraction) = (magnitude / unit, magnitude % unit);
+    let sign = if negative { "-" } else { "" };
+    if fraction == 0 {
+        return write!(f, "{sign}{whole}");
+    }
+    let mut width = places;
+    while fraction.is_multiple_of(10) {
+        fraction /= 10;
+        width -= 1;
+    }
+    write!(f, "{sign}{whole}.{fraction:0width$}")
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, self.0 < 0, self.0.unsigned_abs(), 9)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, false, self.0, 8)
+    }
+}
+
+impl std::str::FromStr for Price {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Price::parse(text.as_bytes())
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Size::parse(text.as_bytes())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Price {
+    /// From text (`"0.0001"`) or a whole number; a float is refused, since it may already be rounded.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Price;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal in quotes such as \"0.0001\", or a whole number")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Price, E> {
+                text.parse().map_err(|e| E::custom(format!("\"{text}\": {e}")))
+            }
+            fn visit_i64<E: serde::de::Error>(self, whole: i64) -> Result<Price, E> {
+                whole.checked_mul(1_000_000_000).map(Price).ok_or_else(|| E::custom(format!("{whole}: out of range")))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl serde::Serialize for Price {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn text_becomes_the_exact_integer() {
+        for (text, e9) in [
+            ("1.0851", 1_085_100_000), ("0.001", 1_000_000), ("-0.5", -500_000_000), ("105944.20", 105_944_200_000_000),
+            ("1.00000000000", 1_000_000_000), ("1e-5", 10_000), ("1.5E2", 150_000_000_000), ("9223372036.854775807", i64::MAX),
+            ("1.2345678901e1", 12_345_678_901),
+        ] {
+            assert_eq!(Price::parse(text.as_bytes()).unwrap().e9(), e9, "{text}");
+        }
+        assert_eq!(Size::parse(b"31.21000000").unwrap().e8(), 3_121_000_000);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_not_a_rounding() {
+        assert_eq!(Price::parse(b"1.0000000001"), Err(DecimalError::TooPrecise(9)));
+        assert_eq!(Price::parse(b"1.5e-9"), Err(DecimalError::TooPrecise(9)));
+        assert_eq!(Price::parse(b"9223372036.854775808"), Err(DecimalError::OutOfRange));
+        assert_eq!(Size::parse(b"-1"), Err(DecimalError::OutOfRange));
+        for text in ["", "-", ".", ".5", "5.", "1..2", "1.2.3", "abc", "1,5", "NaN", "+1", " 1", "1e", "e5", "--1"] {
+            assert_eq!(Price::parse(text.as_bytes()), Err(DecimalError::Malformed), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_reading_are_inverse(e9 in (i64::MIN + 1)..=i64::MAX, e8 in 0..u64::MAX) {
+            let price = Price::from_e9(e9).unwrap();
+            prop_assert_eq!(price.to_string().parse::<Price>(), Ok(price));
+            let size = Size::from_e8(e8).unwrap();
+            prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));
+        }
+
+        #[test]
+        fn no_text_panics(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Price::parse(&text);
+            let _ = Size::parse(&text);
+        }
+    }
+}
