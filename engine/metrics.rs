@@ -133,6 +133,7 @@ metrics! {
         TERMINALS "terminals" "Terminals connected.",
         STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
         STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
+        JOURNAL_WAITING "journal_waiting" "1 while the journal's memory queue is full and the pipeline waits for it.",
         BROKER_SOCKETS "broker_sockets" "Sockets held to brokers.",
     }
 }
