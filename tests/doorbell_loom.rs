@@ -1,5 +1,7 @@
 //! Tries every interleaving of a publisher and a sleeping consumer: a lost wake is a deadlock, which loom reports.
 
+#![allow(clippy::unwrap_used)]
+
 mod sync {
     pub(crate) use loom::future::AtomicWaker as Waker;
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
