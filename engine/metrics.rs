@@ -117,6 +117,7 @@ metrics! {
         JOURNAL_SYNCS "journal_syncs_total" "fdatasync calls of the journal.",
         JOURNAL_QUEUE_FULL "journal_queue_full_total" "Times the journal's memory queue was full.",
         JOURNAL_ERRORS "journal_errors_total" "Failed writes or syncs of the journal, each retried.",
+        JOURNAL_DAMAGE "journal_damage_total" "Damaged or missing places found while reading the journal.",
         JOURNAL_SNAPSHOTS "journal_snapshots_total" "Snapshots of stage state written.",
         STORAGE_ROWS "storage_rows_total" "Rows acknowledged by the database.",
         STORAGE_BATCHES "storage_batches_total" "Batches acknowledged by the database.",
