@@ -207,8 +207,24 @@ pub fn render() -> String {
     let checks: Vec<_> = Check::ALL.iter().map(|c| c.word()).collect();
     render_labelled(&mut out, names, "ticks_total", "Ticks and trades by verdict.", "verdict", &verdicts, &TICKS);
     render_labelled(&mut out, names, "check_failed_total", "Failed or flagged checks.", "check", &checks, &CHECKS);
-    render_labelled(&mut out, names, "decode_errors_total", "Frames that could not be decoded.", "", &[""], &DECODE_ERRORS);
-    render_labelled(&mut out, names, "inputs_dropped_total", "Inputs refused by a full ring.", "", &[""], &INPUTS_DROPPED);
+    render_labelled(
+        &mut out,
+        names,
+        "decode_errors_total",
+        "Frames that could not be decoded.",
+        "",
+        &[""],
+        &DECODE_ERRORS,
+    );
+    render_labelled(
+        &mut out,
+        names,
+        "inputs_dropped_total",
+        "Inputs refused by a full ring.",
+        "",
+        &[""],
+        &INPUTS_DROPPED,
+    );
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
     render_latency(&mut out, "stage_latency_ns", "Time of an input in the pipeline, last seconds.", &STAGE_LATENCY);
     render_latency(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.", &PUBLISH_LATENCY);
@@ -231,7 +247,13 @@ fn render_latency(out: &mut String, metric: &str, help: &str, cell: &LatencyCell
 }
 
 fn render_labelled<const N: usize>(
-    out: &mut String, names: &[String], metric: &str, help: &str, label: &str, values: &[&str], cells: &PerSource<N>,
+    out: &mut String,
+    names: &[String],
+    metric: &str,
+    help: &str,
+    label: &str,
+    values: &[&str],
+    cells: &PerSource<N>,
 ) {
     let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} counter\n");
     for (source, name) in names.iter().enumerate() {
