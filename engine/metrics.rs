@@ -122,6 +122,8 @@ metrics! {
         STORAGE_ROWS "storage_rows_total" "Rows acknowledged by the database.",
         STORAGE_BATCHES "storage_batches_total" "Batches acknowledged by the database.",
         STORAGE_RETRIES "storage_retries_total" "Batches sent again.",
+        STORAGE_REFUSED "storage_refused_total" "Batches that the database refused; each is offered again.",
+        STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
