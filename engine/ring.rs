@@ -50,5 +50,15 @@ pub trait Outlet: Send {
     fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()>;
 }
 
+impl Outlet for Box<dyn Outlet> {
+    fn drain(&mut self, limit: usize, each: &mut dyn FnMut(tickwire_schemas::words::Kind, &[u8])) -> Drained {
+        (**self).drain(limit, each)
+    }
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        (**self).poll_ready(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -10,6 +11,7 @@ use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::{Check, Kind};
 
+use crate::console::LastSeen;
 use crate::journal::Snapshot;
 use crate::market::Input;
 use crate::metrics::{self, LatencyCell};
@@ -85,7 +87,7 @@ impl Pipeline {
     /// When a thread cannot be started.
     pub fn spawn(
         mut self, epoch: u32, inputs: Vec<(GroupInput, Arc<Doorbell>)>, outbound: Outbound, plan: &ThreadPlan,
-        snapshots: Sender<Snapshot>,
+        snapshots: Sender<Snapshot>, last_seen: LastSeen,
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         self.identity.resume_after(epoch, 0);
         let mut threads = Vec::new();
@@ -104,6 +106,7 @@ impl Pipeline {
                 let worker = Last {
                     group, identity, outbound, market: self.market.clone(), saved: saved.clone(),
                     snapshots: snapshots.clone(), earlier: count - 1, latency: Latency::new(),
+                    last_seen: Arc::clone(&last_seen),
                 };
                 threads.push(builder.spawn(move || worker.run(input, seat))?);
             }
@@ -185,6 +188,7 @@ struct Last {
     earlier: usize,
     snapshots: Sender<Snapshot>,
     latency: Latency,
+    last_seen: LastSeen,
 }
 
 impl Last {
@@ -203,7 +207,7 @@ impl Last {
         let mut mark = slot.mark();
         self.group.run(input, &mut mark, &mut self.identity, &mut self.outbound, now_ns);
         metrics::RECORDS.add(self.identity.seq() + 1 - seq);
-        count(&self.market, input, &mark);
+        count(&self.market, &self.last_seen, input, &mark);
         if let Input::Timer(timer) = input
             && timer.snapshot != 0
         {
@@ -240,7 +244,7 @@ impl Last {
 }
 
 /// Counts an input by its verdict and failed checks.
-fn count(market: &Market, input: &Input, mark: &Mark) {
+fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
     let (head, event_ns, recv_ns) = match input {
         Input::Tick(tick) => (&tick.head, tick.ts_event_ns, tick.ts_recv_ns),
         Input::Trade(trade) => (&trade.head, trade.ts_event_ns, trade.ts_recv_ns),
@@ -252,7 +256,8 @@ fn count(market: &Market, input: &Input, mark: &Mark) {
         }
         Input::Timer(_) | Input::Drop(_) => return,
     };
-    let Some(source) = market.source(head.source_id) else { return };
+    let Some((source, instrument)) = market.pair(head) else { return };
+    last_seen[source * market.instruments().len() + instrument].store(recv_ns, Relaxed);
     metrics::TICKS.at(source, usize::from(mark.verdict.code())).inc();
     metrics::LAST_DATA_NS.at(source).set(recv_ns);
     if event_ns != NO_TIME {
