@@ -1,1 +1,3 @@
 //! See the map in `lib.rs`.
+
+pub mod store; // the embedded ClickHouse engine, a process of its own

@@ -135,7 +135,7 @@ CREATE TABLE IF NOT EXISTS indicators
     timeframe   LowCardinality(String),
     indicator   LowCardinality(String) COMMENT 'name and parameters, such as EMA(20)',
     bar_ts      DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
-    values      Array(Decimal(18, 9)) COMMENT 'in the order the indicator documents',
+    values      Array(Nullable(Decimal(18, 9))) COMMENT 'in the order the indicator documents',
     state       LowCardinality(String) COMMENT 'warming or ready'
 )
 ENGINE = MergeTree PARTITION BY toYYYYMM(bar_ts) ORDER BY (symbol, source, timeframe, indicator, bar_ts, epoch, seq)
