@@ -58,8 +58,8 @@ impl Config {
         config.overlay(DEFAULTS, "built-in defaults")?;
         for path in files {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?;
             config.overlay(&text, &name)?;
         }
         for (name, value) in env {
@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_key_and_its_origin() {
-        let error = |text: &str, env: &[(&str, &str)]| config(text, env).section::<Thing>("thing").unwrap_err().to_string();
+        let error =
+            |text: &str, env: &[(&str, &str)]| config(text, env).section::<Thing>("thing").unwrap_err().to_string();
         let unknown = error("[thing]\nsped = 2", &[]);
         assert!(unknown.starts_with("b.toml: thing.sped: unknown field `sped`"), "{unknown}");
         let wrong = error("[thing]\nspeed = \"fast\"", &[]);

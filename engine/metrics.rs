@@ -167,8 +167,24 @@ pub fn render() -> String {
     let checks: Vec<_> = Check::ALL.iter().map(|c| c.word()).collect();
     render_labelled(&mut out, names, "ticks_total", "Ticks and trades by verdict.", "verdict", &verdicts, &TICKS);
     render_labelled(&mut out, names, "check_failed_total", "Failed or flagged checks.", "check", &checks, &CHECKS);
-    render_labelled(&mut out, names, "decode_errors_total", "Frames that could not be decoded.", "", &[""], &DECODE_ERRORS);
-    render_labelled(&mut out, names, "inputs_dropped_total", "Inputs refused by a full ring.", "", &[""], &INPUTS_DROPPED);
+    render_labelled(
+        &mut out,
+        names,
+        "decode_errors_total",
+        "Frames that could not be decoded.",
+        "",
+        &[""],
+        &DECODE_ERRORS,
+    );
+    render_labelled(
+        &mut out,
+        names,
+        "inputs_dropped_total",
+        "Inputs refused by a full ring.",
+        "",
+        &[""],
+        &INPUTS_DROPPED,
+    );
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
     out.push_str("# HELP tickwire_source_up 1 when live.\n# TYPE tickwire_source_up gauge\n");
     for (index, name) in names.iter().enumerate() {
@@ -178,7 +194,13 @@ pub fn render() -> String {
 }
 
 fn render_labelled<const N: usize>(
-    out: &mut String, names: &[String], metric: &str, help: &str, label: &str, values: &[&str], cells: &PerSource<N>,
+    out: &mut String,
+    names: &[String],
+    metric: &str,
+    help: &str,
+    label: &str,
+    values: &[&str],
+    cells: &PerSource<N>,
 ) {
     let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} counter\n");
     for (source, name) in names.iter().enumerate() {

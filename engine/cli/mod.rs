@@ -1,1 +1,4 @@
 //! See the map in `lib.rs`.
+
+pub mod audit;
+pub mod sql;
