@@ -1,9 +1,11 @@
 //! Subcommands: one file each, and the arguments they share.
 
+pub mod audit;
 mod check_config;
 mod replay_check;
 mod run;
 mod simulate;
+pub mod sql;
 mod store;
 
 use std::io::IsTerminal;

@@ -99,10 +99,15 @@ impl Ledger {
     /// # Errors
     /// When a file cannot be read or a line is damaged.
     pub fn read(dir: &Path) -> io::Result<Ledger> {
-        Ok(match newest(dir)? {
-            Some((_, path)) => Ledger::parse(&std::fs::read(&path)?, &path)?.0,
-            None => Ledger::default(),
-        })
+        loop {
+            let Some((_, path)) = newest(dir)? else { return Ok(Ledger::default()) };
+            match std::fs::read(&path) {
+                Ok(bytes) => return Ok(Ledger::parse(&bytes, &path)?.0),
+                // The writer has just replaced it by a newer one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The ledger and the length of its good lines.

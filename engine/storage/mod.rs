@@ -5,7 +5,7 @@
 //! mended by sending what was written down again, byte for byte and under the same token. The hot path never waits for
 //! any of this: it ends at the journal.
 
-// pub mod audit;
+pub mod audit;
 pub mod batch;
 pub mod client;
 mod column;
@@ -17,6 +17,7 @@ pub mod names;
 pub mod rows;
 pub mod source;
 pub mod status;
+pub mod store; // the embedded ClickHouse engine, a process of its own
 pub mod writer;
 
 pub use client::Endpoint;
