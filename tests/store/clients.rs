@@ -82,13 +82,13 @@ fn curl_inserts_and_selects_in_every_way() {
     insert("&query=INSERT+INTO+t+VALUES", b"(11, 'v')");
     insert("", b"INSERT INTO t SELECT 12, 'from a select'");
     let select = |target: &str, body: &str| store.curl(WRITER, target, Some(body.as_bytes()), &[]).ok();
-    assert_eq!(select("?database=md", "SELECT count(), sum(a) FROM t"), "8\t44\n");
+    assert_eq!(select("?database=md", "SELECT count(), sum(a) FROM t"), "9\t54\n");
     assert_eq!(select("?database=md", "SELECT s FROM t WHERE a = 10 FORMAT CSV"), "\"\n\n\n\"\n");
     assert_eq!(select("?default_format=JSONEachRow", "SELECT 1 AS x, 'é' AS y"), "{\"x\":1,\"y\":\"é\"}\n");
     assert_eq!(select("?query=SELECT", "2 FORMAT TSV"), "2\n");
     let native = store.curl(WRITER, "?database=md", Some(b"SELECT * FROM t FORMAT Native"), &[]);
     insert("&query=INSERT+INTO+t+FORMAT+Native", &native.body);
-    assert_eq!(select("?database=md", "SELECT count() FROM t"), "16\n");
+    assert_eq!(select("?database=md", "SELECT count() FROM t"), "18\n");
     let json = store.curl(WRITER, "?database=md", Some(b"SELECT a FROM t WHERE a = 1 FORMAT JSON"), &[]);
     assert!(json.head.contains("application/json") && json.text().contains("\"rows\": 2"), "{json:?}");
     let form = store.curl(WRITER, "?query=SELECT+%7Ba%3AUInt8%7D%2B1", None, &["-F", "param_a=41"]);
@@ -122,9 +122,10 @@ fn large_results_are_streamed_whole() {
     let store = Store::start();
     let sql = b"SELECT number, toString(number) FROM numbers(1000000) FORMAT RowBinaryWithNamesAndTypes";
     let all = store.curl(READER, "", Some(sql), &[]);
+    assert_eq!(all.status, 200, "{}", all.text());
     let header = b"\x02\x06number\x10toString(number)\x06UInt64\x06String".len();
     let rows: usize = (0..1_000_000u32).map(|n| 8 + 1 + n.to_string().len()).sum();
-    assert_eq!(all.body.len(), header + rows);
+    assert_eq!(all.body.len(), header + rows, "{}", all.head);
     let empty = store.curl(READER, "", Some(b"SELECT 1 AS a WHERE 0 FORMAT RowBinaryWithNamesAndTypes"), &[]);
     assert_eq!(empty.body, b"\x01\x01a\x05UInt8");
     let tsv = store.curl(READER, "", Some(b"SELECT number FROM numbers(3000000)"), &[]);

@@ -226,7 +226,7 @@ fn check_node(kind: &str, name: &str, parent: &str) -> Result<(), Failure> {
     if name.contains(PRIVATE) {
         return Err(denied(format_args!("see database {PRIVATE}")));
     }
-    if kind.ends_with("Query") && !STATEMENTS.contains(&kind) {
+    if kind.ends_with("Query") && kind != "TablesInSelectQuery" && !STATEMENTS.contains(&kind) {
         return Err(denied("run this kind of statement"));
     }
     match kind {
@@ -234,6 +234,8 @@ fn check_node(kind: &str, name: &str, parent: &str) -> Result<(), Failure> {
         "TableIdentifier" => check_table(name, true),
         "Identifier" => check_table(name, false),
         "Function" => check_function(name, parent),
+        // The file of `INTO OUTFILE`. The class of the statement says so too, but not below an EXPLAIN.
+        "Literal" if STATEMENTS.contains(&parent) && parent != "SelectQuery" => Err(denied("write files")),
         _ => Ok(()),
     }
 }
@@ -278,7 +280,7 @@ mod tests {
         for tree in ["", "\n", "{\"meta\":", "\"SelectWithUnionQuery (children 1)\"", "InsertQuery md t"] {
             assert!(check_tree(tree).is_err(), "{tree}");
         }
-        assert!(check_tree("SelectWithUnionQuery (children 1)\n Literal UInt64_1").is_ok());
+        assert!(check_tree("\nSelectWithUnionQuery (children 1)\n ExpressionList (children 1)").is_ok());
     }
 
     #[test]
