@@ -7,6 +7,8 @@ mod run;
 mod simulate;
 pub mod sql;
 mod store;
+pub mod watch;
+mod watch_arguments;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
 use crate::runtime::Settings;
+use crate::storage::StorageConfig;
 
 /// A market-data engine: each broker connection held once, one best price out.
 #[derive(Debug, Parser)]
@@ -36,6 +39,21 @@ enum Command {
     Simulate,
     /// Serves the embedded ClickHouse engine over HTTP; started by `run`
     Store(store::Options),
+    /// Asks the database one question
+    Sql {
+        /// The query
+        query: String,
+        /// Output format, any that ClickHouse knows
+        #[arg(long, value_name = "FORMAT", default_value = "PrettyCompact")]
+        format: String,
+        /// As the user who may write, instead of the read-only one
+        #[arg(long)]
+        write: bool,
+    },
+    /// Shows records as they come: a live table, lines, or JSON
+    Watch(watch_arguments::Watch),
+    /// Compares journal and manifests with the database; exit code 1 on any difference
+    Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
     CheckConfig,
     /// Replays the journal and compares every record with the journaled one; exit code 1 on any difference
@@ -54,8 +72,12 @@ struct Common {
 }
 
 impl Common {
+    fn config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.configs, std::env::vars())
+    }
+
     fn settings(&self) -> Result<Settings, ConfigError> {
-        Settings::new(Config::load(&self.configs, std::env::vars())?)
+        Settings::new(self.config()?)
     }
 }
 
@@ -91,6 +113,9 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(&common),
         Command::Simulate => simulate::run(&common),
         Command::Store(options) => store::run(options),
+        Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
+        Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
+        Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),
     };
@@ -103,9 +128,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `info`.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TICKWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+fn run_sql(common: &Common, query: &str, format: &str, write: bool) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let outcome = sql::run(&common.state_dir, &storage, query, format, write, &mut std::io::stdout().lock());
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
+}
+
+fn run_audit(common: &Common) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let report = audit::run(&common.state_dir, &storage).map_err(Failure::failed)?;
+    print!("{report}");
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("TICKWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process (tests) is refused; the first one stays.
     let _ = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };

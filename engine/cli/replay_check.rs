@@ -8,7 +8,7 @@ use crate::runtime::{Pipeline, StateDir, compare, open_market};
 
 /// Replays the journal of a stopped engine with the present configuration and compares.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
-    log_to_stderr();
+    log_to_stderr("info");
     let settings = common.settings()?;
     let state = StateDir::lock(&common.state_dir).map_err(Failure::failed)?;
     let mut catalogue = Catalogue::open(state.path()).map_err(Failure::failed)?;

@@ -8,7 +8,7 @@ use crate::storage::Mode;
 
 /// Runs the engine until told to stop.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
-    log_to_stderr();
+    log_to_stderr("info");
     let settings = common.settings()?;
     catch_crashes(common.state_dir.clone());
     let (mode, store) = (settings.storage.mode, settings.storage.listen);

@@ -8,7 +8,7 @@ use crate::simulator;
 
 /// Runs the configured simulators until told to stop.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
-    log_to_stderr();
+    log_to_stderr("info");
     let settings = common.settings()?;
     if settings.simulators.is_empty() {
         return Err(Failure::usage("no simulators are configured, expected sections [simulators.NAME]"));

@@ -24,7 +24,7 @@ pub(super) struct Options {
 
 /// Serves until standard input ends.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    log_to_stderr();
+    log_to_stderr("info");
     let Options { path, listen, library } = options;
     serve(ServeOptions { path, listen, library }).map_err(Failure::failed)?;
     Ok(ExitCode::SUCCESS)
