@@ -1,1 +1,2 @@
 //! See the map in `lib.rs`.
+pub mod watch;
