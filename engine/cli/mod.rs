@@ -139,7 +139,7 @@ fn run_audit(common: &Common) -> Result<ExitCode, Failure> {
     log_to_stderr("warn");
     let storage = StorageConfig::parse(&common.config()?)?;
     let report = audit::run(&common.state_dir, &storage).map_err(Failure::failed)?;
-    print!("{report}");
+    print!("{}", report.print());
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -286,7 +286,11 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         let (store, error) = (Arc::clone(&store), Arc::clone(&error));
         let start = move || match Supervisor::start(store_config) {
             Ok(handle) => {
-                tell.send_replace(Some(Endpoint::embedded(handle.access())));
+                tell.send_replace(Some(Endpoint {
+                    url: handle.url(),
+                    user: storage::store::WRITER.into(),
+                    password: handle.writer_password().into(),
+                }));
                 if let Ok(mut store) = store.lock() {
                     *store = Some(handle);
                 }

@@ -15,7 +15,7 @@ use crate::stages::Recorder;
 ///
 /// # Errors
 /// [`JournalError`] when the journal cannot be read.
-pub fn restore(pipeline: &mut Pipeline, recovery: &mut Recovery) -> Result<u64, JournalError> {
+pub(super) fn restore(pipeline: &mut Pipeline, recovery: &mut Recovery) -> Result<u64, JournalError> {
     if let Some(snapshot) = &recovery.snapshot
         && let Err(error) = pipeline.load(snapshot)
     {
