@@ -53,7 +53,9 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The header does not fit.
-    #[error("journal: a segment of {segment_bytes} bytes is too small for its header of {header_bytes} bytes and one block of the queue")]
+    #[error(
+        "journal: a segment of {segment_bytes} bytes is too small for its header of {header_bytes} bytes and one block of the queue"
+    )]
     SegmentTooSmall {
         /// Configured length of a segment.
         segment_bytes: u64,
@@ -142,11 +144,7 @@ impl FromStr for Position {
         let parse = || {
             let (id, offset) = text.split_once(':')?;
             let (epoch, segment) = id.split_once('-')?;
-            Some(Position {
-                epoch: epoch.parse().ok()?,
-                segment: segment.parse().ok()?,
-                offset: offset.parse().ok()?,
-            })
+            Some(Position { epoch: epoch.parse().ok()?, segment: segment.parse().ok()?, offset: offset.parse().ok()? })
         };
         parse().ok_or_else(|| PositionError(text.into()))
     }

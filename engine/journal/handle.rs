@@ -56,7 +56,10 @@ pub struct JournalHandle {
 /// # Errors
 /// [`JournalError`] when the folder or the first segment cannot be made, or the epoch was used before.
 pub fn start(
-    config: &JournalConfig, dir: &Path, setup: Setup, outlet: Box<dyn Outlet>,
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
 ) -> Result<JournalHandle, JournalError> {
     start_on(Box::new(SystemDisk), config, dir, setup, outlet)
 }
@@ -66,14 +69,17 @@ pub fn start(
 /// # Errors
 /// As [`start`].
 pub fn start_on(
-    disk: Box<dyn Disk>, config: &JournalConfig, dir: &Path, setup: Setup, outlet: Box<dyn Outlet>,
+    disk: Box<dyn Disk>,
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
 ) -> Result<JournalHandle, JournalError> {
     make_folders(dir)?;
     if let Some(used) = list_segments(dir)?.iter().rfind(|id| id.epoch >= setup.epoch) {
         return Err(JournalError::Exists { path: used.path(dir) });
     }
-    let segments =
-        Segments::new(disk, dir, config.segment_bytes, setup.epoch, setup.first_seq, setup.catalogue)?;
+    let segments = Segments::new(disk, dir, config.segment_bytes, setup.epoch, setup.first_seq, setup.catalogue)?;
     let at = DurableAt { position: segments.position(), seq: setup.first_seq.saturating_sub(1) };
     let (setter, durable) = Durable::channel(at);
     let (snapshots, snapshots_rx) = bounded(SNAPSHOTS_MAX);
@@ -97,7 +103,9 @@ pub fn start_on(
 }
 
 fn spawn<T: Send + 'static>(
-    name: &str, dir: &Path, run: impl FnOnce() -> T + Send + 'static,
+    name: &str,
+    dir: &Path,
+    run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, JournalError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(JournalError::io("start a thread for", dir))
 }

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::Kind;
-use tickwire_schemas::NO_TIME;
 
 use super::format::{JournalError, Position, SegmentId, list_segments, seq_of};
 use super::handle::make_folders;
@@ -37,7 +37,10 @@ pub struct Recovery {
 /// A record of this kind entered the stages; the others were made by them.
 #[must_use]
 pub const fn is_input(kind: Kind) -> bool {
-    matches!(kind, Kind::Tick | Kind::Trade | Kind::Timer | Kind::SourceState | Kind::Drop | Kind::External | Kind::Repair)
+    matches!(
+        kind,
+        Kind::Tick | Kind::Trade | Kind::Timer | Kind::SourceState | Kind::Drop | Kind::External | Kind::Repair
+    )
 }
 
 /// When an input was received, nanoseconds UTC; `None` for other records.
@@ -153,7 +156,10 @@ fn cut(dir: &Path, end: Position) -> Result<(), JournalError> {
 
 /// The position behind the record `after`, or `None` for the beginning.
 fn find_after(
-    dir: &Path, segments: &[SegmentId], after: (u32, u64), report: &mut Report,
+    dir: &Path,
+    segments: &[SegmentId],
+    after: (u32, u64),
+    report: &mut Report,
 ) -> Result<Option<Position>, JournalError> {
     for id in segments.iter().rev().filter(|id| id.epoch <= after.0) {
         let path = id.path(dir);
