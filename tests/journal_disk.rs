@@ -130,6 +130,24 @@ fn a_failed_sync_is_made_good_by_writing_again() {
 }
 
 #[test]
+fn a_snapshot_waits_until_its_record_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (feed, handle) = start(dir.path(), 1);
+    handle.snapshots().send(Snapshot { epoch: 1, seq: 100, stages: vec![] }).unwrap();
+    let path = dir.path().join("snapshots/0000000001-00000000000000000100.tws");
+    for seq in 1..100 {
+        feed.push(lines(1, seq..=seq));
+        durable_to(&handle, seq);
+        assert!(!path.exists(), "at {seq}");
+    }
+    feed.push(lines(1, 100..=100));
+    until(|| path.exists());
+    assert!(handle.durable().now().seq >= 100);
+    feed.close();
+    handle.stop(PATIENCE).unwrap();
+}
+
+#[test]
 fn stopping_on_a_full_disk_says_how_much_was_lost_and_why() {
     let dir = tempfile::tempdir().unwrap();
     let disk = BadDisk::default();

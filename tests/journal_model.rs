@@ -206,6 +206,18 @@ fn an_epoch_is_not_used_twice_and_a_later_version_is_not_read() {
     assert!(error.contains("has version 2, expected at most 1"), "{error}");
 }
 
+#[test]
+fn two_engines_cannot_use_one_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (feed, handle) = start(dir.path(), 1);
+    let again = journal::start(&config(), dir.path(), setup(2), Box::new(Feed::default()));
+    assert!(again.unwrap_err().to_string().contains("lock is locked: another engine is using this folder"));
+    assert!(matches!(recover(dir.path()), Err(JournalError::Locked { .. })), "or it would cut a segment in use");
+    feed.close();
+    handle.stop(PATIENCE).unwrap();
+    assert_eq!(recover(dir.path()).unwrap().epoch_next, 2);
+}
+
 #[derive(Debug, Clone)]
 enum Harm {
     /// The process died in the middle of a write: nothing behind this place, or the zeros that were there before.

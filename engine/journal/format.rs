@@ -23,7 +23,7 @@ pub const HEADER_FIXED_BYTES: usize = 32;
 /// Longest JSON text of a header that a reader believes: some 100,000 instruments.
 pub const HEADER_TEXT_BYTES_MAX: usize = 16 << 20;
 
-const _: () = assert!(1 + RECORD_BYTES_MAX <= ENTRY_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX < ENTRY_BYTES_MAX);
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,12 @@ pub enum JournalError {
     #[error("journal: {path} exists; an epoch must never be used twice", path = .path.display())]
     Exists {
         /// The file.
+        path: PathBuf,
+    },
+    /// Another process, or another journal of this one, writes there.
+    #[error("journal: {path} is locked: another engine is using this folder", path = .path.display())]
+    Locked {
+        /// The lock.
         path: PathBuf,
     },
     /// The header does not fit.

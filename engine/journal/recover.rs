@@ -8,7 +8,7 @@ use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::Kind;
 
 use super::format::{JournalError, Position, SegmentId, list_segments, seq_of};
-use super::handle::make_folders;
+use super::handle::{lock, make_folders};
 use super::reader::{Reader, Report, read_header};
 use super::snapshot::{self, Snapshot};
 
@@ -57,12 +57,14 @@ pub fn received_ns(kind: Kind, record: &[u8]) -> Option<i64> {
 }
 
 /// Looks at the journal in `dir`, which is made if it is not there, and mends its end: what a crash left half written
-/// is cut off. No journal may be running there.
+/// is cut off.
 ///
 /// # Errors
-/// [`JournalError`] when a file cannot be read or mended, or was written by a later engine.
+/// [`JournalError`] when a file cannot be read or mended or was written by a later engine, or when an engine is running
+/// there.
 pub fn recover(dir: &Path) -> Result<Recovery, JournalError> {
     make_folders(dir)?;
+    let _lock = lock(dir)?;
     remove_half_made(dir)?;
     remove_half_made(&snapshot::folder(dir))?;
     let (snapshot, notes) = snapshot::load(dir)?;
