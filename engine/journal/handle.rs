@@ -1,5 +1,6 @@
 //! Starting and stopping the journal's two threads.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,15 +49,21 @@ pub struct JournalHandle {
     queue: Arc<Queue>,
     consumer: JoinHandle<()>,
     disk: JoinHandle<Result<DurableAt, JournalError>>,
+    /// Held as long as the threads may write.
+    _lock: File,
 }
 
 /// Starts journaling what `outlet` says into the folder `dir`, which is made if it is not there. The first segment is
 /// on the disk when this returns.
 ///
 /// # Errors
-/// [`JournalError`] when the folder or the first segment cannot be made, or the epoch was used before.
+/// [`JournalError`] when the folder or the first segment cannot be made, another engine uses the folder, or the epoch
+/// was used before.
 pub fn start(
-    config: &JournalConfig, dir: &Path, setup: Setup, outlet: Box<dyn Outlet>,
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
 ) -> Result<JournalHandle, JournalError> {
     start_on(Box::new(SystemDisk), config, dir, setup, outlet)
 }
@@ -66,14 +73,18 @@ pub fn start(
 /// # Errors
 /// As [`start`].
 pub fn start_on(
-    disk: Box<dyn Disk>, config: &JournalConfig, dir: &Path, setup: Setup, outlet: Box<dyn Outlet>,
+    disk: Box<dyn Disk>,
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
 ) -> Result<JournalHandle, JournalError> {
     make_folders(dir)?;
+    let lock = lock(dir)?;
     if let Some(used) = list_segments(dir)?.iter().rfind(|id| id.epoch >= setup.epoch) {
         return Err(JournalError::Exists { path: used.path(dir) });
     }
-    let segments =
-        Segments::new(disk, dir, config.segment_bytes, setup.epoch, setup.first_seq, setup.catalogue)?;
+    let segments = Segments::new(disk, dir, config.segment_bytes, setup.epoch, setup.first_seq, setup.catalogue)?;
     let at = DurableAt { position: segments.position(), seq: setup.first_seq.saturating_sub(1) };
     let (setter, durable) = Durable::channel(at);
     let (snapshots, snapshots_rx) = bounded(SNAPSHOTS_MAX);
@@ -93,13 +104,26 @@ pub fn start_on(
         let queue = queue.clone();
         move || consume(&queue, outlet)
     })?;
-    Ok(JournalHandle { dir: dir.into(), durable, snapshots, stored, queue, consumer, disk })
+    Ok(JournalHandle { dir: dir.into(), durable, snapshots, stored, queue, consumer, disk, _lock: lock })
 }
 
 fn spawn<T: Send + 'static>(
-    name: &str, dir: &Path, run: impl FnOnce() -> T + Send + 'static,
+    name: &str,
+    dir: &Path,
+    run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, JournalError> {
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(JournalError::io("start a thread for", dir))
+}
+
+/// Takes the folder for as long as the file is open: no other engine may write or mend there. Reading needs no lock.
+pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(JournalError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path }),
+        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
+    }
 }
 
 /// Makes the journal's folders, durably.

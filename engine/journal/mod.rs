@@ -37,6 +37,7 @@
 //!
 //! `journal/snapshots/EPOCH-SEQ.tws`: the state of all stages after the record with that `seq`, see [`snapshot`].
 //! `journal/stored`: the position up to which the database has everything, see [`retention`].
+//! `journal/lock`: locked by the engine that writes here.
 
 pub mod config;
 pub mod disk;

@@ -110,7 +110,10 @@ impl Reader {
     }
 
     fn start(
-        dir: &Path, from: Option<Position>, durable: Option<Durable>, until: Option<SegmentId>,
+        dir: &Path,
+        from: Option<Position>,
+        durable: Option<Durable>,
+        until: Option<SegmentId>,
     ) -> Result<Reader, JournalError> {
         let (header, report) = (SegmentHeader::default(), Report::default());
         // Epochs count from 1: what a reader that had nothing to read gave as its position is the beginning.
@@ -245,7 +248,10 @@ struct Segment {
 
 impl Segment {
     fn open(
-        dir: &Path, id: SegmentId, offset: u64, report: &mut Report,
+        dir: &Path,
+        id: SegmentId,
+        offset: u64,
+        report: &mut Report,
     ) -> Result<(Segment, Option<SegmentHeader>), JournalError> {
         let path = id.path(dir);
         let file = File::open(&path).map_err(JournalError::io("open", &path))?;

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
+use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::Kind;
-use tickwire_schemas::NO_TIME;
 
 use super::format::{JournalError, Position, SegmentId, list_segments, seq_of};
-use super::handle::make_folders;
+use super::handle::{lock, make_folders};
 use super::reader::{Reader, Report, read_header};
 use super::snapshot::{self, Snapshot};
 
@@ -37,7 +37,10 @@ pub struct Recovery {
 /// A record of this kind entered the stages; the others were made by them.
 #[must_use]
 pub const fn is_input(kind: Kind) -> bool {
-    matches!(kind, Kind::Tick | Kind::Trade | Kind::Timer | Kind::SourceState | Kind::Drop | Kind::External | Kind::Repair)
+    matches!(
+        kind,
+        Kind::Tick | Kind::Trade | Kind::Timer | Kind::SourceState | Kind::Drop | Kind::External | Kind::Repair
+    )
 }
 
 /// When an input was received, nanoseconds UTC; `None` for other records.
@@ -54,12 +57,14 @@ pub fn received_ns(kind: Kind, record: &[u8]) -> Option<i64> {
 }
 
 /// Looks at the journal in `dir`, which is made if it is not there, and mends its end: what a crash left half written
-/// is cut off. No journal may be running there.
+/// is cut off.
 ///
 /// # Errors
-/// [`JournalError`] when a file cannot be read or mended, or was written by a later engine.
+/// [`JournalError`] when a file cannot be read or mended or was written by a later engine, or when an engine is running
+/// there.
 pub fn recover(dir: &Path) -> Result<Recovery, JournalError> {
     make_folders(dir)?;
+    let _lock = lock(dir)?;
     remove_half_made(dir)?;
     remove_half_made(&snapshot::folder(dir))?;
     let (snapshot, notes) = snapshot::load(dir)?;
@@ -153,7 +158,10 @@ fn cut(dir: &Path, end: Position) -> Result<(), JournalError> {
 
 /// The position behind the record `after`, or `None` for the beginning.
 fn find_after(
-    dir: &Path, segments: &[SegmentId], after: (u32, u64), report: &mut Report,
+    dir: &Path,
+    segments: &[SegmentId],
+    after: (u32, u64),
+    report: &mut Report,
 ) -> Result<Option<Position>, JournalError> {
     for id in segments.iter().rev().filter(|id| id.epoch <= after.0) {
         let path = id.path(dir);

@@ -20,7 +20,12 @@ pub(super) struct Segments {
 impl Segments {
     /// Makes the first segment of `epoch`.
     pub(super) fn new(
-        disk: Box<dyn Disk>, dir: &Path, segment_bytes: u64, epoch: u32, first_seq: u64, catalogue: Catalogue,
+        disk: Box<dyn Disk>,
+        dir: &Path,
+        segment_bytes: u64,
+        epoch: u32,
+        first_seq: u64,
+        catalogue: Catalogue,
     ) -> Result<Segments, JournalError> {
         let id = SegmentId { epoch, number: 1 };
         let header = SegmentHeader { id, first_seq, catalogue };
@@ -73,7 +78,10 @@ impl Segments {
 
 /// Makes a segment under another name, so that there never is one with half a header: its file and its length.
 fn make(
-    disk: &dyn Disk, dir: &Path, segment_bytes: u64, header: &SegmentHeader,
+    disk: &dyn Disk,
+    dir: &Path,
+    segment_bytes: u64,
+    header: &SegmentHeader,
 ) -> Result<(Box<dyn DiskFile>, u64), JournalError> {
     let bytes = header.to_bytes();
     let header_bytes = bytes.len() as u64;
