@@ -1,2 +1,1 @@
 //! See the map in `lib.rs`.
-pub mod watch;
