@@ -33,7 +33,7 @@ const TURN_RECORDS: usize = 8_192;
 /// Longest sleep of the writer: how old the lag in `/health` can be.
 const TURN: Duration = Duration::from_millis(500);
 /// How often a batch is offered again that the database refused.
-const REFUSED_RETRY_NS: i64 = 10_000_000_000;
+const REFUSED_RETRY_NS: i64 = 5_000_000_000;
 
 type TableId = (Audience, Table);
 
