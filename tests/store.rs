@@ -5,3 +5,7 @@
 mod clients;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/process.rs"]
+mod process;
+#[path = "store/reader.rs"]
+mod reader;

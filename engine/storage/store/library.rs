@@ -22,8 +22,10 @@ fn search(named: Option<PathBuf>, working: &Option<PathBuf>, program: &Option<Pa
     let candidates: Vec<PathBuf> = match named {
         Some(path) => vec![path],
         None => {
-            let above_program = program.iter().flat_map(|p| p.ancestors().skip(1));
-            working.iter().map(PathBuf::as_path).chain(above_program).map(|folder| folder.join(CACHED)).collect()
+            // From `target/release/` (and a test's `target/debug/deps/`) up to the folder of the project.
+            let above_program = program.iter().flat_map(|p| p.ancestors().skip(1).take(4));
+            let folders = working.iter().map(PathBuf::as_path).chain(above_program);
+            folders.map(|folder| folder.join(CACHED)).collect()
         }
     };
     match candidates.iter().find(|p| p.is_file()) {
