@@ -23,7 +23,7 @@ pub const HEADER_FIXED_BYTES: usize = 32;
 /// Longest JSON text of a header that a reader believes: some 100,000 instruments.
 pub const HEADER_TEXT_BYTES_MAX: usize = 16 << 20;
 
-const _: () = assert!(1 + RECORD_BYTES_MAX <= ENTRY_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX < ENTRY_BYTES_MAX);
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +52,16 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// Another process, or another journal of this one, writes there.
+    #[error("journal: {path} is locked: another engine is using this folder", path = .path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
     /// The header does not fit.
-    #[error("journal: a segment of {segment_bytes} bytes is too small for its header of {header_bytes} bytes and one block of the queue")]
+    #[error(
+        "journal: a segment of {segment_bytes} bytes is too small for its header of {header_bytes} bytes and one block of the queue"
+    )]
     SegmentTooSmall {
         /// Configured length of a segment.
         segment_bytes: u64,
@@ -142,11 +150,7 @@ impl FromStr for Position {
         let parse = || {
             let (id, offset) = text.split_once(':')?;
             let (epoch, segment) = id.split_once('-')?;
-            Some(Position {
-                epoch: epoch.parse().ok()?,
-                segment: segment.parse().ok()?,
-                offset: offset.parse().ok()?,
-            })
+            Some(Position { epoch: epoch.parse().ok()?, segment: segment.parse().ok()?, offset: offset.parse().ok()? })
         };
         parse().ok_or_else(|| PositionError(text.into()))
     }

@@ -35,13 +35,28 @@
 //! What is not an entry and has an entry behind it is damage: it is skipped, counted and reported. What is not an entry
 //! and has none behind it is the end: a torn one unless all of it is zeros.
 //!
-//! `journal/snapshots/EPOCH-SEQ.tws`: the state of all stages after the record with that `seq`.
-//! `journal/stored`: the position up to which the database has everything, for retention.
+//! `journal/snapshots/EPOCH-SEQ.tws`: the state of all stages after the record with that `seq`, see [`snapshot`].
+//! `journal/stored`: the position up to which the database has everything, see [`retention`].
+//! `journal/lock`: locked by the engine that writes here.
 
-pub mod format;
+pub mod config;
+pub mod disk;
 pub mod durable;
+pub mod format;
+mod handle;
+mod queue;
 pub mod reader;
+pub mod recover;
+pub mod retention;
+mod segments;
+pub mod snapshot;
+mod worker;
 
+pub use config::JournalConfig;
 pub use durable::{Durable, DurableAt, DurableSetter};
 pub use format::{Catalogue, JournalError, Position, SegmentHeader, SegmentId};
+pub use handle::{JournalHandle, Setup, start, start_on};
 pub use reader::{Entry, Reader, Report};
+pub use recover::{Recovery, is_input, received_ns, recover};
+pub use retention::Stored;
+pub use snapshot::Snapshot;

@@ -78,6 +78,8 @@ impl Report {
 pub struct Reader {
     dir: PathBuf,
     durable: Option<Durable>,
+    /// The last segment to read, if not the last there is.
+    until: Option<SegmentId>,
     segment: Option<Segment>,
     /// Where to begin: until the first segment is there.
     from: Option<Position>,
@@ -91,7 +93,7 @@ impl Reader {
     /// # Errors
     /// [`JournalError`] when the folder or its first segment cannot be read.
     pub fn open(dir: &Path, from: Option<Position>) -> Result<Reader, JournalError> {
-        Self::start(dir, from, None)
+        Self::start(dir, from, None, None)
     }
 
     /// The same of a journal that is being written: never reads beyond what is durable.
@@ -99,14 +101,24 @@ impl Reader {
     /// # Errors
     /// [`JournalError`] when the folder or its first segment cannot be read.
     pub fn follow(dir: &Path, from: Option<Position>, durable: Durable) -> Result<Reader, JournalError> {
-        Self::start(dir, from, Some(durable))
+        Self::start(dir, from, Some(durable), None)
     }
 
-    fn start(dir: &Path, from: Option<Position>, durable: Option<Durable>) -> Result<Reader, JournalError> {
+    /// Reads no further than the segment `until`.
+    pub(super) fn until(dir: &Path, from: Option<Position>, until: SegmentId) -> Result<Reader, JournalError> {
+        Self::start(dir, from, None, Some(until))
+    }
+
+    fn start(
+        dir: &Path,
+        from: Option<Position>,
+        durable: Option<Durable>,
+        until: Option<SegmentId>,
+    ) -> Result<Reader, JournalError> {
         let (header, report) = (SegmentHeader::default(), Report::default());
         // Epochs count from 1: what a reader that had nothing to read gave as its position is the beginning.
         let from = from.filter(|from| from.epoch > 0);
-        let mut reader = Reader { dir: dir.into(), durable, segment: None, from, header, report };
+        let mut reader = Reader { dir: dir.into(), durable, until, segment: None, from, header, report };
         reader.advance()?;
         Ok(reader)
     }
@@ -165,9 +177,9 @@ impl Reader {
 
     /// Goes to the next segment, if there is one to go to.
     fn advance(&mut self) -> Result<bool, JournalError> {
-        let last = self.durable.as_ref().map(|d| d.now().position.id());
+        let last = self.durable.as_ref().map(|d| d.now().position.id()).or(self.until);
         let here = self.segment.as_ref().map(|s| s.id);
-        if here.is_some() && here >= last && last.is_some() {
+        if here.is_some_and(|here| last.is_some_and(|last| here >= last)) {
             return Ok(false);
         }
         let first = self.from.map(Position::id);
@@ -236,7 +248,10 @@ struct Segment {
 
 impl Segment {
     fn open(
-        dir: &Path, id: SegmentId, offset: u64, report: &mut Report,
+        dir: &Path,
+        id: SegmentId,
+        offset: u64,
+        report: &mut Report,
     ) -> Result<(Segment, Option<SegmentHeader>), JournalError> {
         let path = id.path(dir);
         let file = File::open(&path).map_err(JournalError::io("open", &path))?;
