@@ -191,7 +191,8 @@ impl Work {
                 self.target.status.failed_generally("the database is not up yet");
             }
             let endpoint = tokio::select! {
-                endpoint = self.target.endpoint.wait_for(Option::is_some) => endpoint.ok().and_then(|e| e.clone()),
+                // An error: whoever could tell an address is gone. Only the stop ends this then.
+                Ok(endpoint) = self.target.endpoint.wait_for(Option::is_some) => endpoint.clone(),
                 () = tokio::time::sleep(TURN) => None,
             };
             if let Some(endpoint) = endpoint {
