@@ -32,8 +32,8 @@ const WORDS_MAX: usize = 300;
 /// Read buffer of a WebSocket. The library clears as much before every read, so more is not better.
 const READ_BUFFER_BYTES: usize = 16 << 10;
 
-/// How long a closing handshake may take before the socket is simply dropped.
-const CLOSE_MAX: Duration = Duration::from_millis(500);
+/// How long a goodbye may take before the socket is simply dropped.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a connection was not made or is no more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,20 @@ impl Http {
         Http { secure: base.starts_with("https"), client: OnceLock::new() }
     }
 
+    /// Makes the client now, where reading from disk holds up nobody. What is wrong with it is said by the first request.
+    pub fn warm(&self) {
+        let _ = self.client();
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, String> {
+        self.client.get_or_init(|| client(self.secure)).as_ref().map_err(Clone::clone)
+    }
+
+    /// A GET to send later; `None` when there is no client.
+    pub fn later(&self, url: &str, query: &[(&str, &str)]) -> Option<reqwest::RequestBuilder> {
+        self.client().ok().map(|client| client.get(url).query(query))
+    }
+
     /// Sends a GET and returns when the head of the reply is there.
     ///
     /// # Errors
@@ -125,8 +139,7 @@ impl Http {
         query: &[(&str, &str)],
         headers: &[(&'static str, String)],
     ) -> Result<Response, Failure> {
-        let client = self.client.get_or_init(|| client(self.secure)).as_ref();
-        let client = client.map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
+        let client = self.client().map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
         let request = headers.iter().fold(client.get(url).query(query), |r, (name, value)| r.header(*name, value));
         request.send().await.map_err(|e| Failure::new(Cause::ConnectFailed, causes(&e.without_url())))
     }
@@ -223,6 +236,7 @@ fn retry_after(value: Option<&[u8]>) -> Option<Duration> {
 pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
+    farewell: Option<reqwest::RequestBuilder>,
 }
 
 #[derive(Debug)]
@@ -243,13 +257,24 @@ impl Connection {
     #[must_use]
     pub fn lines(response: Response) -> Self {
         let stream = LineStream { response, splitter: LineSplitter::new(FRAME_BYTES_MAX) };
-        Connection { transport: Transport::Lines(Box::new(stream)), secrets: Vec::new() }
+        Connection::over(Transport::Lines(Box::new(stream)))
+    }
+
+    fn over(transport: Transport) -> Self {
+        Connection { transport, secrets: Vec::new(), farewell: None }
     }
 
     /// The same, with a word that frames may hold and logs must not.
     #[must_use]
     pub fn with_secret(mut self, secret: String) -> Self {
         self.secrets.push(secret);
+        self
+    }
+
+    /// The same, with a request to send when the connection is closed.
+    #[must_use]
+    pub fn with_farewell(mut self, request: Option<reqwest::RequestBuilder>) -> Self {
+        self.farewell = request;
         self
     }
 
@@ -306,10 +331,17 @@ impl Connection {
 
     /// Says goodbye, if the other side listens.
     pub async fn close(self) {
-        if let Transport::Socket(mut socket) = self.transport {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
             // Whatever comes of it, the socket is closed when it is dropped.
-            let _ = tokio::time::timeout(CLOSE_MAX, WebSocketStream::close(&mut *socket, None)).await;
-        }
+            if let Transport::Socket(mut socket) = transport {
+                let _ = WebSocketStream::close(&mut *socket, None).await;
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
     }
 }
 
@@ -337,7 +369,7 @@ pub async fn websocket(url: &str) -> Result<Connection, Failure> {
     config.max_frame_size = Some(FRAME_BYTES_MAX);
     let stamped = Stamped { socket, read_ns: clock::now_ns() };
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
-        Ok((socket, _)) => Ok(Connection { transport: Transport::Socket(Box::new(socket)), secrets: Vec::new() }),
+        Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
         Err(WsError::Http(response)) => {
             let said = response.body().as_deref().map(excerpt).unwrap_or_default();
             let text = format!("HTTP {}: {said}", response.status());

@@ -99,7 +99,7 @@ impl Session {
         let mut decoder = stream.decoder(&self.task.symbols);
         self.status().connected();
         self.machine.connected(clock::monotonic_ns());
-        let mut alarm = pin!(sleep(Duration::ZERO));
+        let (mut alarm, mut stopping) = (pin!(sleep(Duration::ZERO)), pin!(until_stopped(stop)));
         loop {
             let step = self.machine.step(clock::monotonic_ns());
             self.publish(None);
@@ -121,17 +121,22 @@ impl Session {
             let mut each = |frame: &[u8], at_ns| self.frame(&mut decoder, frame, at_ns, &secrets, &mut heard);
             let read = tokio::select! {
                 biased;
-                () = until_stopped(stop) => break,
+                () = stopping.as_mut() => break self.machine.stop(),
                 read = connection.read(&mut each) => read,
                 () = alarm.as_mut() => Ok(()),
             };
+            if let Err(Failure { cause: Cause::ProtocolError, .. }) = read {
+                metrics::DECODE_ERRORS.at(self.status().index, 0).inc();
+            }
             if let Some(failure) = heard.refused.or(read.err()) {
                 break self.failed(&failure.without(&secrets));
             }
             if heard.leaving {
-                self.machine.leave(clock::monotonic_ns(), Cause::ClosedByPeer);
+                break self.machine.leave(clock::monotonic_ns(), Cause::ClosedByPeer);
             }
         }
+        // Before the goodbye, which may take its time: nobody is to trade on the prices of a source that is gone.
+        self.publish(None);
         connection.close().await;
     }
 
@@ -168,10 +173,8 @@ impl Session {
         let cause = failure.cause;
         tracing::warn!(source = status.name, %cause, "{}", failure.text);
         status.set_error(&failure.text);
-        if cause == Cause::ProtocolError {
-            metrics::DECODE_ERRORS.at(status.index, 0).inc();
-        }
         self.machine.failed(cause, failure.retry_after.map(nanos), clock::monotonic_ns());
+        self.publish(None);
     }
 
     /// The machine let go of the connection.

@@ -20,6 +20,10 @@ pub(crate) enum Act {
     Hangup,
     /// Says a price.
     Price,
+    /// Says this.
+    Say(&'static str),
+    /// Sends a WebSocket ping and goes on when the pong with the same payload is there.
+    PingPong,
     /// Says a price in two pieces, with a pause of the socket in between.
     Halves,
     /// Says something that is no message.
@@ -40,6 +44,7 @@ pub(crate) struct Server {
     addr: SocketAddr,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
+    asked: mpsc::Receiver<String>,
     closed: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -52,6 +57,7 @@ struct Stage {
     turn: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
+    asked: mpsc::Sender<String>,
     closed: mpsc::Sender<()>,
 }
 
@@ -60,7 +66,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let (sender, closed) = mpsc::channel();
+        let ((asks, asked), (sender, closed)) = (mpsc::channel(), mpsc::channel());
         let stage = Stage {
             adapter,
             price,
@@ -68,6 +74,7 @@ impl Server {
             turn: Arc::default(),
             stop: Arc::clone(&stop),
             requests: Arc::clone(&requests),
+            asked: asks,
             closed: sender,
         };
         let thread = std::thread::spawn(move || {
@@ -82,7 +89,7 @@ impl Server {
             }
             players.into_iter().for_each(|player| player.join().unwrap());
         });
-        Server { adapter, addr, stop, requests, closed, thread }
+        Server { adapter, addr, stop, requests, asked, closed, thread }
     }
 
     /// The adapter's own keys of a source that connects here.
@@ -101,9 +108,14 @@ impl Server {
         }
     }
 
-    /// The request lines so far.
+    /// The request lines of logins, subscriptions and data connections so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Until a client asks for something with `part` in it.
+    pub(crate) fn wait_until_asked(&self, part: &str, at_most: Duration) {
+        while !self.asked.recv_timeout(at_most).expect("the client asks for it").contains(part) {}
     }
 
     /// Until a client has closed a connection that was held.
@@ -137,6 +149,11 @@ impl Stage {
         }
         if request.is_empty() {
             return Ok(());
+        }
+        // Nobody listens any more when a test is over.
+        let _ = self.asked.send(request.clone());
+        if request.contains("/Disconnect") {
+            return reply(&mut { socket }, "200 OK", "OK");
         }
         self.requests.lock().unwrap().push(request.trim().to_string());
         let mut out = socket;
@@ -185,6 +202,15 @@ impl Stage {
     fn play(&self, out: &mut TcpStream, reader: &mut impl Read, act: Act) -> std::io::Result<()> {
         match act {
             Act::Price => out.write_all(&self.message(self.price.as_bytes())),
+            Act::Say(text) => out.write_all(&self.message(text.as_bytes())),
+            Act::PingPong => {
+                out.write_all(&[0x89, 3, b'h', b'e', b'y'])?;
+                let mut pong = [0; 9];
+                reader.read_exact(&mut pong)?;
+                let unmasked: Vec<u8> = (0..3).map(|at| pong[6 + at] ^ pong[2 + at]).collect();
+                assert_eq!((&pong[..2], &unmasked[..]), (&[0x8a, 0x83][..], &b"hey"[..]));
+                Ok(())
+            }
             Act::Halves => {
                 let message = self.message(self.price.as_bytes());
                 let (a, b) = message.split_at(message.len() / 2);

@@ -49,7 +49,8 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// [`SettingsError`] naming the key.
     fn new(settings: Self::Settings) -> Result<Self, SettingsError>;
 
-    /// Whether the secrets that the keys refer to are there.
+    /// Whether the secrets that the keys refer to are there. Called once before the threads start: the place for what
+    /// reads from disk.
     ///
     /// # Errors
     /// [`SettingsError`] naming the key; never the secret.

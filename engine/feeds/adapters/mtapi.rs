@@ -1,7 +1,7 @@
 //! mtapi.io: a hosted MetaTrader terminal behind HTTP and a WebSocket.
 //!
 //! `/ConnectEx` logs in and answers a token as plain text, `/SubscribeMany` names the symbols, `/OnQuote` is the
-//! socket. Errors come as HTTP 201 with a JSON body. Prices are JSON numbers; their time is the broker's server clock
+//! socket, `/Disconnect` gives the token back. Errors come as HTTP 201 with a JSON body. Prices are JSON numbers; their time is the broker's server clock
 //! without an offset, unless the newer `timestampUTC` is there.
 
 use std::str::FromStr;
@@ -77,6 +77,7 @@ impl Adapter for Broker {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
+        self.http.warm();
         self.settings.password.resolve().map(|_| ()).map_err(|e| SettingsError::new("password", e))
     }
 
@@ -136,8 +137,10 @@ impl Broker {
         query.extend(symbols.names().map(|name| ("symbols", name)));
         self.call("SubscribeMany", &query).await?;
         let connection = net::websocket(&format!("{}/OnQuote?id={token}", self.stream_base)).await?;
-        // Every message repeats it.
-        Ok(connection.with_secret(token.to_string()))
+        // The server keeps its terminal logged in for every token that is not given back.
+        let farewell = self.http.later(&format!("{}/Disconnect", self.settings.base_url), &[("id", token)]);
+        // Every message repeats the token.
+        Ok(connection.with_secret(token.to_string()).with_farewell(farewell))
     }
 
     async fn call(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {

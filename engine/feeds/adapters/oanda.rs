@@ -55,6 +55,7 @@ impl Adapter for Broker {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
+        self.http.warm();
         self.settings.token.resolve().map(|_| ()).map_err(|e| SettingsError::new("token", e))
     }
 
