@@ -128,7 +128,10 @@ fn lean(file: &Path, from_ms: u32, to_ms: u32) -> (u64, i128) {
     total
 }
 
-fn recorded_config(data: &Path) -> (String, BTreeMap<(&'static str, &'static str), (u64, i128)>) {
+/// By source and symbol: how many rows, and the sum of their bids and asks.
+type Totals = BTreeMap<(String, String), (u64, i128)>;
+
+fn recorded_config(data: &Path) -> (String, Totals) {
     const HOUR: u32 = 3_600_000;
     let mut expected = BTreeMap::new();
     let mut text = String::new();
@@ -139,7 +142,7 @@ fn recorded_config(data: &Path) -> (String, BTreeMap<(&'static str, &'static str
         for (symbol, pair) in [("EURUSD", "eurusd"), ("NZDUSD", "nzdusd")] {
             let file = data.join(format!("lean/tick/{name}/{pair}/20140502_{pair}_tick_quote.csv.zst"));
             let from_ms = 11 * HOUR + HOUR / 2 - zone_hours * HOUR;
-            expected.insert((name, symbol), lean(&file, from_ms, from_ms + 2 * HOUR));
+            expected.insert((name.to_string(), symbol.to_string()), lean(&file, from_ms, from_ms + 2 * HOUR));
             playback += &format!(
                 "{{ file = \"{}\", format = \"lean\", symbol = \"{symbol}\", date = \"2014-05-02\", \
                  utc_offset = \"-{zone_hours:02}:00\", from = \"11:30:00\", to = \"13:30:00\" }}, ",
@@ -166,7 +169,7 @@ fn recorded_markets_arrive_whole_and_exact() {
     let mut config = Config::load(&[], std::iter::empty()).unwrap();
     config.overlay(&text, "test").unwrap();
     let rig = Rig::new(config, 10);
-    let mut ticks: BTreeMap<(String, String), (u64, i128)> = BTreeMap::new();
+    let mut ticks = Totals::new();
     let mut trades = 0;
     let sent = |name: &str| rig.simulators.stats(name).unwrap();
     loop {
