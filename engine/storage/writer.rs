@@ -33,7 +33,7 @@ const TURN_RECORDS: usize = 8_192;
 /// Longest sleep of the writer: how old the lag in `/health` can be.
 const TURN: Duration = Duration::from_millis(500);
 /// How often a batch is offered again that the database refused.
-const REFUSED_RETRY_NS: i64 = 10_000_000_000;
+const REFUSED_RETRY_NS: i64 = 5_000_000_000;
 
 type TableId = (Audience, Table);
 
@@ -191,7 +191,8 @@ impl Work {
                 self.target.status.failed_generally("the database is not up yet");
             }
             let endpoint = tokio::select! {
-                endpoint = self.target.endpoint.wait_for(Option::is_some) => endpoint.ok().and_then(|e| e.clone()),
+                // An error: whoever could tell an address is gone. Only the stop ends this then.
+                Ok(endpoint) = self.target.endpoint.wait_for(Option::is_some) => endpoint.clone(),
                 () = tokio::time::sleep(TURN) => None,
             };
             if let Some(endpoint) = endpoint {
