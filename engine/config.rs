@@ -58,8 +58,8 @@ impl Config {
         config.overlay(DEFAULTS, "built-in defaults")?;
         for path in files {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?;
             config.overlay(&text, &name)?;
         }
         for (name, value) in env {
@@ -183,6 +183,10 @@ fn is_secret(key: &str) -> bool {
     ["token", "password", "secret", "key", "credential"].iter().any(|word| key.to_lowercase().contains(word))
 }
 
+fn is_reference(text: &str) -> bool {
+    ["env:", "file:", "vault:"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 fn mask(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         mask_value(key, value);
@@ -193,11 +197,7 @@ fn mask_value(key: &str, value: &mut Value) {
     match value {
         Value::Table(inner) => mask(inner),
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(key, item)),
-        Value::String(text) if is_secret(key) && !text.is_empty() => {
-            if !(text.starts_with("env:") || text.starts_with("file:") || text.starts_with("vault:")) {
-                *text = "********".into();
-            }
-        }
+        Value::String(text) if is_secret(key) && !text.is_empty() && !is_reference(text) => *text = "********".into(),
         _ => {}
     }
 }
@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_key_and_its_origin() {
-        let error = |text: &str, env: &[(&str, &str)]| config(text, env).section::<Thing>("thing").unwrap_err().to_string();
+        let error =
+            |text: &str, env: &[(&str, &str)]| config(text, env).section::<Thing>("thing").unwrap_err().to_string();
         let unknown = error("[thing]\nsped = 2", &[]);
         assert!(unknown.starts_with("b.toml: thing.sped: unknown field `sped`"), "{unknown}");
         let wrong = error("[thing]\nspeed = \"fast\"", &[]);

@@ -160,7 +160,7 @@ fn shift(mut value: u64, power: i32, places: u8) -> Result<u64, DecimalError> {
         value = value.checked_mul(10).ok_or(DecimalError::OutOfRange)?;
     }
     for _ in 0..(-power).max(0) {
-        if value % 10 != 0 {
+        if !value.is_multiple_of(10) {
             return Err(DecimalError::TooPrecise(places));
         }
         value /= 10;
@@ -245,8 +245,14 @@ mod tests {
     #[test]
     fn text_becomes_the_exact_integer() {
         for (text, e9) in [
-            ("1.0851", 1_085_100_000), ("0.001", 1_000_000), ("-0.5", -500_000_000), ("105944.20", 105_944_200_000_000),
-            ("1.00000000000", 1_000_000_000), ("1e-5", 10_000), ("1.5E2", 150_000_000_000), ("9223372036.854775807", i64::MAX),
+            ("1.0851", 1_085_100_000),
+            ("0.001", 1_000_000),
+            ("-0.5", -500_000_000),
+            ("105944.20", 105_944_200_000_000),
+            ("1.00000000000", 1_000_000_000),
+            ("1e-5", 10_000),
+            ("1.5E2", 150_000_000_000),
+            ("9223372036.854775807", i64::MAX),
             ("1.2345678901e1", 12_345_678_901),
         ] {
             assert_eq!(Price::parse(text.as_bytes()).unwrap().e9(), e9, "{text}");

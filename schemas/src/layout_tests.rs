@@ -25,8 +25,15 @@ fn every_word_comes_back_from_its_code_and_its_text() {
 fn sizes_of_version_1() {
     let sizes: Vec<_> = Kind::ALL.iter().filter_map(|k| Some((k.word(), bytes_of(*k)?))).collect();
     let expected = [
-        ("tick", 102), ("trade", 86), ("quote", 96), ("bar", 170), ("indicator", 82), ("gap", 82),
-        ("source_state", 50), ("timer", 45), ("drop", 61),
+        ("tick", 102),
+        ("trade", 86),
+        ("quote", 96),
+        ("bar", 170),
+        ("indicator", 82),
+        ("gap", 82),
+        ("source_state", 50),
+        ("timer", 45),
+        ("drop", 61),
     ];
     assert_eq!(sizes, expected);
 }
@@ -38,8 +45,18 @@ fn head() -> Head {
 #[test]
 fn golden_quote_of_version_1() {
     let quote = Quote {
-        head: head(), ts_event_ns: 1, ts_recv_ns: 2, bid_e9: 1_085_100_000, ask_e9: crate::NO_PRICE,
-        bid_size_e8: 3, ask_size_e8: crate::NO_SIZE, bid_source_id: 4, ask_source_id: 5, sources: 0x0102, state: 1, reserved: 0,
+        head: head(),
+        ts_event_ns: 1,
+        ts_recv_ns: 2,
+        bid_e9: 1_085_100_000,
+        ask_e9: crate::NO_PRICE,
+        bid_size_e8: 3,
+        ask_size_e8: crate::NO_SIZE,
+        bid_source_id: 4,
+        ask_source_id: 5,
+        sources: 0x0102,
+        state: 1,
+        reserved: 0,
     };
     let mut out = [0xEE; RECORD_BYTES_MAX];
     let length = quote.write(&mut out);
