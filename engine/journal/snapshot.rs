@@ -130,6 +130,21 @@ pub(super) fn load(dir: &Path) -> Result<(Option<Snapshot>, Vec<String>), Journa
     Ok((None, notes))
 }
 
+/// The oldest snapshot kept that is sound.
+///
+/// # Errors
+/// [`JournalError`] when the folder or a file cannot be read.
+pub fn oldest(dir: &Path) -> Result<Option<Snapshot>, JournalError> {
+    for id in list(dir)? {
+        let path = path_of(dir, id);
+        let bytes = std::fs::read(&path).map_err(JournalError::io("read", &path))?;
+        if let Some(snapshot) = Snapshot::from_bytes(&bytes) {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
