@@ -1,0 +1,136 @@
+//! What a user sees of the whole engine: simulated brokers in, a terminal and the console out.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod engine_support;
+
+use std::net::SocketAddr;
+
+use engine_support::{Engine, QUIET, free_port, http, oanda};
+use serde_json::Value;
+
+fn ask_simulator(port: u16, mood: &str) {
+    let address: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    assert_eq!(http(address, "POST", &format!("/__sim/{mood}")).0, 200);
+}
+
+fn word<'a>(record: &'a Value, field: &str) -> &'a str {
+    record[field].as_str().unwrap_or("")
+}
+
+/// The socket stays open and heartbeats go on, but no price comes.
+#[test]
+fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
+    let (good, mute) = (free_port(), free_port());
+    let quick = "token = \"demo\"\nliveness_ms = 700\nmute_reconnect_ms = 60000";
+    let config = [
+        QUIET.to_string(),
+        "[aggregate]\nmax_age_ms = 1500\n".into(),
+        oanda("good", good, "rate = 5.0", quick),
+        oanda("quiet", mute, "rate = 5.0", quick),
+    ];
+    let engine = Engine::start(&config.concat());
+    let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "quote,gap,source_state"]);
+    terminal.until(|r| word(r, "kind") == "quote" && r["sources"] == 2);
+
+    ask_simulator(mute, "mute");
+    let state = terminal.until(|r| word(r, "kind") == "source_state" && word(r, "source") == "quiet");
+    assert_eq!((word(&state, "state"), word(&state, "cause")), ("mute", "mute"), "{state}");
+    let (mut left, mut open) = (None, None);
+    while left.is_none() || open.is_none() {
+        let record = terminal.next().unwrap();
+        match word(&record, "kind") {
+            "quote" if record["sources"] == 1 => left = Some(record),
+            "gap" if word(&record, "source") == "quiet" => open = Some(record),
+            _ => {}
+        }
+    }
+    let (left, open) = (left.unwrap(), open.unwrap());
+    assert_eq!((word(&left, "bid_source"), word(&left, "ask_source")), ("good", "good"));
+    assert_eq!((word(&open, "cause"), word(&open, "state"), word(&open, "symbol")), ("mute", "open", "EURUSD"));
+    let (status, health) = engine.health();
+    assert_eq!((status, &health["status"]), (200, &Value::from("degraded")));
+    assert_eq!(health["broker_connections"]["quiet"]["status"], "mute");
+    assert_eq!(health["broker_connections"]["good"]["status"], "live");
+
+    ask_simulator(mute, "unmute");
+    let closed = terminal.until(|r| word(r, "kind") == "gap" && word(r, "state") == "closed");
+    assert_eq!((word(&closed, "cause"), word(&closed, "source")), ("mute", "quiet"));
+    assert!(closed["to_ns"].as_i64() > closed["from_ns"].as_i64(), "{closed}");
+    assert_eq!(closed["from_ns"], open["from_ns"]);
+    terminal.until(|r| word(r, "kind") == "quote" && r["sources"] == 2);
+}
+
+#[test]
+fn a_private_source_is_its_owners_alone() {
+    let (common, own) = (free_port(), free_port());
+    let tokens = "[[fanout.tokens]]\nname = \"ann\"\ntoken = \"ann-secret\"\nuser = \"ann\"\n\
+                  [[fanout.tokens]]\nname = \"bob\"\ntoken = \"bob-secret\"\nuser = \"bob\"\n";
+    let config = [
+        QUIET.to_string(),
+        tokens.into(),
+        oanda("common", common, "rate = 5.0", "token = \"demo\""),
+        oanda("anns", own, "rate = 5.0\nspread = 0.01", "token = \"demo\"\nscope = \"private\"\nowner = \"ann\""),
+    ];
+    let engine = Engine::start(&config.concat());
+    let mut ann = engine.watch(&["--token", "ann-secret", "--delivery", "all", "--kinds", "tick,quote"]);
+    let mut bob = engine.watch(&["--token", "bob-secret", "--delivery", "all", "--kinds", "tick,quote,gap,source_state"]);
+    ann.until(|r| word(r, "kind") == "tick" && word(r, "source") == "anns");
+    ann.until(|r| word(r, "kind") == "quote" && word(r, "bid_source") == "anns");
+    // Her spread is a hundredth of the common one: were it counted, it would own the common price.
+    let mut quotes = 0;
+    while quotes < 50 {
+        let record = bob.next().unwrap();
+        assert!(!record.to_string().contains("anns"), "{record}");
+        quotes += i32::from(word(&record, "kind") == "quote");
+    }
+    let mut seen_own = 0;
+    while seen_own < 20 {
+        let record = ann.next().unwrap();
+        let own = word(&record, "source") == "anns" || word(&record, "bid_source") == "anns";
+        seen_own += i32::from(own);
+        if word(&record, "kind") == "quote" && word(&record, "bid_source") != "anns" {
+            assert!(!record.to_string().contains("anns"), "the common price: {record}");
+        }
+    }
+}
+
+#[test]
+fn terminals_open_no_sockets_to_brokers() {
+    let (a, b) = (free_port(), free_port());
+    let config = [QUIET.to_string(), oanda("a", a, "", "token = \"demo\""), oanda("b", b, "", "token = \"demo\"")];
+    let engine = Engine::start(&config.concat());
+    let mut first = engine.watch(&[]);
+    first.until(|r| r["sources"] == 2);
+    assert_eq!(engine.metric("broker_sockets"), 2.0);
+    let mut more: Vec<_> = (0..5).map(|_| engine.watch(&[])).collect();
+    more.iter_mut().for_each(|terminal| drop(terminal.until(|r| word(r, "kind") == "quote")));
+    assert_eq!(engine.metric("terminals"), 6.0);
+    assert_eq!(engine.metric("broker_sockets"), 2.0);
+}
+
+#[test]
+fn a_run_replays_to_the_same_bytes_also_over_a_restart_and_in_other_groups() {
+    let (a, b) = (free_port(), free_port());
+    let faults = "rate = 20.0\nduplicates = 0.05\nout_of_order = 0.05\ncrossed = 0.05\nfat_finger = 0.05";
+    let config = [QUIET.to_string(), oanda("a", a, faults, "token = \"demo\""), oanda("b", b, faults, "token = \"demo\"")].concat();
+    let mut dir = None;
+    for _ in 0..2 {
+        let engine = dir.map_or_else(|| Engine::start(&config), |dir| Engine::start_in(dir, &config));
+        let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "tick"]);
+        (0..600).for_each(|_| drop(terminal.next().unwrap()));
+        drop(terminal);
+        let (ended_well, folder) = engine.stop();
+        assert!(ended_well);
+        dir = Some(folder);
+    }
+    let dir = dir.unwrap();
+    let groups = "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"gaps\"]]\n";
+    for (name, text) in [("one.toml", config.clone()), ("three.toml", format!("{groups}{config}"))] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let done = engine_support::command(dir.path(), &path, &["replay-check"]).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && said.contains(" 0 different"), "{said}");
+        assert!(!said.starts_with("0 inputs"), "{said}");
+    }
+}
