@@ -24,9 +24,19 @@ async fn oanda_refuses_in_the_documented_words() {
     let bearer = [("Authorization", "Bearer secret")];
     for (path, headers, status, message) in [
         ("/v3/accounts/101-004-1234567-001/summary", &[][..], 401, "Insufficient authorization to perform request."),
-        ("/v3/accounts/101-004-1234567-001/summary", &[("Authorization", "Bearer wrong")], 401, "Insufficient authorization to perform request."),
+        (
+            "/v3/accounts/101-004-1234567-001/summary",
+            &[("Authorization", "Bearer wrong")],
+            401,
+            "Insufficient authorization to perform request.",
+        ),
         ("/v3/accounts/101-004-9999999-001/summary", &bearer, 400, "Invalid value specified for 'accountID'"),
-        ("/v3/accounts/101-004-1234567-001/pricing/stream?instruments=EUR_USD,NOT_ONE", &bearer, 400, "Invalid value specified for 'instruments'"),
+        (
+            "/v3/accounts/101-004-1234567-001/pricing/stream?instruments=EUR_USD,NOT_ONE",
+            &bearer,
+            400,
+            "Invalid value specified for 'instruments'",
+        ),
         ("/v3/accounts/101-004-1234567-001/pricing/stream", &bearer, 400, "Invalid value specified for 'instruments'"),
         ("/v3/accounts/101-004-1234567-001/nothing", &bearer, 404, "The requested resource does not exist"),
     ] {
@@ -213,4 +223,19 @@ fn an_occupied_port_is_one_clear_sentence() {
     let address = first.address("oanda").unwrap();
     let error = support::try_start(&format!("{OANDA}listen = \"{address}\"\n")).unwrap_err();
     assert!(error.starts_with(&format!("simulators.oanda.listen: {address}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn clients_that_we_did_not_write_are_content() {
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `scripts/get-venv`", python.display());
+    let simulators = start(&format!("{OANDA}heartbeat_ms = 100\n{MTAPI}{BINANCE}"));
+    let mut command = std::process::Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/simulator_clients.py"));
+    for name in ["oanda", "mtapi", "binance"] {
+        command.arg(simulators.address(name).unwrap().to_string());
+    }
+    let output = command.output().unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.trim() == "ok", "{said}{complained}");
 }

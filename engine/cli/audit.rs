@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::storage::audit::{Report, Subject, audit};
 use crate::storage::StorageConfig;
+use crate::storage::audit::{Report, Subject, audit};
 
 use super::sql::Database;
 

@@ -61,7 +61,12 @@ impl Database {
 /// # Errors
 /// The database's own words, or why it cannot be asked.
 pub fn run(
-    state: &Path, config: &StorageConfig, query: &str, format: &str, write: bool, out: &mut impl Write,
+    state: &Path,
+    config: &StorageConfig,
+    query: &str,
+    format: &str,
+    write: bool,
+    out: &mut impl Write,
 ) -> Result<(), String> {
     let database = Database::open(state, config)?;
     let endpoint = if write { database.writer() } else { database.reader() };

@@ -184,7 +184,8 @@ impl Engine {
         if let Some(storage) = self.storage {
             storage.stop(STORAGE_PATIENCE);
         }
-        if let Some(starter) = self.store_starter {
+        // A store that is still starting is not waited for: it ends with us, as its standard input does.
+        if let Some(starter) = self.store_starter.filter(JoinHandle::is_finished) {
             let _ = starter.join();
         }
         if let Some(store) = self.store.lock().ok().and_then(|mut store| store.take()) {

@@ -241,5 +241,27 @@ fn command(hub: &Hub, streams: &mut Streams, text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "binance_tests.rs"]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::market::{Price, Size};
+
+    #[test]
+    fn messages_are_written_as_recorded() {
+        let p = |text: &str| text.parse::<Price>().unwrap();
+        let s = |text: &str| text.parse::<Size>().unwrap();
+        let (bid, ask, bid_size, ask_size) = (p("61837.63"), p("61837.64"), s("3.78826"), s("1.54698"));
+        let quote = Quote { symbol: 0, event_ns: 0, bid, ask, bid_size, ask_size, update_id: 50_093_239_212 };
+        let symbol = Symbol::named("BTCUSDT");
+        assert_eq!(
+            book_ticker(&quote, &symbol),
+            r#"{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.54698000"}"#
+        );
+        let event_ns = 1_723_161_255_343_999_999;
+        let trade = Trade { symbol: 0, event_ns, price: bid, size: s("0.02"), id: 3_735_683_259, buyer_is_maker: true };
+        assert_eq!(
+            trade_json(&trade, &symbol),
+            r#"{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000","T":1723161255343,"m":true,"M":true}"#
+        );
+    }
+}

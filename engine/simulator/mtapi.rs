@@ -258,5 +258,30 @@ fn too_soon(symbol: usize, login: &Login, last_sent: &mut [Option<Instant>]) -> 
 }
 
 #[cfg(test)]
-#[path = "mtapi_tests.rs"]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::market::Size;
+
+    #[test]
+    fn quotes_are_written_as_documented() {
+        let size = Size::from_e8(1).unwrap();
+        let (bid, ask) = ("1.08510".parse().unwrap(), "1.08523".parse().unwrap());
+        // 10:15:30.123 on the wall of a server three hours ahead of UTC.
+        let event_ns = 1_715_930_130_123_000_000;
+        let quote = Quote { symbol: 0, event_ns, bid, ask, bid_size: size, ask_size: size, update_id: 0 };
+        assert_eq!(
+            quote_data(&quote, &Symbol::named("EURUSD"), ServerTime::NewYorkClose),
+            r#"{"symbol":"EURUSD","bid":1.0851,"ask":1.08523,"time":"2024-05-17T10:15:30.123","last":0,"volume":0}"#
+        );
+    }
+
+    #[test]
+    fn tokens_look_like_uuids_and_the_oldest_login_is_forgotten() {
+        let id = new_id();
+        assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+        let logins = Logins::default();
+        (0..=LOGINS_MAX).for_each(|n| logins.add(n.to_string(), 1));
+        assert!(logins.find("0").is_none() && logins.find("1").is_some() && logins.find("1000").is_some());
+    }
+}

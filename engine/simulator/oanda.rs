@@ -209,5 +209,31 @@ async fn session(hub: &Arc<Hub>, outlet: &Outlet, wanted: &[usize], snapshot: bo
 }
 
 #[cfg(test)]
-#[path = "oanda_tests.rs"]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::market::Size;
+
+    #[test]
+    fn prices_are_written_as_documented() {
+        let p = |text: &str| text.parse::<Price>().unwrap();
+        let size = Size::from_e8(1).unwrap();
+        let event_ns = 1_603_486_922_692_522_548;
+        let quote = Quote {
+            symbol: 0,
+            event_ns,
+            bid: p("1.1857"),
+            ask: p("1.18671"),
+            bid_size: size,
+            ask_size: size,
+            update_id: 0,
+        };
+        let line = price(&quote, &Symbol::named("EURUSD"), Times::Rfc3339);
+        assert_eq!(
+            line,
+            r#"{"type":"PRICE","time":"2020-10-23T21:02:02.692522548Z","bids":[{"price":"1.18570","liquidity":10000000},{"price":"1.18568","liquidity":10000000}],"asks":[{"price":"1.18671","liquidity":10000000},{"price":"1.18673","liquidity":10000000}],"closeoutBid":"1.18566","closeoutAsk":"1.18675","status":"tradeable","tradeable":true,"instrument":"EUR_USD"}"#
+        );
+        let unix = price(&quote, &Symbol::named("EURUSD"), Times::Unix);
+        assert!(unix.contains(r#""time":"1603486922.692522548""#), "{unix}");
+    }
+}

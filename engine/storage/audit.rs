@@ -74,13 +74,7 @@ impl Digest {
 
 impl From<&Total> for Digest {
     fn from(t: &Total) -> Digest {
-        Digest {
-            rows: t.rows,
-            first_seq: t.first_seq,
-            last_seq: t.last_seq,
-            seq_sum: t.seq_sum,
-            seq_xor: t.seq_xor,
-        }
+        Digest { rows: t.rows, first_seq: t.first_seq, last_seq: t.last_seq, seq_sum: t.seq_sum, seq_xor: t.seq_xor }
     }
 }
 
@@ -169,7 +163,9 @@ impl Audit<'_> {
         self.report.notes.append(&mut self.journaled.notes);
         let waiting: u64 = self.journaled.waiting.values().sum();
         if waiting > 0 {
-            self.pending(format!("{waiting} journaled rows are not in the database yet: the engine sends them when it runs"));
+            self.pending(format!(
+                "{waiting} journaled rows are not in the database yet: the engine sends them when it runs"
+            ));
         }
         for total in self.ledger.totals() {
             let Some(journaled) = self.journaled.stored.get(&(total.lane, total.epoch)) else { continue };
@@ -237,8 +233,7 @@ impl Audit<'_> {
         let there = seqs_in_database(self.subject, lane, epoch).await?;
         let mut acknowledged = Digest::default();
         let (mut doubles, mut beyond, mut on_their_way) = (Vec::new(), Vec::new(), 0);
-        let begun: Vec<_> =
-            self.ledger.begun().into_iter().filter(|m| m.lane == lane && m.epoch == epoch).collect();
+        let begun: Vec<_> = self.ledger.begun().into_iter().filter(|m| m.lane == lane && m.epoch == epoch).collect();
         for (seq, count) in &there {
             let sent = begun.iter().any(|m| (m.first_seq..=m.last_seq).contains(seq));
             let known = *seq <= expected.last_seq && expected.rows > 0 && !sent;
@@ -275,7 +270,11 @@ impl Audit<'_> {
 
     /// What should be there and is not, by `seq` where the journal can tell.
     fn missing(
-        &self, lane: Lane, epoch: u32, expected: &Digest, there: &BTreeMap<u64, u64>,
+        &self,
+        lane: Lane,
+        epoch: u32,
+        expected: &Digest,
+        there: &BTreeMap<u64, u64>,
     ) -> Result<String, AuditError> {
         let journaled = Journaled::seqs(&self.subject.journal_dir, lane, epoch, expected.last_seq)?;
         let complete = journaled.len() as u64 == expected.rows;
@@ -286,8 +285,11 @@ impl Audit<'_> {
             let _ = write!(text, "; missing: {}", ranges(&missing));
         }
         if complete {
-            let unknown: Vec<u64> =
-                there.range(..=expected.last_seq).map(|(seq, _)| *seq).filter(|s| journaled.binary_search(s).is_err()).collect();
+            let unknown: Vec<u64> = there
+                .range(..=expected.last_seq)
+                .map(|(seq, _)| *seq)
+                .filter(|s| journaled.binary_search(s).is_err())
+                .collect();
             if !unknown.is_empty() {
                 let _ = write!(text, "; never journaled: {}", ranges(&unknown));
             }
@@ -325,7 +327,8 @@ impl Report {
     /// The table, the notes, the differences and the verdict, as lines of text.
     #[must_use]
     pub fn print(&self) -> String {
-        let mut out = format!("{:<14} {:<8} {:>6} {:>14} {:>14}\n", "table", "rows of", "epoch", "acknowledged", "found");
+        let mut out =
+            format!("{:<14} {:<8} {:>6} {:>14} {:>14}\n", "table", "rows of", "epoch", "acknowledged", "found");
         for ((audience, table, epoch), (expected, found)) in &self.tables {
             let of = if *audience == Audience::Global { "global" } else { "private" };
             let _ = writeln!(out, "{:<14} {of:<8} {epoch:>6} {expected:>14} {found:>14}", table.name());

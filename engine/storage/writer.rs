@@ -33,7 +33,7 @@ const TURN_RECORDS: usize = 8_192;
 /// Longest sleep of the writer: how old the lag in `/health` can be.
 const TURN: Duration = Duration::from_millis(500);
 /// How often a batch is offered again that the database refused.
-const REFUSED_RETRY_NS: i64 = 10_000_000_000;
+const REFUSED_RETRY_NS: i64 = 5_000_000_000;
 
 type TableId = (Audience, Table);
 
@@ -148,6 +148,10 @@ impl Work {
         let ledger = manifests.ledger();
         let target = Target { endpoint: setup.endpoint.clone(), database: setup.database.clone(), status };
         let source = open(&setup, ledger.stored()).map_err(io::Error::other)?;
+        // How far behind we are is asked before the database is there and reading begins.
+        let first =
+            open(&setup, ledger.stored()).and_then(|mut source| source.next_record()).map_err(io::Error::other)?;
+        let oldest_ns = first.map_or(0, |found| found.head.ts_publish_ns);
         Ok(Work {
             lanes: Lanes::new(setup.limits),
             recovered: ledger.begun().into(),
@@ -155,7 +159,7 @@ impl Work {
             under_way: BTreeMap::new(),
             refused: BTreeMap::new(),
             missed: None,
-            last_read: (0, 0),
+            last_read: (ledger.last_seq(), oldest_ns),
             deliveries: JoinSet::new(),
             done: VecDeque::new(),
             setup,
@@ -191,7 +195,8 @@ impl Work {
                 self.target.status.failed_generally("the database is not up yet");
             }
             let endpoint = tokio::select! {
-                endpoint = self.target.endpoint.wait_for(Option::is_some) => endpoint.ok().and_then(|e| e.clone()),
+                // An error: whoever could tell an address is gone. Only the stop ends this then.
+                Ok(endpoint) = self.target.endpoint.wait_for(Option::is_some) => endpoint.clone(),
                 () = tokio::time::sleep(TURN) => None,
             };
             if let Some(endpoint) = endpoint {

@@ -81,14 +81,15 @@ fn curl_inserts_and_selects_in_every_way() {
     insert("&query=INSERT+INTO+t+FORMAT+RowBinary", b"\x0a\x00\x00\x00\x03\x0a\x0a\x0a");
     insert("&query=INSERT+INTO+t+VALUES", b"(11, 'v')");
     insert("", b"INSERT INTO t SELECT 12, 'from a select'");
+    insert("", b"INSERT INTO t -- a comment\nFORMAT CSV\n13,x\n");
     let select = |target: &str, body: &str| store.curl(WRITER, target, Some(body.as_bytes()), &[]).ok();
-    assert_eq!(select("?database=md", "SELECT count(), sum(a) FROM t"), "9\t54\n");
+    assert_eq!(select("?database=md", "SELECT count(), sum(a) FROM t"), "10\t67\n");
     assert_eq!(select("?database=md", "SELECT s FROM t WHERE a = 10 FORMAT CSV"), "\"\n\n\n\"\n");
     assert_eq!(select("?default_format=JSONEachRow", "SELECT 1 AS x, 'é' AS y"), "{\"x\":1,\"y\":\"é\"}\n");
     assert_eq!(select("?query=SELECT", "2 FORMAT TSV"), "2\n");
     let native = store.curl(WRITER, "?database=md", Some(b"SELECT * FROM t FORMAT Native"), &[]);
     insert("&query=INSERT+INTO+t+FORMAT+Native", &native.body);
-    assert_eq!(select("?database=md", "SELECT count() FROM t"), "18\n");
+    assert_eq!(select("?database=md", "SELECT count() FROM t"), "20\n");
     let json = store.curl(WRITER, "?database=md", Some(b"SELECT a FROM t WHERE a = 1 FORMAT JSON"), &[]);
     assert!(json.head.contains("application/json") && json.text().contains("\"rows\": 2"), "{json:?}");
     let form = store.curl(WRITER, "?query=SELECT+%7Ba%3AUInt8%7D%2B1", None, &["-F", "param_a=41"]);
@@ -163,4 +164,21 @@ fn settings_end_with_their_request() {
     assert_eq!(store.curl(WRITER, "?max_block_size=77", Some(ask.as_bytes()), &[]).ok(), "77\n");
     store.write("SET max_block_size = 78");
     assert_eq!(store.write(ask), usual);
+}
+
+/// clickhouse-connect from `.cache/venv`, as a quant would use it.
+#[test]
+fn clickhouse_connect() {
+    let store = Store::start();
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `scripts/get-venv`", python.display());
+    let out = std::process::Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/store_client.py"))
+        .arg(store.handle.access().address().port().to_string())
+        .env("WRITER_PASSWORD", store.handle.writer_password())
+        .env("READER_PASSWORD", store.handle.reader_password())
+        .output()
+        .unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
 }

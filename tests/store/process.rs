@@ -77,6 +77,23 @@ fn the_end_of_standard_input_is_the_end_of_the_store() {
 }
 
 #[test]
+fn ctrl_c_is_left_to_the_engine_and_sigterm_ends_in_order() {
+    let store = Store::start();
+    let (pid, signal) = (store.pid().to_string(), |name: &str, pid: &str| {
+        assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+    });
+    signal("-INT", &pid);
+    assert_eq!(store.write("SELECT 1"), "1\n");
+    assert_eq!(store.handle.restarts(), 0);
+    signal("-TERM", &pid);
+    while store.handle.restarts() == 0 || !store.handle.is_up() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(store.write("SELECT 2"), "2\n");
+    assert_eq!((store.handle.restarts(), store.handle.last_error()), (1, None));
+}
+
+#[test]
 fn commands_use_the_running_store_or_their_own() {
     let store = Store::start();
     let running = connect_or_start(config(store.state.path())).unwrap();
@@ -183,6 +200,17 @@ fn a_body_over_the_limit_is_refused() {
     let length = format!("Content-Length: {}", (256u64 << 20) + 1);
     let refused = store.curl(WRITER, "?query=SELECT+1", None, &["-X", "POST", "-H", &length, "--max-time", "20"]);
     assert_eq!(refused.code(), Some(241), "{}", refused.text());
+}
+
+#[test]
+fn it_stays_on_the_cores_it_was_given() {
+    let state = tempfile::tempdir().unwrap();
+    let config = StoreConfig { cores: vec![0], ..config(state.path()) };
+    let store = Store { handle: Supervisor::start(config).unwrap(), state };
+    for task in std::fs::read_dir(format!("/proc/{}/task", store.pid())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+    }
 }
 
 #[test]

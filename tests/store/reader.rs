@@ -69,10 +69,14 @@ fn it_is_kept_from_private_rows() {
         "SELECT 1 UNION ALL SELECT a FROM md_private.hidden",
         "SELECT 1 FROM md.t AS t JOIN md_private.hidden AS h ON 1",
         "SELECT a IN md_private.hidden FROM md.t",
-        "SELECT 7734001 IN (md_private.j)",
+        "SELECT 1 IN (md_private.j)",
         "SELECT * FROM merge('md_private', '.*')",
         "SELECT * FROM merge(REGEXP('md_.*'), '.*')",
         "SELECT * FROM merge('md_' || 'private', '.*')",
+        "SELECT 1 IN merge('md_' || 'private', '.*')",
+        "SELECT merge('md_' || 'private', '.*')",
+        "SELECT * FROM system.columns WHERE table IN (SELECT s FROM merge('md_' || 'private', 'hidden'))",
+        "SELECT * FROM {d:Identifier}.hidden",
         "SELECT * FROM view(SELECT * FROM md_private.hidden)",
         "SELECT * FROM viewIfPermitted(SELECT * FROM md_private.hidden ELSE null('a int'))",
         "SELECT * FROM loop(md_private, hidden) LIMIT 1",
@@ -138,6 +142,9 @@ fn it_is_kept_from_private_rows() {
         "?allow_ddl=1",
         "?format_schema=/etc/passwd",
         "?output_format_schema=x",
+        "?max_execution_time=0",
+        "?max_threads=100000",
+        "?default_format=CSV+INTO+OUTFILE",
     ] {
         assert!(store.curl(READER, target, Some(b"SELECT 1"), &[]).code().is_some(), "{target}");
     }
@@ -146,6 +153,7 @@ fn it_is_kept_from_private_rows() {
     for (sql, value) in [
         ("SELECT * FROM {p:Identifier}.hidden", "md_private"),
         ("SELECT * FROM {p:Identifier}", "md_private.hidden"),
+        ("SELECT * FROM {p:Identifier}.processes", "system"),
         ("SELECT * FROM {p:Identifier}", "md_priv\\x61te.hidden"),
         ("SELECT joinGet({p:String}, 's', toUInt64(1))", "md_private.j"),
     ] {

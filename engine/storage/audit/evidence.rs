@@ -39,9 +39,10 @@ impl Journaled {
             let lane = row.lane(source.names());
             if !ledger.has(lane, epoch, seq) {
                 *out.waiting.entry((lane, epoch)).or_default() += 1;
-            } else if !begun.iter().any(|m| {
-                (m.lane, m.epoch) == (lane, epoch) && (m.first_seq..=m.last_seq).contains(&seq)
-            }) {
+            } else if !begun
+                .iter()
+                .any(|m| (m.lane, m.epoch) == (lane, epoch) && (m.first_seq..=m.last_seq).contains(&seq))
+            {
                 out.stored.entry((lane, epoch)).or_default().add(seq);
             }
         }
@@ -73,7 +74,8 @@ impl Journaled {
             && gap.cause == Cause::Restart.code()
         {
             let seconds = gap.to_ns.saturating_sub(gap.from_ns) as f64 / 1e9;
-            self.notes.push(format!("epoch {}: {seconds:.3} s before it are a hole (gap, cause restart)", gap.head.epoch));
+            self.notes
+                .push(format!("epoch {}: {seconds:.3} s before it are a hole (gap, cause restart)", gap.head.epoch));
         }
     }
 
@@ -93,7 +95,9 @@ impl Journaled {
 
 /// What a table holds, by partition and epoch; nothing when there is no such table.
 pub(super) async fn summary(
-    subject: &Subject, audience: Audience, table: Table,
+    subject: &Subject,
+    audience: Audience,
+    table: Table,
 ) -> Result<Vec<((Lane, u32), Digest)>, AuditError> {
     let sql = format!(
         "SELECT toUInt32(_partition_id) AS partition, epoch, count(), min(seq), max(seq), sum(seq), groupBitXor(seq) \
@@ -122,7 +126,9 @@ fn parse(audience: Audience, table: Table, line: &str) -> Result<((Lane, u32), D
 
 /// Every `seq` that a lane has of an epoch, and how often.
 pub(super) async fn seqs_in_database(
-    subject: &Subject, lane: Lane, epoch: u32,
+    subject: &Subject,
+    lane: Lane,
+    epoch: u32,
 ) -> Result<BTreeMap<u64, u64>, AuditError> {
     let sql = format!(
         "SELECT seq, count() FROM {} WHERE _partition_id = '{}' AND epoch = {epoch} GROUP BY seq",

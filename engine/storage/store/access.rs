@@ -107,17 +107,15 @@ const STATEMENTS: [&str; 13] = [
 ];
 
 /// Settings the read-only user may give, beside those of [`SETTING_PREFIXES`].
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 15] = [
     "date_time_output_format",
     "extremes",
     "final",
     "limit",
     "log_comment",
     "max_block_size",
-    "max_execution_time",
     "max_result_rows",
     "max_rows_to_read",
-    "max_threads",
     "offset",
     "prefer_column_name_to_alias",
     "result_overflow_mode",
@@ -126,6 +124,9 @@ const SETTINGS: [&str; 17] = [
     "use_uncompressed_cache",
     "join_use_nulls",
 ];
+
+/// Longest time a query of the read-only user may run, in seconds; it may ask for less.
+pub(super) const SECONDS_MAX: u64 = 300;
 
 /// Families of settings that only shape the output. `output_format_schema` writes a file and is in none of them.
 const SETTING_PREFIXES: [&str; 9] = [
@@ -159,18 +160,23 @@ pub(super) fn check_database(name: &str) -> Result<(), Failure> {
     if DATABASES.contains(&name) { Ok(()) } else { Err(denied(format_args!("use database {name}"))) }
 }
 
-/// May the read-only user give this setting? `Ok(false)`: it is accepted and means nothing here.
+/// May the read-only user give this setting, on a machine where queries have `threads`? `Ok(false)`: it is accepted and
+/// means nothing here.
 ///
 /// # Errors
 /// The refusal for the client.
-pub(super) fn check_setting(name: &str, value: &str) -> Result<bool, Failure> {
+pub(super) fn check_setting(name: &str, value: &str, threads: u64) -> Result<bool, Failure> {
     if name == "readonly" && matches!(value, "1" | "2") {
         return Ok(false);
+    }
+    let at_most = |limit: u64| value.parse().is_ok_and(|n: u64| (1..=limit).contains(&n));
+    if name == "max_execution_time" && at_most(SECONDS_MAX) || name == "max_threads" && at_most(threads) {
+        return Ok(true);
     }
     if SETTINGS.contains(&name) || SETTING_PREFIXES.iter().any(|p| name.starts_with(p)) {
         return Ok(true);
     }
-    let what = format!("the read-only user may not change setting {name}");
+    let what = format!("the read-only user may not set {name} = {value}");
     Err(Failure::new(Code::ReadOnly, what))
 }
 
@@ -285,10 +291,15 @@ mod tests {
 
     #[test]
     fn settings_are_on_a_list() {
-        assert!(check_setting("max_threads", "1").unwrap());
-        assert!(!check_setting("readonly", "1").unwrap());
+        assert!(
+            check_setting("max_threads", "2", 2).unwrap() && check_setting("max_execution_time", "300", 2).unwrap()
+        );
+        assert!(!check_setting("readonly", "1", 2).unwrap());
+        for (name, value) in [("max_threads", "3"), ("max_threads", "0"), ("max_execution_time", "0")] {
+            assert!(check_setting(name, value, 2).is_err(), "{name} = {value}");
+        }
         for name in ["readonly", "output_format_schema", "format_schema", "additional_table_filters", "async_insert"] {
-            assert!(check_setting(name, "0").is_err(), "{name}");
+            assert!(check_setting(name, "0", 2).is_err(), "{name}");
         }
     }
 }

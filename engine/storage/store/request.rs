@@ -83,6 +83,9 @@ impl Head {
         }
         head.database = header("x-clickhouse-database").map(str::to_owned).or(head.database);
         head.default_format = header("x-clickhouse-format").map(str::to_owned).or(head.default_format);
+        if let Some(format) = head.default_format.as_ref().filter(|f| !f.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            return Err(Failure::new(Code::BadArguments, format!("{format} is not the name of a format")));
+        }
         match header("content-encoding").map(str::trim) {
             None | Some("" | "identity") => {}
             Some("lz4") => head.lz4_body = true,

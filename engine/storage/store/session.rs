@@ -51,6 +51,8 @@ pub(super) struct Engine {
     chdb: Arc<Chdb>,
     data: PathBuf,
     memory: Memory,
+    /// Threads of one query: the cores this process may use.
+    threads: u64,
 }
 
 /// Takes the pieces of an answer; blocks while the client is behind.
@@ -73,7 +75,6 @@ impl Engine {
             "--max_parts_cleaning_thread_pool_size=4".into(),
             "--background_pool_size=2".into(),
             "--background_schedule_pool_size=4".into(),
-            "--max_threads=2".into(),
         ]
     }
 
@@ -89,7 +90,8 @@ impl Engine {
                 .query(&format!("CREATE DATABASE IF NOT EXISTS {database}"), "Null", &[])
                 .map_err(|text| StartError::Database { database, text })?;
         }
-        Ok((Self { chdb, data, memory }, resident))
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        Ok((Self { chdb, data, memory, threads }, resident))
     }
 
     /// Runs one request. The answer goes to `sink`, unless it is the failure returned.
@@ -122,11 +124,15 @@ impl Engine {
 
     /// A connection with the request's database and settings, read-only where it must be.
     fn session(&self, user: User, head: &Head) -> Result<Connection, Failure> {
-        let options = [
+        let mut options = vec![
             format!("--max_memory_usage={}", self.memory.query),
+            format!("--max_threads={}", self.threads),
             // Acknowledged must mean stored; a client may still ask for it.
             "--async_insert=0".into(),
         ];
+        if user == User::Reader {
+            options.push(format!("--max_execution_time={}", access::SECONDS_MAX));
+        }
         let connection =
             self.chdb.connect(&self.data, &options).map_err(|e| Failure::new(Code::TooManySimultaneousQueries, e))?;
         let run = |sql: &str| connection.query(sql, "Null", &[]).map(drop).map_err(Failure::engine);
@@ -141,7 +147,7 @@ impl Engine {
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 return Err(Failure::new(Code::BadArguments, format!("{name} is not the name of a setting")));
             }
-            if user == User::Writer || access::check_setting(name, value)? {
+            if user == User::Writer || access::check_setting(name, value, self.threads)? {
                 settings.push(format!("{name} = {}", quoted(value, '\'')));
             }
         }
@@ -239,7 +245,8 @@ fn insert(
     insert: &InsertData,
     parameters: &[Parameter],
 ) -> Result<Progress, Failure> {
-    let mut stream = connection.insert(sql, &insert.format, parameters).map_err(Failure::engine)?;
+    // The engine appends the format to the text: the line end keeps it out of a comment.
+    let mut stream = connection.insert(&format!("{sql}\n"), &insert.format, parameters).map_err(Failure::engine)?;
     for piece in insert.data.chunks(APPEND) {
         stream.append(piece).map_err(Failure::engine)?;
     }

@@ -237,6 +237,7 @@ impl Keeper {
         let mut running = match self.start() {
             Ok((running, address)) => {
                 self.config.listen = address;
+                self.shared.up.store(true, Relaxed);
                 let _ = first.send(Ok(address));
                 Some(running)
             }
@@ -248,8 +249,8 @@ impl Keeper {
         loop {
             let began = Instant::now();
             if let Some(mut up) = running.take() {
-                self.shared.up.store(true, Relaxed);
                 self.shared.note(None);
+                self.shared.up.store(true, Relaxed);
                 let stopped = wait(&[&up.pidfd, &self.stop], None) & 2 != 0;
                 self.shared.up.store(false, Relaxed);
                 if stopped {
