@@ -13,6 +13,9 @@ use crate::config::{Config, ConfigError};
 use crate::market::Scope;
 use crate::metrics::SOURCES_MAX;
 
+/// Cores that the system's masks can name.
+const CORES_MAX: usize = 1_024;
+
 /// The threads that read from brokers.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +125,9 @@ pub fn ingest(config: &Config) -> Result<IngestConfig, ConfigError> {
     }
     if !(1..=1_000).contains(&ingest.timer_ms) {
         return Err(config.bad_key("ingest.timer_ms", format!("{} ms, expected 1 to 1000", ingest.timer_ms)));
+    }
+    if let Some(core) = ingest.cores.iter().find(|core| **core >= CORES_MAX) {
+        return Err(config.bad_key("ingest.cores", format!("no core {core}, expected numbers below {CORES_MAX}")));
     }
     Ok(ingest)
 }

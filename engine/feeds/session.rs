@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::adapters::{Decoder, Stream};
 use super::event::{Event, Reject, Symbols};
 use super::machine::{Machine, Pace, State, Step};
-use super::net::{Connection, Failure, blotted_excerpt};
+use super::net::{Connection, Failure, blotted_excerpt, excerpt};
 use super::status::FeedStatus;
 use crate::clock;
 use crate::market::Input;
@@ -170,9 +170,10 @@ impl Session {
 
     fn failed(&mut self, failure: &Failure) {
         let status = self.status();
-        let cause = failure.cause;
-        tracing::warn!(source = status.name, %cause, "{}", failure.text);
-        status.set_error(&failure.text);
+        // The words may be a stranger's: cut, and without what a terminal would obey.
+        let (cause, text) = (failure.cause, excerpt(failure.text.as_bytes()));
+        tracing::warn!(source = status.name, %cause, "{text}");
+        status.set_error(&text);
         self.machine.failed(cause, failure.retry_after.map(nanos), clock::monotonic_ns());
         self.publish(None);
     }

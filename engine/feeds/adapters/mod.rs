@@ -66,10 +66,10 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
         venue.to_string()
     }
 
-    /// Most symbols that one connection carries.
+    /// Most symbols that one connection carries. The default is what fits into a URL of 8 KB.
     #[must_use]
     fn symbols_max() -> usize {
-        4_096
+        500
     }
 
     /// Past bars, where the venue has them.

@@ -23,6 +23,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long the server may take to log in at the broker.
 const BROKER_CONNECT_S: u32 = 60;
 
+/// Symbols in one request: they travel in the URL, and servers take some 8 KB of it.
+const SYMBOLS_PER_CALL: usize = 200;
+
 /// Longest session token.
 const TOKEN_BYTES_MAX: usize = 128;
 
@@ -133,9 +136,12 @@ impl Broker {
     }
 
     async fn subscribe(&self, token: &str, symbols: &Symbols) -> Result<Connection, Failure> {
-        let mut query = vec![("id", token), ("interval", "0")];
-        query.extend(symbols.names().map(|name| ("symbols", name)));
-        self.call("SubscribeMany", &query).await?;
+        let names: Vec<_> = symbols.names().collect();
+        for some in names.chunks(SYMBOLS_PER_CALL) {
+            let mut query = vec![("id", token), ("interval", "0")];
+            query.extend(some.iter().map(|name| ("symbols", *name)));
+            self.call("SubscribeMany", &query).await?;
+        }
         let connection = net::websocket(&format!("{}/OnQuote?id={token}", self.stream_base)).await?;
         // The server keeps its terminal logged in for every token that is not given back.
         let farewell = self.http.later(&format!("{}/Disconnect", self.settings.base_url), &[("id", token)]);

@@ -92,6 +92,9 @@ fn ingest_is_checked() {
             .unwrap_err()
             .contains("ingest.timer_ms: 0 ms, expected 1 to 1000")
     );
+    assert!(
+        ingest("[ingest]\ncores = [4096]").unwrap_err().contains("ingest.cores: no core 4096, expected numbers below")
+    );
     assert!(ingest("[ingest]\nthread = 1").unwrap_err().contains("ingest.thread: unknown field"));
 }
 

@@ -1,0 +1,147 @@
+//! The feeds against the simulated brokers: two sides of each protocol, written apart from each other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tickwire::config::Config;
+use tickwire::feeds::{self, Feed, FeedsHandle, IngestConfig, InletMaker};
+use tickwire::market::{Input, InstrumentId, SourceId};
+use tickwire::metrics;
+use tickwire::ring::Inlet;
+use tickwire::simulator::{self, SimulatorsHandle};
+use tickwire_schemas::words::SourceStatus;
+use tokio::sync::watch;
+
+/// Nothing waits for it when all is well.
+const HANG: Duration = Duration::from_secs(30);
+
+const BROKERS: &str = r#"
+[simulators.oanda]
+broker = "oanda"
+token = "t"
+symbols = ["EURUSD", "USDJPY"]
+rate = 20.0
+window_ms = 0
+
+[simulators.mtapi]
+broker = "mtapi"
+user = "77"
+password = "p"
+server = "Demo"
+server_time = "new-york-close"
+symbols = ["EURUSD", "XAUUSD"]
+rate = 20.0
+
+[simulators.binance]
+broker = "binance"
+symbols = ["BTCUSDT", "ETHUSDT"]
+heartbeat_ms = 300
+rate = 20.0
+"#;
+
+struct Tap(mpsc::Sender<Input>);
+
+impl Inlet for Tap {
+    fn offer(&self, input: Input) {
+        let _ = self.0.send(input);
+    }
+}
+
+struct Rig {
+    brokers: SimulatorsHandle,
+    feeds: FeedsHandle,
+    inputs: mpsc::Receiver<Input>,
+    stop: watch::Sender<bool>,
+    names: Vec<String>,
+}
+
+fn rig() -> Rig {
+    let mut config = Config::load(&[], std::iter::empty()).unwrap();
+    config.overlay(BROKERS, "brokers").unwrap();
+    let brokers = simulator::start(simulator::parse(&config).unwrap()).unwrap();
+    let at = |name: &str| brokers.address(name).unwrap();
+    let pace = "liveness_ms = 300\nmute_reconnect_ms = 60000\nbackoff_min_ms = 1\nbackoff_max_ms = 5";
+    let sources = format!(
+        "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
+         [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
+         [sources.binance]\nadapter = \"binance\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
+        at("oanda"), at("mtapi"), at("binance"),
+    );
+    config.overlay(&sources, "sources").unwrap();
+    let specs = feeds::config::sources(&config).unwrap();
+    let names = specs.iter().map(|spec| spec.name.clone()).collect();
+    let feed = |(index, spec): (usize, feeds::SourceSpec)| {
+        let id = u32::try_from(index).unwrap();
+        let instruments =
+            (0..u32::try_from(spec.symbols.len()).unwrap()).map(|n| InstrumentId(10 * (id + 1) + n)).collect();
+        Feed { spec, source: SourceId(id + 1), index, instruments }
+    };
+    let (sender, inputs) = mpsc::channel();
+    let (stop, stopped) = watch::channel(false);
+    let inlet: InletMaker = Box::new(move || Box::new(Tap(sender)));
+    let ingest = IngestConfig { threads: 0, cores: Vec::new(), timer_ms: 100, snapshot_every_ms: 0 };
+    let feeds = feeds::start(specs.into_iter().enumerate().map(feed).collect(), &ingest, vec![inlet], stopped).unwrap();
+    Rig { brokers, feeds, inputs, stop, names }
+}
+
+impl Rig {
+    /// Takes inputs until `done` says so.
+    fn until(&self, mut done: impl FnMut(&Input) -> bool) {
+        while !done(&self.inputs.recv_timeout(HANG).expect("it comes")) {}
+    }
+
+    fn until_all(&self, status: SourceStatus) {
+        let mut missing: BTreeSet<u32> = (1..=3).collect();
+        self.until(|input| {
+            if let Input::SourceState(state) = input
+                && state.status == status.code()
+            {
+                missing.remove(&state.head.source_id);
+            }
+            missing.is_empty()
+        });
+    }
+}
+
+#[test]
+fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
+    let rig = rig();
+    rig.until_all(SourceStatus::Live);
+    // Every symbol of every source, with stamps of this second: the broker clock is converted to UTC.
+    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31]), 0);
+    rig.until(|input| {
+        match input {
+            Input::Tick(tick) => {
+                missing.remove(&tick.head.instrument_id);
+                if tick.ts_event_ns != tickwire_schemas::NO_TIME {
+                    let late_ms = (tick.ts_recv_ns - tick.ts_event_ns) / 1_000_000;
+                    assert!(late_ms.abs() < 60_000, "{tick:?}");
+                }
+            }
+            Input::Trade(_) => trades += 1,
+            _ => {}
+        }
+        missing.is_empty() && trades > 0
+    });
+
+    rig.names.iter().for_each(|name| rig.brokers.set_muted(name, true));
+    rig.until_all(SourceStatus::Mute);
+    rig.names.iter().for_each(|name| rig.brokers.set_muted(name, false));
+    rig.until_all(SourceStatus::Live);
+    rig.names.iter().for_each(|name| rig.brokers.drop_connections(name));
+    rig.until_all(SourceStatus::Down);
+    rig.until_all(SourceStatus::Live);
+
+    rig.stop.send(true).unwrap();
+    rig.until_all(SourceStatus::Stopped);
+    let statuses = rig.feeds.statuses();
+    rig.feeds.join();
+    for (index, status) in statuses.iter().enumerate() {
+        assert_eq!(status.reconnects(), 1, "{}", status.name);
+        assert_eq!(metrics::DECODE_ERRORS.at(index, 0).get(), 0, "{}", status.name);
+    }
+    assert_eq!(metrics::BROKER_SOCKETS.get(), 0);
+    rig.brokers.stop();
+}
