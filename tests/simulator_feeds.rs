@@ -198,7 +198,7 @@ fn recorded_markets_arrive_whole_and_exact() {
     }
     let binance = sent("binance");
     // The counts of the capture: its bookTicker and trade lines.
-    assert_eq!((binance.symbols[0].ticks, binance.symbols[0].trades), (28_040, 9_757));
+    assert_eq!((binance.symbols["BTCUSDT"].ticks, binance.symbols["BTCUSDT"].trades), (28_040, 9_757));
     assert_eq!((ticks[&("binance".into(), "BTCUSDT".into())].0, trades), (28_040, 9_757));
     rig.stop();
 }

@@ -1,5 +1,6 @@
 //! What all connections of one simulated broker share: its prices, its ledger of what was sent, and its moods.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,18 +19,16 @@ const LIVE_BATCHES: usize = 4_096;
 /// Recorded rows handed to one write.
 const ROWS_PER_WRITE: usize = 512;
 
-/// What was sent of one symbol.
+/// The ledger's line of one symbol.
 #[derive(Debug, Default)]
 struct Count {
     ticks: AtomicU64,
     trades: AtomicU64,
 }
 
-/// What was sent of one symbol, by name.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+/// What was sent of one symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SymbolStats {
-    /// Canonical name.
-    pub symbol: String,
     /// Quotes written to subscribers.
     pub ticks: u64,
     /// Trades written to subscribers.
@@ -55,8 +54,8 @@ pub struct Stats {
     pub playback_played: u64,
     /// Everything has been played; false when there is nothing to play.
     pub playback_finished: bool,
-    /// Counts by symbol, in the order of the configuration.
-    pub symbols: Vec<SymbolStats>,
+    /// Counts by canonical symbol.
+    pub symbols: BTreeMap<String, SymbolStats>,
 }
 
 /// The shared state of one simulated broker.
@@ -215,10 +214,9 @@ impl Hub {
     /// What was sent so far.
     pub(super) fn stats(&self) -> Stats {
         let played = self.played.load(Ordering::Acquire);
-        let of = |(symbol, count): (&Symbol, &Count)| SymbolStats {
-            symbol: symbol.name.clone(),
-            ticks: count.ticks.load(Ordering::Relaxed),
-            trades: count.trades.load(Ordering::Relaxed),
+        let of = |(symbol, count): (&Symbol, &Count)| {
+            let (ticks, trades) = (count.ticks.load(Ordering::Relaxed), count.trades.load(Ordering::Relaxed));
+            (symbol.name.clone(), SymbolStats { ticks, trades })
         };
         Stats {
             simulator: self.name.clone(),
