@@ -5,18 +5,18 @@
 //! `clock` asks the time, and nothing between a feed's socket read and the outbound ring allocates, locks, logs or
 //! waits for a disk or a peer.
 
-pub mod cli;
-pub mod clock; // the only place that asks the time
-pub mod config; // files and environment -> raw tables; each module parses its own
-pub mod console; // HTTP: health and metrics
-pub mod control; // catalogue of ids
-pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
-pub mod feeds; // broker connections: adapters, sessions, ingestion
-pub mod journal; // the durable log between the hot path and the database; snapshots
 pub mod market; // the vocabulary: prices, instruments, ticks; pure
+pub mod clock; // the only place that asks the time
 pub mod metrics; // every counter and histogram, declared once
+pub mod config; // files and environment -> raw tables; each module parses its own
 pub mod ring; // slots, rings, pollers, idle strategies
-pub mod runtime; // assemble threads from the config, pin, supervise, shut down
-pub mod simulator; // brokers that speak the real protocols on loopback
+pub mod feeds; // broker connections: adapters, sessions, ingestion
 pub mod stages; // dedupe, validate, aggregate, gaps: what happens to an input
-pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process // one file per subcommand
+pub mod journal; // the durable log between the hot path and the database; snapshots
+pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
+pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process
+pub mod control; // catalogue of ids
+pub mod console; // HTTP: health and metrics
+pub mod simulator; // brokers that speak the real protocols on loopback
+pub mod runtime; // assemble threads from the config, pin, supervise, shut down
+pub mod cli; // one file per subcommand

@@ -4,8 +4,8 @@
 //! hold one cell for each possible source; dense source indices are given at start by the runtime.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 
 use hdrhistogram::Histogram;
 use tickwire_schemas::words::{Check, Verdict};

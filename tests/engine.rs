@@ -73,7 +73,8 @@ fn a_private_source_is_its_owners_alone() {
     ];
     let engine = Engine::start(&config.concat());
     let mut ann = engine.watch(&["--token", "ann-secret", "--delivery", "all", "--kinds", "tick,quote"]);
-    let mut bob = engine.watch(&["--token", "bob-secret", "--delivery", "all", "--kinds", "tick,quote,gap,source_state"]);
+    let mut bob =
+        engine.watch(&["--token", "bob-secret", "--delivery", "all", "--kinds", "tick,quote,gap,source_state"]);
     ann.until(|r| word(r, "kind") == "tick" && word(r, "source") == "anns");
     ann.until(|r| word(r, "kind") == "quote" && word(r, "bid_source") == "anns");
     // Her spread is a hundredth of the common one: were it counted, it would own the common price.
@@ -112,7 +113,9 @@ fn terminals_open_no_sockets_to_brokers() {
 fn a_run_replays_to_the_same_bytes_also_over_a_restart_and_in_other_groups() {
     let (a, b) = (free_port(), free_port());
     let faults = "rate = 20.0\nduplicates = 0.05\nout_of_order = 0.05\ncrossed = 0.05\nfat_finger = 0.05";
-    let config = [QUIET.to_string(), oanda("a", a, faults, "token = \"demo\""), oanda("b", b, faults, "token = \"demo\"")].concat();
+    let config =
+        [QUIET.to_string(), oanda("a", a, faults, "token = \"demo\""), oanda("b", b, faults, "token = \"demo\"")]
+            .concat();
     let mut dir = None;
     for _ in 0..2 {
         let engine = dir.map_or_else(|| Engine::start(&config), |dir| Engine::start_in(dir, &config));

@@ -54,7 +54,8 @@ fn check_config_shows_what_is_in_effect_and_no_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.toml");
     std::fs::write(&path, format!("{QUIET}{}", oanda("x", 1, "", "token = \"canary-7\""))).unwrap();
-    let done = command(dir.path(), &path, &["check-config"]).env("TICKWIRE__AGGREGATE__MAX_AGE_MS", "4321").output().unwrap();
+    let done =
+        command(dir.path(), &path, &["check-config"]).env("TICKWIRE__AGGREGATE__MAX_AGE_MS", "4321").output().unwrap();
     let shown = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success() && shown.contains("max_age_ms = 4321"), "{shown}");
     assert!(!shown.contains("canary-7") && shown.contains("********"), "{shown}");
@@ -63,7 +64,11 @@ fn check_config_shows_what_is_in_effect_and_no_secret() {
 #[test]
 fn what_is_missing_or_taken_says_so() {
     let embedded = QUIET.replace("mode = \"off\"", "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"");
-    says(failing(&embedded, &["run"], &[("TICKWIRE_CHDB", "/nowhere/libchdb.so")]), 1, &["/nowhere/libchdb.so", "scripts/get-chdb"]);
+    says(
+        failing(&embedded, &["run"], &[("TICKWIRE_CHDB", "/nowhere/libchdb.so")]),
+        1,
+        &["/nowhere/libchdb.so", "scripts/get-chdb"],
+    );
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let listener = TcpListener::bind(taken.unwrap()).unwrap();
@@ -77,7 +82,8 @@ fn what_is_missing_or_taken_says_so() {
     let env = [("TICKWIRE__FANOUT__LISTEN", format!("127.0.0.1:{port}"))];
     says(failing(QUIET, &["run"], &[(env[0].0, &env[0].1)]), 1, &["fanout.listen", &port, "in use"]);
 
-    let certificate = [("TICKWIRE__FANOUT__CERTIFICATE", "/nowhere/cert.pem"), ("TICKWIRE__FANOUT__KEY", "/nowhere/key.pem")];
+    let certificate =
+        [("TICKWIRE__FANOUT__CERTIFICATE", "/nowhere/cert.pem"), ("TICKWIRE__FANOUT__KEY", "/nowhere/key.pem")];
     says(failing(QUIET, &["run"], &certificate), 1, &["/nowhere/cert.pem"]);
 
     says(failing(QUIET, &["watch"], &[]), 1, &["no engine runs here", "tickwire run"]);
@@ -132,7 +138,9 @@ fn a_refused_login_and_garbage_are_said_and_the_others_go_on() {
         }
     });
     let source = |port: u16, token: &str| {
-        format!("base_url = \"http://127.0.0.1:{port}\"\naccount = \"101-004-1234567-001\"\ntoken = \"{token}\"\nsymbols = [\"EURUSD\"]\n")
+        format!(
+            "base_url = \"http://127.0.0.1:{port}\"\naccount = \"101-004-1234567-001\"\ntoken = \"{token}\"\nsymbols = [\"EURUSD\"]\n"
+        )
     };
     let config = [
         QUIET.to_string(),
@@ -142,7 +150,8 @@ fn a_refused_login_and_garbage_are_said_and_the_others_go_on() {
     ];
     let engine = Engine::start(&config.concat());
     let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "quote,source_state"]);
-    let refused = terminal.until(|r| r["kind"] == "source_state" && r["source"] == "refused" && r["cause"] == "login_refused");
+    let refused =
+        terminal.until(|r| r["kind"] == "source_state" && r["source"] == "refused" && r["cause"] == "login_refused");
     assert_eq!(refused["state"], "down");
     (0..20).for_each(|_| drop(terminal.until(|r| r["kind"] == "quote" && r["bid_source"] == "good")));
     let (status, health) = engine.health();
@@ -159,8 +168,16 @@ fn without_a_live_source_health_is_503() {
     let engine = Engine::start(QUIET);
     let (status, health) = engine.health();
     assert_eq!((status, health["status"].as_str()), (503, Some("unavailable")));
-    for field in ["service_name", "timestamp", "version", "uptime_seconds", "broker_connections", "aggregation_metrics",
-                  "quality_metrics", "storage"] {
+    for field in [
+        "service_name",
+        "timestamp",
+        "version",
+        "uptime_seconds",
+        "broker_connections",
+        "aggregation_metrics",
+        "quality_metrics",
+        "storage",
+    ] {
         assert!(!health[field].is_null(), "{field}");
     }
 }

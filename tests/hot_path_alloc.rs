@@ -72,8 +72,7 @@ fn bytes_in_hand_to_publication() {
     config.overlay(feed, "test").unwrap();
     let spec = sources(&config).unwrap().remove(0);
     let name = spec.venue.wire_symbol(&spec.symbols[0].venue);
-    let symbols: Vec<_> =
-        (1..=3).map(|id| Symbols::new(SourceId(id), [(name.clone(), InstrumentId(1))])).collect();
+    let symbols: Vec<_> = (1..=3).map(|id| Symbols::new(SourceId(id), [(name.clone(), InstrumentId(1))])).collect();
     let mut decoders: Vec<_> = symbols.iter().map(|symbols| spec.venue.any_decoder(symbols)).collect();
 
     let layout = Layout::new(vec![NAMES.iter().map(ToString::to_string).collect()]).unwrap();
@@ -125,7 +124,12 @@ fn bytes_in_hand_to_publication() {
     let allocations: u64 = (WARM_UP..WARM_UP + COUNTED).map(|n| turn(n, &mut published)).sum();
     let count = |kind: Kind| (published[usize::from(kind.code())] - before[usize::from(kind.code())]) / 2;
     assert_eq!(count(Kind::Tick) + count(Kind::Trade), COUNTED);
-    assert!(count(Kind::Quote) > COUNTED / 4 && count(Kind::Gap) > 100, "quotes {} gaps {}", count(Kind::Quote), count(Kind::Gap));
+    assert!(
+        count(Kind::Quote) > COUNTED / 4 && count(Kind::Gap) > 100,
+        "quotes {} gaps {}",
+        count(Kind::Quote),
+        count(Kind::Gap)
+    );
     assert_eq!(allocations, 0, "allocations on the hot path over {COUNTED} messages");
 }
 

@@ -19,7 +19,9 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 fn engine() -> Vec<(String, String)> {
     let mut found = Vec::new();
     sources(Path::new("engine"), &mut found);
-    let text = |path: &PathBuf| (path.strip_prefix("engine").unwrap().display().to_string(), fs::read_to_string(path).unwrap());
+    let text = |path: &PathBuf| {
+        (path.strip_prefix("engine").unwrap().display().to_string(), fs::read_to_string(path).unwrap())
+    };
     found.iter().filter(|path| !path.starts_with("engine/terminal")).map(text).collect()
 }
 
@@ -41,10 +43,14 @@ fn a_module_imports_only_from_those_above_it() {
         // `use crate::{a, b}` names several at once.
         for part in text.split("crate::").skip(1) {
             let names: Vec<&str> = match part.strip_prefix('{') {
-                Some(group) => group.split('}').next().unwrap().split(',').map(|n| n.trim().split("::").next().unwrap()).collect(),
+                Some(group) => {
+                    group.split('}').next().unwrap().split(',').map(|n| n.trim().split("::").next().unwrap()).collect()
+                }
                 None => vec![part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()],
             };
-            wrong.extend(names.into_iter().filter(|n| rank(n).is_some_and(|r| r > own)).map(|n| format!("{path} uses {n}")));
+            wrong.extend(
+                names.into_iter().filter(|n| rank(n).is_some_and(|r| r > own)).map(|n| format!("{path} uses {n}")),
+            );
         }
     }
     assert!(wrong.is_empty(), "data walks down the list in engine/lib.rs and never back: {wrong:#?}");
@@ -66,7 +72,11 @@ fn every_file_is_reachable() {
         .filter(|path| !["lib.rs", "main.rs"].contains(&path.as_str()))
         .filter(|path| {
             let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
-            let name = if stem == "mod" { Path::new(path).parent().unwrap().file_name().unwrap().to_str().unwrap() } else { stem };
+            let name = if stem == "mod" {
+                Path::new(path).parent().unwrap().file_name().unwrap().to_str().unwrap()
+            } else {
+                stem
+            };
             !words.contains(name)
         })
         .collect();
@@ -77,7 +87,9 @@ fn every_file_is_reachable() {
 fn only_the_clock_asks_the_time_of_day() {
     let asks: Vec<_> = engine()
         .into_iter()
-        .filter(|(path, text)| path != "clock.rs" && (text.contains("SystemTime::now") || text.contains("Timestamp::now")))
+        .filter(|(path, text)| {
+            path != "clock.rs" && (text.contains("SystemTime::now") || text.contains("Timestamp::now"))
+        })
         .map(|(path, _)| path)
         .collect();
     assert!(asks.is_empty(), "these ask the time themselves: {asks:?}");
@@ -90,7 +102,9 @@ fn unsafe_stays_where_it_is_allowed() {
         .into_iter()
         .filter(|(path, text)| {
             !allowed.contains(&path.as_str())
-                && text.lines().any(|l| !l.trim_start().starts_with("//") && (l.contains("unsafe {") || l.contains("unsafe impl")))
+                && text
+                    .lines()
+                    .any(|l| !l.trim_start().starts_with("//") && (l.contains("unsafe {") || l.contains("unsafe impl")))
         })
         .map(|(path, _)| path)
         .collect();

@@ -27,7 +27,9 @@ fn print_addresses(engine: &Engine, mode: Mode, store: std::net::SocketAddr) {
     println!("fingerprint  {}", engine.fingerprint());
     println!("console      http://{}/health  /metrics", engine.console());
     if mode == Mode::Embedded {
-        println!("database     http://{store}  (starting; users tickwire and reader, passwords in the state directory)");
+        println!(
+            "database     http://{store}  (starting; users tickwire and reader, passwords in the state directory)"
+        );
     }
     for (name, address) in engine.simulators().iter().flat_map(|s| s.addresses()) {
         println!("simulator    {name} on {address}");

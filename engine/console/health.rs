@@ -137,7 +137,10 @@ impl Sampler {
 }
 
 fn status(source: usize) -> SourceStatus {
-    u8::try_from(metrics::STATUS.at(source).get()).ok().and_then(SourceStatus::from_code).unwrap_or(SourceStatus::Connecting)
+    u8::try_from(metrics::STATUS.at(source).get())
+        .ok()
+        .and_then(SourceStatus::from_code)
+        .unwrap_or(SourceStatus::Connecting)
 }
 
 /// Percent of what was received that reached the stages: frames that could not be decoded and inputs that did not fit

@@ -15,8 +15,8 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-pub use health::{Facts, LastSeen};
 use health::Sampler;
+pub use health::{Facts, LastSeen};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -37,7 +37,10 @@ impl ConsoleConfig {
     pub fn parse(config: &Config) -> Result<ConsoleConfig, ConfigError> {
         let parsed: ConsoleConfig = config.section("console")?;
         if !parsed.listen.ip().is_loopback() {
-            let problem = format!("{} is not loopback; the console has no sign-in yet and serves this machine only", parsed.listen);
+            let problem = format!(
+                "{} is not loopback; the console has no sign-in yet and serves this machine only",
+                parsed.listen
+            );
             return Err(config.bad_key("console.listen", problem));
         }
         Ok(parsed)
@@ -79,7 +82,8 @@ pub fn start(config: &ConsoleConfig, facts: Facts) -> Result<ConsoleHandle, Stri
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
     let sampler = Arc::new(Sampler::new(facts));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -93,10 +97,8 @@ pub fn start(config: &ConsoleConfig, facts: Facts) -> Result<ConsoleHandle, Stri
                 sampling.sample(clock::now_ns());
             }
         });
-        let app = Router::new()
-            .route("/health", get(health_page))
-            .route("/metrics", get(metrics_page))
-            .with_state(sampler);
+        let app =
+            Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page)).with_state(sampler);
         tokio::select! {
             served = async { axum::serve(listener, app).await } => if let Err(error) = served {
                 tracing::error!("console: {error}");

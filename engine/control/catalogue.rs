@@ -44,7 +44,8 @@ impl Catalogue {
     pub fn open(state_dir: &Path) -> Result<Catalogue, ControlError> {
         let path = state_dir.join("control.db");
         let mut catalogue = {
-            let database = Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
+            let database =
+                Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
             Catalogue { path, database }
         };
         let found = catalogue.run(|db| {
@@ -143,7 +144,8 @@ mod tests {
         Connection::open(dir.path().join("control.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let newer = Catalogue::open(dir.path()).err().unwrap().to_string();
         assert!(newer.contains("has version 99, this program knows up to 1"), "{newer}");
-        std::fs::write(dir.path().join("control.db"), "not a database at all, but long enough to be looked at").unwrap();
+        std::fs::write(dir.path().join("control.db"), "not a database at all, but long enough to be looked at")
+            .unwrap();
         let foreign = Catalogue::open(dir.path()).err().unwrap().to_string();
         assert!(foreign.contains("not a database"), "{foreign}");
     }

@@ -32,10 +32,14 @@ pub fn instruments(config: &Config) -> Result<BTreeMap<String, InstrumentSpec>, 
             return Err(config.bad_key(&key, "expected a symbol of capital letters and digits such as EURUSD"));
         }
         if spec.pip.e9() <= 0 {
-            return Err(config.bad_key(&format!("{key}.pip"), format!("{} is not a pip, expected more than zero", spec.pip)));
+            return Err(
+                config.bad_key(&format!("{key}.pip"), format!("{} is not a pip, expected more than zero", spec.pip))
+            );
         }
         if spec.digits > 9 {
-            return Err(config.bad_key(&format!("{key}.digits"), format!("{} is more than the 9 a price holds", spec.digits)));
+            return Err(
+                config.bad_key(&format!("{key}.digits"), format!("{} is more than the 9 a price holds", spec.digits))
+            );
         }
     }
     Ok(specs)

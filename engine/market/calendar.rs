@@ -84,11 +84,19 @@ mod tests {
     fn the_week_ends_and_begins_at_five_in_new_york_in_summer_and_winter() {
         let mut fx = Calendar::new(Class::Fx).unwrap();
         for (time, expected) in [
-            ("2026-07-03T20:59:59Z", true), ("2026-07-03T21:00:00Z", false), ("2026-07-05T20:59:59Z", false),
-            ("2026-07-05T21:00:00Z", true), ("2026-01-02T21:59:59Z", true), ("2026-01-02T22:00:00Z", false),
-            ("2026-01-04T21:59:59Z", false), ("2026-01-04T22:00:00Z", true), ("2026-01-07T03:00:00Z", true),
+            ("2026-07-03T20:59:59Z", true),
+            ("2026-07-03T21:00:00Z", false),
+            ("2026-07-05T20:59:59Z", false),
+            ("2026-07-05T21:00:00Z", true),
+            ("2026-01-02T21:59:59Z", true),
+            ("2026-01-02T22:00:00Z", false),
+            ("2026-01-04T21:59:59Z", false),
+            ("2026-01-04T22:00:00Z", true),
+            ("2026-01-07T03:00:00Z", true),
             // Clocks go forward on Sunday 8 March 2026, between Friday's close and Sunday's open.
-            ("2026-03-06T21:59:59Z", true), ("2026-03-06T22:00:00Z", false), ("2026-03-08T20:59:59Z", false),
+            ("2026-03-06T21:59:59Z", true),
+            ("2026-03-06T22:00:00Z", false),
+            ("2026-03-08T20:59:59Z", false),
             ("2026-03-08T21:00:00Z", true),
         ] {
             assert_eq!(open(&mut fx, time), expected, "{time}");

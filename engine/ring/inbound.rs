@@ -277,7 +277,10 @@ pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]
 }
 
 fn make_inlet<P: Producer<InSlot> + Send + 'static>(
-    producer: P, ids: &Arc<[u32]>, dense: &DenseSources, bell: &Arc<Doorbell>,
+    producer: P,
+    ids: &Arc<[u32]>,
+    dense: &DenseSources,
+    bell: &Arc<Doorbell>,
 ) -> InletMaker {
     let (ids, dense, bell) = (Arc::clone(ids), Arc::clone(dense), Arc::clone(bell));
     Box::new(move || {

@@ -9,8 +9,16 @@ use crate::market::{InstrumentId, Price, SourceId, TickInput};
 
 fn tick(source: u32, at: i64) -> Input {
     TickInput {
-        source: SourceId(source), instrument: InstrumentId(1), ts_event_ns: Some(at), ts_recv_ns: at,
-        bid: Price::from_e9(1), ask: Price::from_e9(2), bid_size: None, ask_size: None, source_seq: None, snapshot: false,
+        source: SourceId(source),
+        instrument: InstrumentId(1),
+        ts_event_ns: Some(at),
+        ts_recv_ns: at,
+        bid: Price::from_e9(1),
+        ask: Price::from_e9(2),
+        bid_size: None,
+        ask_size: None,
+        source_seq: None,
+        snapshot: false,
     }
     .into()
 }
@@ -79,7 +87,11 @@ fn a_sleeping_consumer_gets_everything_in_order_and_then_the_end() {
     let (mut outbound, [mut outlet, other]) = build_outbound(8);
     drop(std::thread::spawn({
         let mut other = other;
-        move || while other.drain(8, &mut |_, _| ()) != Drained::Shutdown { std::thread::yield_now() }
+        move || {
+            while other.drain(8, &mut |_, _| ()) != Drained::Shutdown {
+                std::thread::yield_now()
+            }
+        }
     }));
     let reader = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

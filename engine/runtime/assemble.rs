@@ -139,7 +139,18 @@ impl Engine {
         std::fs::write(&note, body.to_string()).map_err(|e| RunError::Other(format!("{}: {e}", note.display())))?;
         let Database { writer: storage, store, starter: store_starter, .. } = database;
         Ok(Engine {
-            simulators, stop_feeds, feeds, pipeline, journal, fanout, storage, store, store_starter, console, note, _state: state,
+            simulators,
+            stop_feeds,
+            feeds,
+            pipeline,
+            journal,
+            fanout,
+            storage,
+            store,
+            store_starter,
+            console,
+            note,
+            _state: state,
         })
     }
 
@@ -214,11 +225,14 @@ fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, started_ns: 
         cause: Cause::Restart.code(),
         ..DropRecord::default()
     };
-    inlets.insert(0, Box::new(move || {
-        let inlet = first();
-        inlet.offer(Input::Drop(hole));
-        inlet
-    }));
+    inlets.insert(
+        0,
+        Box::new(move || {
+            let inlet = first();
+            inlet.offer(Input::Drop(hole));
+            inlet
+        }),
+    );
     inlets
 }
 
@@ -240,7 +254,12 @@ fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
 }
 
 fn facts(
-    market: &Market, last_seen: LastSeen, feeds: &FeedsHandle, fanout: &FanoutHandle, database: &Database, started_ns: i64,
+    market: &Market,
+    last_seen: LastSeen,
+    feeds: &FeedsHandle,
+    fanout: &FanoutHandle,
+    database: &Database,
+    started_ns: i64,
 ) -> Facts {
     let statuses = feeds.statuses();
     let status = database.writer.as_ref().map(storage::Writer::status_handle);

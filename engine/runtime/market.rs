@@ -24,7 +24,8 @@ impl StateDir {
     pub fn lock(path: &Path) -> Result<StateDir, String> {
         let failed = |error: std::io::Error| format!("state directory {}: {error}", path.display());
         std::fs::create_dir_all(path).map_err(failed)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join("engine.lock")).map_err(failed)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(path.join("engine.lock")).map_err(failed)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| format!("state directory {}: another engine is using it", path.display()))?;
         Ok(StateDir { path: path.to_path_buf(), _lock: lock })

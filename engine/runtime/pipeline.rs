@@ -11,13 +11,13 @@ use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::{Check, Kind};
 
+use crate::clock;
 use crate::console::LastSeen;
 use crate::journal::Snapshot;
 use crate::market::Input;
 use crate::metrics::{self, LatencyCell};
 use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, Mark, Outbound, Pace, Poll};
 use crate::stages::{Emit, Group, Identity, Market, StateError};
-use crate::clock;
 
 /// Inputs handled before the consumers are woken and slots given back: some 20 µs of work.
 const BATCH: usize = 64;
@@ -86,8 +86,13 @@ impl Pipeline {
     /// # Errors
     /// When a thread cannot be started.
     pub fn spawn(
-        mut self, epoch: u32, inputs: Vec<(GroupInput, Arc<Doorbell>)>, outbound: Outbound, plan: &ThreadPlan,
-        snapshots: Sender<Snapshot>, last_seen: LastSeen,
+        mut self,
+        epoch: u32,
+        inputs: Vec<(GroupInput, Arc<Doorbell>)>,
+        outbound: Outbound,
+        plan: &ThreadPlan,
+        snapshots: Sender<Snapshot>,
+        last_seen: LastSeen,
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         self.identity.resume_after(epoch, 0);
         let mut threads = Vec::new();
@@ -104,8 +109,14 @@ impl Pipeline {
                 threads.push(builder.spawn(move || run_earlier(group, input, seat, next, states))?);
             } else if let Some((identity, outbound)) = last.take() {
                 let worker = Last {
-                    group, identity, outbound, market: self.market.clone(), saved: saved.clone(),
-                    snapshots: snapshots.clone(), earlier: count - 1, latency: Latency::new(),
+                    group,
+                    identity,
+                    outbound,
+                    market: self.market.clone(),
+                    saved: saved.clone(),
+                    snapshots: snapshots.clone(),
+                    earlier: count - 1,
+                    latency: Latency::new(),
                     last_seen: Arc::clone(&last_seen),
                 };
                 threads.push(builder.spawn(move || worker.run(input, seat))?);

@@ -106,9 +106,14 @@ pub fn compare(dir: &Path, pipeline: &mut Pipeline) -> Result<Comparison, Journa
         match expected.pop_front() {
             Some((kind, bytes)) if kind == entry.kind && bytes == entry.bytes => {}
             Some((kind, _)) => {
-                found.differs(format!("epoch {epoch}, seq {}: journaled is a {}, the replay makes another {kind}", head.seq, entry.kind));
+                found.differs(format!(
+                    "epoch {epoch}, seq {}: journaled is a {}, the replay makes another {kind}",
+                    head.seq, entry.kind
+                ));
             }
-            None => found.differs(format!("epoch {epoch}, seq {}: the replay does not make this {}", head.seq, entry.kind)),
+            None => {
+                found.differs(format!("epoch {epoch}, seq {}: the replay does not make this {}", head.seq, entry.kind))
+            }
         }
     }
     found.cut_off += expected.len() as u64;

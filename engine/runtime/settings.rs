@@ -20,8 +20,19 @@ use crate::storage::StorageConfig;
 
 /// Sections that have no parser of their own here: the stages parse theirs when they are built.
 const SECTIONS: &[&str] = &[
-    "console", "fanout", "storage", "journal", "pipeline", "ingest", "dedupe", "validate", "aggregate", "gaps",
-    "instruments", "sources", "simulators",
+    "console",
+    "fanout",
+    "storage",
+    "journal",
+    "pipeline",
+    "ingest",
+    "dedupe",
+    "validate",
+    "aggregate",
+    "gaps",
+    "instruments",
+    "sources",
+    "simulators",
 ];
 
 /// The section `[pipeline]`.
@@ -73,7 +84,8 @@ impl Settings {
     pub fn new(config: Config) -> Result<Settings, ConfigError> {
         config.only_sections(SECTIONS)?;
         let pipeline: PipelineConfig = config.section("pipeline")?;
-        let layout = Layout::new(pipeline.groups.clone()).map_err(|e| config.bad_key("pipeline.groups", e.to_string()))?;
+        let layout =
+            Layout::new(pipeline.groups.clone()).map_err(|e| config.bad_key("pipeline.groups", e.to_string()))?;
         let mut ingest = feeds::config::ingest(&config)?;
         let journal = JournalConfig::parse(&config)?;
         ingest.snapshot_every_ms = journal.snapshot_every_s * 1000;
@@ -112,7 +124,10 @@ impl Settings {
             let key = format!("sources.{}", source.name);
             let unknown = source.symbols.iter().find(|symbol| !self.instruments.contains_key(&symbol.canonical));
             if let Some(symbol) = unknown {
-                let problem = format!("{} is no instrument, expected a section [instruments.{}]", symbol.canonical, symbol.canonical);
+                let problem = format!(
+                    "{} is no instrument, expected a section [instruments.{}]",
+                    symbol.canonical, symbol.canonical
+                );
                 return Err(self.config.bad_key(&format!("{key}.symbols"), problem));
             }
             if source.scope == Scope::Private && source.owner.is_empty() {

@@ -196,7 +196,8 @@ impl Stage for Aggregate {
         preference.sort_by_key(|source| market.sources()[*source].priority);
         let max_age_ns = i64::try_from(config.max_age_ms).ok().and_then(|ms| ms.checked_mul(1_000_000));
         Ok(Aggregate {
-            max_age_ns: max_age_ns.ok_or_else(|| format!("max_age_ms is {}, which is out of range", config.max_age_ms))?,
+            max_age_ns: max_age_ns
+                .ok_or_else(|| format!("max_age_ms is {}, which is out of range", config.max_age_ms))?,
             every_tick: config.quotes_every_tick,
             latest: PerPair::new(market),
             own: PerPair::new(market),

@@ -1,6 +1,8 @@
 //! Where records go.
 
-use tickwire_schemas::record::{Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::record::{
+    Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, SourceState, Tick, Timer, Trade,
+};
 
 use super::Identity;
 use crate::ring::Outbound;
@@ -31,15 +33,33 @@ pub trait Emit {
 macro_rules! emit_all_by {
     ($type:ty, $function:ident) => {
         impl Emit for $type {
-            fn tick(&mut self, record: &Tick) { self.$function(record); }
-            fn trade(&mut self, record: &Trade) { self.$function(record); }
-            fn quote(&mut self, record: &Quote) { self.$function(record); }
-            fn bar(&mut self, record: &Bar) { self.$function(record); }
-            fn indicator(&mut self, record: &Indicator) { self.$function(record); }
-            fn gap(&mut self, record: &Gap) { self.$function(record); }
-            fn source_state(&mut self, record: &SourceState) { self.$function(record); }
-            fn timer(&mut self, record: &Timer) { self.$function(record); }
-            fn drop(&mut self, record: &DropRecord) { self.$function(record); }
+            fn tick(&mut self, record: &Tick) {
+                self.$function(record);
+            }
+            fn trade(&mut self, record: &Trade) {
+                self.$function(record);
+            }
+            fn quote(&mut self, record: &Quote) {
+                self.$function(record);
+            }
+            fn bar(&mut self, record: &Bar) {
+                self.$function(record);
+            }
+            fn indicator(&mut self, record: &Indicator) {
+                self.$function(record);
+            }
+            fn gap(&mut self, record: &Gap) {
+                self.$function(record);
+            }
+            fn source_state(&mut self, record: &SourceState) {
+                self.$function(record);
+            }
+            fn timer(&mut self, record: &Timer) {
+                self.$function(record);
+            }
+            fn drop(&mut self, record: &DropRecord) {
+                self.$function(record);
+            }
         }
     };
 }

@@ -42,7 +42,9 @@ impl Layout {
             let at = NAMES.iter().position(|known| known == name).ok_or_else(|| BuildError::Unknown(name.clone()))?;
             if last.is_some_and(|last| at <= last) {
                 let order = NAMES.join(", ");
-                return Err(BuildError::Layout(format!("`{name}` is out of order or named twice, the order is {order}")));
+                return Err(BuildError::Layout(format!(
+                    "`{name}` is out of order or named twice, the order is {order}"
+                )));
             }
             last = Some(at);
         }
@@ -93,7 +95,14 @@ impl Group {
 
     /// Judges an input, publishes it with its mark, then publishes what derives from it.
     #[inline]
-    pub fn run(&mut self, input: &Input, mark: &mut Mark, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+    pub fn run(
+        &mut self,
+        input: &Input,
+        mark: &mut Mark,
+        identity: &mut Identity,
+        sink: &mut dyn Emit,
+        publish_ns: i64,
+    ) {
         self.judge(input, mark);
         publish_input(input, mark, identity, sink, publish_ns);
         let mut out = Derived { identity, sink, publish_ns };

@@ -47,7 +47,8 @@ impl Chains {
         let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
         let mut chains = BTreeMap::new();
         for (at, count) in self.counters.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let (kind, source, instrument) = (at / (sources * instruments), at / instruments % sources, at % instruments);
+            let (kind, source, instrument) =
+                (at / (sources * instruments), at / instruments % sources, at % instruments);
             let source_id = if source == 0 { 0 } else { self.market.sources()[source - 1].id.0 };
             let instrument_id = if instrument == 0 { 0 } else { self.market.instruments()[instrument - 1].id.0 };
             chains.insert((kind as u8, source_id, instrument_id), *count);

@@ -21,15 +21,28 @@ struct Bench {
 
 fn market() -> Market {
     let source = |id, name: &str, scope, priority| Source {
-        id: SourceId(id), name: name.into(), scope, owner: String::new(), priority,
+        id: SourceId(id),
+        name: name.into(),
+        scope,
+        owner: String::new(),
+        priority,
     };
     let instrument = |id, symbol: &str, class, pip| Instrument {
-        id: InstrumentId(id), symbol: symbol.into(), class, digits: 5, pip: Price::from_e9(pip).unwrap(),
+        id: InstrumentId(id),
+        symbol: symbol.into(),
+        class,
+        digits: 5,
+        pip: Price::from_e9(pip).unwrap(),
     };
     let sources = vec![
-        source(1, "a", Scope::Global, 10), source(2, "b", Scope::Global, 10), source(9, "mine", Scope::Private, 10),
+        source(1, "a", Scope::Global, 10),
+        source(2, "b", Scope::Global, 10),
+        source(9, "mine", Scope::Private, 10),
     ];
-    Market::new(sources, vec![instrument(1, "EURUSD", Class::Fx, 100_000), instrument(2, "BTCUSDT", Class::Crypto, 1_000_000_000)])
+    Market::new(
+        sources,
+        vec![instrument(1, "EURUSD", Class::Fx, 100_000), instrument(2, "BTCUSDT", Class::Crypto, 1_000_000_000)],
+    )
 }
 
 impl Bench {
@@ -77,9 +90,16 @@ fn only<R: Record>(records: &[(Kind, Vec<u8>)]) -> Vec<R> {
 /// Prices in tenths of a pip: 108510 is 1.08510.
 fn tick(source: u32, at_ms: i64, bid: i64, ask: i64) -> TickInput {
     TickInput {
-        source: SourceId(source), instrument: InstrumentId(1), ts_event_ns: Some(NOON + at_ms * MS),
-        ts_recv_ns: NOON + at_ms * MS + MS, bid: Price::from_e9(bid * 10_000), ask: Price::from_e9(ask * 10_000),
-        bid_size: None, ask_size: None, source_seq: None, snapshot: false,
+        source: SourceId(source),
+        instrument: InstrumentId(1),
+        ts_event_ns: Some(NOON + at_ms * MS),
+        ts_recv_ns: NOON + at_ms * MS + MS,
+        bid: Price::from_e9(bid * 10_000),
+        ask: Price::from_e9(ask * 10_000),
+        bid_size: None,
+        ask_size: None,
+        source_seq: None,
+        snapshot: false,
     }
 }
 
@@ -98,7 +118,11 @@ fn repeats_are_duplicates_inside_the_window_and_the_same_price_later_is_news() {
     assert_eq!(verdict(&b.tick(1, 200, 108_512, 108_520).0), Verdict::Accepted, "the same price at a new stamp");
     assert_eq!(verdict(&b.tick(2, 100, 108_511, 108_520).0), Verdict::Accepted, "another source");
     assert_eq!(verdict(&b.tick(1, 200 + 61_000, 108_512, 108_520).0), Verdict::Accepted);
-    assert_eq!(verdict(&b.tick(1, 100, 108_511, 108_520).0), Verdict::OutOfOrder, "forgotten after the window, yet old");
+    assert_eq!(
+        verdict(&b.tick(1, 100, 108_511, 108_520).0),
+        Verdict::OutOfOrder,
+        "forgotten after the window, yet old"
+    );
 }
 
 #[test]
@@ -192,7 +216,10 @@ fn a_new_level_is_believed_when_it_persists_or_another_source_shows_it() {
 fn the_best_price_names_both_contributors_and_its_state() {
     let mut b = Bench::new("");
     let first = b.tick(1, 0, 108_510, 108_520).1[0];
-    assert_eq!((first.state, first.sources, first.bid_source_id, first.ask_source_id), (QuoteState::Single.code(), 1, 1, 1));
+    assert_eq!(
+        (first.state, first.sources, first.bid_source_id, first.ask_source_id),
+        (QuoteState::Single.code(), 1, 1, 1)
+    );
     let second = b.tick(2, 100, 108_512, 108_525).1[0];
     assert_eq!((second.bid_e9, second.bid_source_id), (1_085_120_000, 2));
     assert_eq!((second.ask_e9, second.ask_source_id), (1_085_200_000, 1));
@@ -244,7 +271,8 @@ fn a_hole_opens_with_the_last_data_and_closes_with_the_first_after() {
     assert_eq!((closed[0].gap_id, closed[0].state), (open[0].gap_id, GapState::Closed.code()));
     assert_eq!((closed[0].from_ns, closed[0].to_ns), (NOON + MS, NOON + 9001 * MS));
 
-    let mut lost = DropRecord { from_ns: 1, to_ns: 2, count: 3, cause: Cause::JournalFull.code(), ..DropRecord::default() };
+    let mut lost =
+        DropRecord { from_ns: 1, to_ns: 2, count: 3, cause: Cause::JournalFull.code(), ..DropRecord::default() };
     lost.head.source_id = 2;
     let hole: Vec<Gap> = only(&b.run(Input::Drop(lost)));
     assert_eq!((hole[0].lost, hole[0].head.source_id, hole[0].state), (3, 2, GapState::Closed.code()));
@@ -268,7 +296,13 @@ fn saved_state_continues_exactly() {
                     state.head.source_id = source;
                     Input::SourceState(state)
                 }
-                _ => tick(source, at - (n % 5) * 60, 108_510 + n % 11 + (n % 50 / 49) * 4000, 108_520 + n % 7 + (n % 50 / 49) * 4000).into(),
+                _ => tick(
+                    source,
+                    at - (n % 5) * 60,
+                    108_510 + n % 11 + (n % 50 / 49) * 4000,
+                    108_520 + n % 7 + (n % 50 / 49) * 4000,
+                )
+                .into(),
             }
         })
         .collect();

@@ -69,9 +69,8 @@ impl Validate {
         let others = (0..self.market.sources().len()).filter(|s| *s != pair.0 && self.market.is_global(*s));
         let confirmed = { others }.any(|source| {
             let other = self.levels.get((source, pair.1));
-            let near = |level: i64, at_ns: i64| {
-                level != 0 && now_ns - at_ns <= limits.confirm_ns && !limits.jumps(level, sum)
-            };
+            let near =
+                |level: i64, at_ns: i64| level != 0 && now_ns - at_ns <= limits.confirm_ns && !limits.jumps(level, sum);
             near(other.good_sum, other.good_recv_ns) || near(other.candidate_sum, other.candidate_last_ns)
         });
         let level = self.levels.at(pair);
@@ -107,7 +106,11 @@ impl Validate {
         if !broken {
             let level = *self.levels.get(pair);
             if level.good_sum != 0 && self.limits[pair.1].jumps(level.good_sum, sum) {
-                if self.persists(pair, sum, now_ns) { mark.flags |= flag::NEW_LEVEL } else { failed |= Check::Jump.bit() }
+                if self.persists(pair, sum, now_ns) {
+                    mark.flags |= flag::NEW_LEVEL
+                } else {
+                    failed |= Check::Jump.bit()
+                }
             }
         }
         let limits = &self.limits[pair.1];

@@ -94,13 +94,20 @@ impl Engine {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
-        command(self.dir.path(), &self.config, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+        command(self.dir.path(), &self.config, arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
     }
 
     pub fn watch(&self, arguments: &[&str]) -> Watch {
         let arguments = [&["watch", "--json"], arguments].concat();
-        let mut child =
-            command(self.dir.path(), &self.config, &arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command(self.dir.path(), &self.config, &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Watch { child, lines }
     }

@@ -137,7 +137,9 @@ impl Config {
         let none = Thresholds::default();
         let own = self.instruments.iter().find(|(symbol, _)| symbol.eq_ignore_ascii_case(&instrument.symbol));
         let own = own.map_or(&none, |(_, thresholds)| thresholds);
-        let missing = |key: &str| format!("{}.{key} is not set, nor is instruments.{}.{key}", instrument.class.word(), instrument.symbol);
+        let missing = |key: &str| {
+            format!("{}.{key} is not set, nor is instruments.{}.{key}", instrument.class.word(), instrument.symbol)
+        };
         let ms = |own: Option<u32>, class: Option<u32>, key| {
             own.or(class).map(|ms| i64::from(ms) * 1_000_000).ok_or_else(|| missing(key))
         };
