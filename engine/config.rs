@@ -183,6 +183,10 @@ fn is_secret(key: &str) -> bool {
     ["token", "password", "secret", "key", "credential"].iter().any(|word| key.to_lowercase().contains(word))
 }
 
+fn is_reference(text: &str) -> bool {
+    ["env:", "file:", "vault:"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 fn mask(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         mask_value(key, value);
@@ -193,11 +197,7 @@ fn mask_value(key: &str, value: &mut Value) {
     match value {
         Value::Table(inner) => mask(inner),
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(key, item)),
-        Value::String(text) if is_secret(key) && !text.is_empty() => {
-            if !(text.starts_with("env:") || text.starts_with("file:") || text.starts_with("vault:")) {
-                *text = "********".into();
-            }
-        }
+        Value::String(text) if is_secret(key) && !text.is_empty() && !is_reference(text) => *text = "********".into(),
         _ => {}
     }
 }

@@ -4,9 +4,10 @@
 //! hold one cell for each possible source; dense source indices are given at start by the runtime.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use hdrhistogram::Histogram;
 use tickwire_schemas::words::{Check, Verdict};
 
 /// Most sources one engine holds: the per-source cells are laid out for it (256 sources x 4 verdicts x 8 bytes = 8 KiB).
@@ -116,10 +117,13 @@ metrics! {
         JOURNAL_SYNCS "journal_syncs_total" "fdatasync calls of the journal.",
         JOURNAL_QUEUE_FULL "journal_queue_full_total" "Times the journal's memory queue was full.",
         JOURNAL_ERRORS "journal_errors_total" "Failed writes or syncs of the journal, each retried.",
+        JOURNAL_DAMAGE "journal_damage_total" "Damaged or missing places found while reading the journal.",
         JOURNAL_SNAPSHOTS "journal_snapshots_total" "Snapshots of stage state written.",
         STORAGE_ROWS "storage_rows_total" "Rows acknowledged by the database.",
         STORAGE_BATCHES "storage_batches_total" "Batches acknowledged by the database.",
         STORAGE_RETRIES "storage_retries_total" "Batches sent again.",
+        STORAGE_REFUSED "storage_refused_total" "Batches that the database refused; each is offered again.",
+        STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
@@ -133,9 +137,50 @@ metrics! {
         TERMINALS "terminals" "Terminals connected.",
         STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
         STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
+        JOURNAL_WAITING "journal_waiting" "1 while the journal's memory queue is full and the pipeline waits for it.",
         BROKER_SOCKETS "broker_sockets" "Sockets held to brokers.",
     }
 }
+
+/// The latency of the last few seconds, in nanoseconds, handed over by the thread that measures.
+pub struct LatencyCell(Mutex<Option<Histogram<u64>>>);
+
+impl LatencyCell {
+    const fn new() -> Self {
+        LatencyCell(Mutex::new(None))
+    }
+
+    /// A histogram of the right bounds: 1 ns to 10 s, two digits.
+    #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "constants that the constructor accepts")]
+    pub fn histogram() -> Histogram<u64> {
+        #[allow(clippy::expect_used, reason = "constants that the constructor accepts")]
+        Histogram::new_with_bounds(1, 10_000_000_000, 2).expect("valid bounds")
+    }
+
+    /// Exchanges a full histogram for the last one, emptied. Never waits: false when the console is reading just now.
+    pub fn offer(&self, full: &mut Histogram<u64>) -> bool {
+        let Ok(mut cell) = self.0.try_lock() else { return false };
+        match cell.as_mut() {
+            Some(old) => std::mem::swap(old, full),
+            None => *cell = Some(std::mem::replace(full, Self::histogram())),
+        }
+        full.reset();
+        true
+    }
+
+    /// Count, and the values in nanoseconds at `quantiles`; `None` before the first exchange.
+    pub fn read<const N: usize>(&self, quantiles: [f64; N]) -> Option<(u64, [u64; N])> {
+        let cell = self.0.lock().ok()?;
+        let histogram = cell.as_ref()?;
+        Some((histogram.len(), quantiles.map(|q| histogram.value_at_quantile(q))))
+    }
+}
+
+/// Time of an input in the pipeline.
+pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
+/// From the socket's read to publication.
+pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
 
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();
@@ -183,11 +228,24 @@ pub fn render() -> String {
         &INPUTS_DROPPED,
     );
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
+    render_latency(&mut out, "stage_latency_ns", "Time of an input in the pipeline, last seconds.", &STAGE_LATENCY);
+    render_latency(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.", &PUBLISH_LATENCY);
     out.push_str("# HELP tickwire_source_up 1 when live.\n# TYPE tickwire_source_up gauge\n");
     for (index, name) in names.iter().enumerate() {
         let _ = writeln!(out, "tickwire_source_up{{source=\"{name}\"}} {}", u8::from(STATUS.at(index).get() == 1));
     }
     out
+}
+
+fn render_latency(out: &mut String, metric: &str, help: &str, cell: &LatencyCell) {
+    const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+    let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} summary\n");
+    if let Some((count, values)) = cell.read(QUANTILES) {
+        for (quantile, value) in QUANTILES.iter().zip(values) {
+            let _ = writeln!(out, "tickwire_{metric}{{quantile=\"{quantile}\"}} {value}");
+        }
+        let _ = writeln!(out, "tickwire_{metric}_count {count}");
+    }
 }
 
 fn render_labelled<const N: usize>(

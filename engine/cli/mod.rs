@@ -1,1 +1,152 @@
-//! See the map in `lib.rs`.
+//! Subcommands: one file each, and the arguments they share.
+
+pub mod audit;
+mod check_config;
+mod replay_check;
+mod run;
+mod simulate;
+pub mod sql;
+mod store;
+pub mod watch;
+mod watch_arguments;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError};
+use crate::runtime::Settings;
+use crate::storage::StorageConfig;
+
+/// A market-data engine: each broker connection held once, one best price out.
+#[derive(Debug, Parser)]
+#[command(name = "tickwire", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the engine: feeds, stages, journal, fan-out, storage, console, and the simulators a configuration names
+    Run,
+    /// Runs the simulated brokers of a configuration alone
+    Simulate,
+    /// Serves the embedded ClickHouse engine over HTTP; started by `run`
+    Store(store::Options),
+    /// Asks the database one question
+    Sql {
+        /// The query
+        query: String,
+        /// Output format, any that ClickHouse knows
+        #[arg(long, value_name = "FORMAT", default_value = "PrettyCompact")]
+        format: String,
+        /// As the user who may write, instead of the read-only one
+        #[arg(long)]
+        write: bool,
+    },
+    /// Shows records as they come: a live table, lines, or JSON
+    Watch(watch_arguments::Watch),
+    /// Compares journal and manifests with the database; exit code 1 on any difference
+    Audit,
+    /// Validates the configuration and prints what is in effect, secrets masked
+    CheckConfig,
+    /// Replays the journal and compares every record with the journaled one; exit code 1 on any difference
+    ReplayCheck,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file over the built-in defaults; repeatable, later wins
+    #[arg(long = "config", value_name = "FILE", global = true)]
+    configs: Vec<PathBuf>,
+    /// Where ids, journal, database and certificates live
+    #[arg(long, value_name = "DIR", env = "TICKWIRE_STATE_DIR", default_value = "state", global = true)]
+    state_dir: PathBuf,
+}
+
+impl Common {
+    fn config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.configs, std::env::vars())
+    }
+
+    fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::new(self.config()?)
+    }
+}
+
+/// Why a subcommand ended badly: the sentence, and the exit code that says whose fault it is.
+struct Failure {
+    code: u8,
+    sentence: String,
+}
+
+impl Failure {
+    /// Wrong arguments or configuration: exit code 2.
+    fn usage(sentence: impl ToString) -> Failure {
+        Failure { code: 2, sentence: sentence.to_string() }
+    }
+
+    /// Anything that went wrong at run time: exit code 1.
+    fn failed(sentence: impl ToString) -> Failure {
+        Failure { code: 1, sentence: sentence.to_string() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::usage(error)
+    }
+}
+
+/// The program: arguments in, exit code out.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments { common, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Run => run::run(&common),
+        Command::Simulate => simulate::run(&common),
+        Command::Store(options) => store::run(options),
+        Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
+        Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
+        Command::Audit => run_audit(&common),
+        Command::CheckConfig => check_config::run(&common),
+        Command::ReplayCheck => replay_check::run(&common),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("tickwire: {}", failure.sentence);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run_sql(common: &Common, query: &str, format: &str, write: bool) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let outcome = sql::run(&common.state_dir, &storage, query, format, write, &mut std::io::stdout().lock());
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
+}
+
+fn run_audit(common: &Common) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let report = audit::run(&common.state_dir, &storage).map_err(Failure::failed)?;
+    print!("{}", report.print());
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("TICKWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process (tests) is refused; the first one stays.
+    let _ = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
+}

@@ -1,1 +1,191 @@
-//! See the map in `lib.rs`.
+//! Subscriptions, conflation and resume; QUIC sessions.
+//!
+//! [`access`], [`catalogue`], [`subscription`], [`window`], [`delivery`] and [`session`] are pure: bytes and a time in,
+//! bytes and actions out. [`transport`] alone knows sockets and could be replaced. Each record is copied out of the
+//! outbound ring once and framed once, into a block that every terminal shares; terminals pull from there when their
+//! connection has room. There is no queue per terminal, so none of them can hold up another or the engine.
+
+pub mod access;
+pub mod catalogue;
+pub mod config;
+pub mod delivery;
+pub mod session;
+pub mod subscription;
+pub mod tls;
+mod transport;
+pub mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::ring::Outlet;
+
+pub use access::{Access, ConfiguredTokens, Grant};
+pub use catalogue::Catalogue;
+pub use config::{FanoutConfig, TokenConfig};
+
+use window::Window;
+
+/// What all sessions share.
+pub struct Core {
+    /// Names of instruments and sources.
+    pub catalogue: Arc<Catalogue>,
+    /// Who may come.
+    pub access: Box<dyn Access>,
+    /// The newest records.
+    pub window: Window,
+    /// Name of this engine.
+    pub engine_id: String,
+    /// Which start of it.
+    pub epoch: u32,
+}
+
+/// Why the fan-out did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum FanoutError {
+    /// A token cannot be used.
+    #[error("{0}")]
+    Token(String),
+    /// The certificate or key cannot be used.
+    #[error("{0}")]
+    Certificate(String),
+    /// Somebody else listens there.
+    #[error("fanout.listen: the UDP address {0} is in use by another program; stop it or choose another")]
+    Occupied(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("fanout.listen: cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The thread or its endpoint could not be made.
+    #[error("the thread tw-fanout could not start: {0}")]
+    Thread(String),
+}
+
+/// Numbers of a running fan-out, for `/health`.
+#[derive(Debug, Default)]
+pub struct FanoutStats {
+    terminals: AtomicU64,
+    p50_ns: AtomicU64,
+    p99_ns: AtomicU64,
+}
+
+impl FanoutStats {
+    /// Terminals admitted now.
+    #[must_use]
+    pub fn terminals(&self) -> u64 {
+        self.terminals.load(Relaxed)
+    }
+
+    /// Publication to connection, 50th percentile of the last second with deliveries, nanoseconds; 0 before the first.
+    #[must_use]
+    pub fn latency_p50_ns(&self) -> u64 {
+        self.p50_ns.load(Relaxed)
+    }
+
+    /// As [`FanoutStats::latency_p50_ns`], 99th percentile.
+    #[must_use]
+    pub fn latency_p99_ns(&self) -> u64 {
+        self.p99_ns.load(Relaxed)
+    }
+}
+
+/// A running fan-out. It stops when this is dropped.
+pub struct FanoutHandle {
+    local_addr: SocketAddr,
+    fingerprint: String,
+    stats: Arc<FanoutStats>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FanoutHandle {
+    /// Where terminals connect.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// SHA-256 of the certificate in hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn stats(&self) -> Arc<FanoutStats> {
+        self.stats.clone()
+    }
+
+    /// Says goodbye to all terminals and waits for the thread: at most some two seconds.
+    pub fn stop(mut self) {
+        self.shut();
+    }
+
+    fn shut(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic aborts the process; there is nothing in the result.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for FanoutHandle {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+/// Starts the thread `tw-fanout`, which drains `outlet` and serves terminals until the handle stops it or the outlet
+/// reports the end of the pipeline.
+///
+/// # Errors
+/// [`FanoutError`]: an unusable token or certificate, or an address that cannot be listened on.
+pub fn start(
+    config: &FanoutConfig,
+    catalogue: Catalogue,
+    engine_id: String,
+    epoch: u32,
+    state_dir: &Path,
+    outlet: impl Outlet + 'static,
+) -> Result<FanoutHandle, FanoutError> {
+    let access = Box::new(ConfiguredTokens::new(config).map_err(FanoutError::Token)?);
+    let tls = tls::load(config, state_dir).map_err(FanoutError::Certificate)?;
+    let socket = std::net::UdpSocket::bind(config.listen).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => FanoutError::Occupied(config.listen),
+        _ => FanoutError::Listen(config.listen, error),
+    })?;
+    let local_addr = socket.local_addr().map_err(|e| FanoutError::Listen(config.listen, e))?;
+    let catalogue = Arc::new(catalogue);
+    let window = Window::new(config.window_records as usize, catalogue.clone());
+    let stats = Arc::new(FanoutStats::default());
+    let (stop, stopped) = watch::channel(false);
+    let setup = transport::Setup {
+        socket,
+        tls: tls.config,
+        core: Core { catalogue, access, window, engine_id, epoch },
+        max_terminals: config.max_terminals as usize,
+        flush_ms: config.flush_ms,
+        stats: stats.clone(),
+        stopped,
+    };
+    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name("tw-fanout".into())
+        .spawn(move || transport::run(setup, Box::new(outlet), &ready))
+        .map_err(|e| FanoutError::Thread(e.to_string()))?;
+    let handle = FanoutHandle { local_addr, fingerprint: tls.fingerprint, stats, stop, thread: Some(thread) };
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(handle),
+        Ok(Err(error)) => Err(FanoutError::Thread(error)),
+        Err(_) => Err(FanoutError::Thread("it ended at once".into())),
+    }
+}

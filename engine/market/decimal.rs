@@ -160,7 +160,7 @@ fn shift(mut value: u64, power: i32, places: u8) -> Result<u64, DecimalError> {
         value = value.checked_mul(10).ok_or(DecimalError::OutOfRange)?;
     }
     for _ in 0..(-power).max(0) {
-        if value % 10 != 0 {
+        if !value.is_multiple_of(10) {
             return Err(DecimalError::TooPrecise(places));
         }
         value /= 10;

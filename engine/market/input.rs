@@ -1,7 +1,7 @@
 //! What enters the engine: the tagged slot of the inbound ring.
 
-use tickwire_schemas::record::{Drop, SourceState, Tick, Timer, Trade};
-use tickwire_schemas::words::{Aggressor, flag};
+use tickwire_schemas::record::{Drop, Head, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::words::{Aggressor, Kind, flag};
 use tickwire_schemas::{NO_NUMBER, NO_TIME};
 
 use super::{InstrumentId, Price, Size, SourceId};
@@ -66,6 +66,37 @@ pub enum Input {
     SourceState(SourceState),
     /// Inputs were lost at the door.
     Drop(Drop),
+}
+
+impl Input {
+    /// The input that a journaled record was made from: what the stages added is taken off again. `None` for records
+    /// that are derived, or shorter than their kind.
+    #[must_use]
+    pub fn from_record(kind: Kind, bytes: &[u8]) -> Option<Input> {
+        let mut input = match kind {
+            Kind::Tick => Input::Tick(Tick::read(bytes).ok()?),
+            Kind::Trade => Input::Trade(Trade::read(bytes).ok()?),
+            Kind::Timer => Input::Timer(Timer::read(bytes).ok()?),
+            Kind::SourceState => Input::SourceState(SourceState::read(bytes).ok()?),
+            Kind::Drop => Input::Drop(Drop::read(bytes).ok()?),
+            _ => return None,
+        };
+        let head = match &mut input {
+            Input::Tick(tick) => {
+                *tick = Tick { flags: tick.flags & flag::FROM_FEED, reasons: 0, verdict: 0, confidence: 100, ..*tick };
+                &mut tick.head
+            }
+            Input::Trade(trade) => {
+                *trade = Trade { flags: trade.flags & flag::FROM_FEED, reasons: 0, verdict: 0, ..*trade };
+                &mut trade.head
+            }
+            Input::Timer(timer) => &mut timer.head,
+            Input::SourceState(state) => &mut state.head,
+            Input::Drop(drop) => &mut drop.head,
+        };
+        *head = Head { source_id: head.source_id, instrument_id: head.instrument_id, ..Head::default() };
+        Some(input)
+    }
 }
 
 impl Default for Input {

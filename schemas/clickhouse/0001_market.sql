@@ -5,15 +5,15 @@
 CREATE TABLE IF NOT EXISTS ticks
 (
     epoch       UInt32                            COMMENT 'start of the engine that saw it',
-    seq         UInt64 CODEC(Delta, ZSTD(1))      COMMENT 'position in that engine''s output, global and in order',
-    chain       UInt64 CODEC(Delta, ZSTD(1))      COMMENT 'counter per source, instrument and kind: proves that nothing is missing',
+    seq         UInt64 COMMENT 'position in that engine''s output, global and in order' CODEC(Delta, ZSTD(1)),
+    chain       UInt64 COMMENT 'counter per source, instrument and kind: proves that nothing is missing' CODEC(Delta, ZSTD(1)),
     source      LowCardinality(String),
     source_id   UInt32,
     symbol      LowCardinality(String),
     instrument_id UInt32,
-    ts_event    Nullable(DateTime64(9, 'UTC')) CODEC(Delta, ZSTD(1)) COMMENT 'source''s stamp',
-    ts_recv     DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1))           COMMENT 'socket read',
-    ts_publish  DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1))           COMMENT 'publication by the engine',
+    ts_event    Nullable(DateTime64(9, 'UTC')) COMMENT 'source''s stamp' CODEC(Delta, ZSTD(1)),
+    ts_recv     DateTime64(9, 'UTC') COMMENT 'socket read' CODEC(Delta, ZSTD(1)),
+    ts_publish  DateTime64(9, 'UTC') COMMENT 'publication by the engine' CODEC(Delta, ZSTD(1)),
     bid         Nullable(Decimal(18, 9)) CODEC(Delta, ZSTD(1)),
     ask         Nullable(Decimal(18, 9)) CODEC(Delta, ZSTD(1)),
     bid_size    Nullable(Decimal(38, 8)) CODEC(ZSTD(1)),
@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS quotes
     source_id   UInt32,
     symbol      LowCardinality(String),
     instrument_id UInt32,
-    ts_event    Nullable(DateTime64(9, 'UTC')) CODEC(Delta, ZSTD(1)) COMMENT 'stamp of the input that changed it',
+    ts_event    Nullable(DateTime64(9, 'UTC')) COMMENT 'stamp of the input that changed it' CODEC(Delta, ZSTD(1)),
     ts_recv     DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     ts_publish  DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     bid         Nullable(Decimal(18, 9)) CODEC(Delta, ZSTD(1)),
@@ -135,7 +135,7 @@ CREATE TABLE IF NOT EXISTS indicators
     timeframe   LowCardinality(String),
     indicator   LowCardinality(String) COMMENT 'name and parameters, such as EMA(20)',
     bar_ts      DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
-    values      Array(Decimal(18, 9)) COMMENT 'in the order the indicator documents',
+    values      Array(Nullable(Decimal(18, 9))) COMMENT 'in the order the indicator documents',
     state       LowCardinality(String) COMMENT 'warming or ready'
 )
 ENGINE = MergeTree PARTITION BY toYYYYMM(bar_ts) ORDER BY (symbol, source, timeframe, indicator, bar_ts, epoch, seq)

@@ -11,9 +11,9 @@ CREATE TABLE IF NOT EXISTS gaps
     instrument_id UInt32,
     gap_id      UInt64 COMMENT 'the seq of the row that opened it; with epoch_opened the key of the hole',
     epoch_opened UInt32,
-    ts_recv     DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'when the engine noticed',
-    from_ts     DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'last data before the hole',
-    to_ts       Nullable(DateTime64(9, 'UTC')) CODEC(Delta, ZSTD(1)) COMMENT 'first data after it; NULL while open',
+    ts_recv     DateTime64(9, 'UTC') COMMENT 'when the engine noticed' CODEC(Delta, ZSTD(1)),
+    from_ts     DateTime64(9, 'UTC') COMMENT 'last data before the hole' CODEC(Delta, ZSTD(1)),
+    to_ts       Nullable(DateTime64(9, 'UTC')) COMMENT 'first data after it; NULL while open' CODEC(Delta, ZSTD(1)),
     cause       LowCardinality(String) COMMENT 'see names.md',
     state       LowCardinality(String) COMMENT 'open, closed, repaired or lost',
     lost        Nullable(UInt64) COMMENT 'events known to be missing; NULL when unknown'

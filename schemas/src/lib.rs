@@ -5,6 +5,7 @@
 //! be written. Here is no I/O, no clock, no async and no unsafe.
 #![forbid(unsafe_code)]
 
+pub mod control;
 pub mod frame;
 pub mod record;
 pub mod words;

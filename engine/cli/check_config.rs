@@ -1,0 +1,23 @@
+//! `tickwire check-config`
+
+use std::process::ExitCode;
+
+use super::{Common, Failure};
+use crate::market::{Instrument, InstrumentId, Source, SourceId};
+use crate::stages::Market;
+
+/// Parses every section, builds the stages for the configured market, and prints the effective configuration.
+pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
+    let settings = common.settings()?;
+    // Numbers of its own: checking a configuration gives no ids.
+    let sources = settings.sources.iter().zip(1..).map(|(spec, id)| Source {
+        id: SourceId(id), name: spec.name.clone(), scope: spec.scope, owner: spec.owner.clone(), priority: spec.priority,
+    });
+    let instruments = settings.instruments.iter().zip(1..).map(|((symbol, spec), id)| Instrument {
+        id: InstrumentId(id), symbol: symbol.clone(), class: spec.class, digits: spec.digits, pip: spec.pip,
+    });
+    let market = Market::new(sources.collect(), instruments.collect());
+    settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
+    print!("{}", settings.config.masked());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,168 @@
+//! What `/health` says.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+use tickwire_schemas::words::{Check, SourceStatus, Verdict};
+
+use crate::fanout::FanoutStats;
+use crate::metrics;
+use crate::stages::Market;
+use crate::storage::StorageStatus;
+
+/// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
+pub type LastSeen = Arc<[AtomicI64]>;
+
+/// What the console asks.
+pub struct Facts {
+    /// Sources and instruments.
+    pub market: Market,
+    /// Written by the pipeline.
+    pub last_seen: LastSeen,
+    /// The words of the venue or the system for why a source is not live, by dense index.
+    pub last_error: Box<dyn Fn(usize) -> Option<String> + Send + Sync>,
+    /// The fan-out's own figures.
+    pub fanout: Arc<FanoutStats>,
+    /// The database writer's own figures.
+    pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// When the engine started, nanoseconds UTC.
+    pub started_ns: i64,
+}
+
+/// Seconds over which rates are taken.
+const RATE_WINDOW_S: usize = 10;
+
+/// A symbol counts as active when data came within this time.
+const ACTIVE_NS: i64 = 60_000_000_000;
+
+/// Total ticks and trades of each source at a time.
+struct Sample {
+    at_ns: i64,
+    totals: Vec<u64>,
+}
+
+/// Keeps a few seconds of counters, so that rates can be told.
+pub(super) struct Sampler {
+    facts: Facts,
+    samples: Mutex<VecDeque<Sample>>,
+}
+
+fn total(source: usize) -> u64 {
+    Verdict::ALL.iter().map(|verdict| metrics::TICKS.at(source, usize::from(verdict.code())).get()).sum()
+}
+
+impl Sampler {
+    pub(super) fn new(facts: Facts) -> Sampler {
+        Sampler { facts, samples: Mutex::new(VecDeque::with_capacity(RATE_WINDOW_S + 1)) }
+    }
+
+    pub(super) fn sample(&self, at_ns: i64) {
+        let totals = (0..self.facts.market.sources().len()).map(total).collect();
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() > RATE_WINDOW_S {
+            samples.pop_front();
+        }
+        samples.push_back(Sample { at_ns, totals });
+    }
+
+    fn rate(&self, source: usize, now_ns: i64) -> f64 {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = samples.front() else { return 0.0 };
+        let seconds = (now_ns - oldest.at_ns) as f64 / 1e9;
+        if seconds < 0.5 { 0.0 } else { (total(source) - oldest.totals[source]) as f64 / seconds }
+    }
+
+    /// Whether the engine can serve, and everything it says about itself. It cannot when no global source is live, or
+    /// when it has stopped taking inputs because the journal cannot be written.
+    pub(super) fn health(&self, now_ns: i64) -> (bool, Value) {
+        let facts = &self.facts;
+        let sources = facts.market.sources();
+        let mut connections = Map::new();
+        let (mut live, mut wanted) = (0, 0);
+        for (at, source) in sources.iter().enumerate() {
+            if facts.market.is_global(at) {
+                wanted += 1;
+                live += usize::from(status(at) == SourceStatus::Live);
+            }
+            connections.insert(source.name.clone(), self.connection(at, now_ns));
+        }
+        let stuck = metrics::JOURNAL_WAITING.get() > 0;
+        let serves = live > 0 && !stuck;
+        let storage = (facts.storage)();
+        let well = serves && live == wanted && storage.last_error.is_none();
+        let [p50, p99] = [facts.fanout.latency_p50_ns(), facts.fanout.latency_p99_ns()].map(|ns| ns as f64 / 1e6);
+        let body = json!({
+            "service_name": "tickwire",
+            "status": if !serves { "unavailable" } else if well { "ok" } else { "degraded" },
+            "timestamp": jiff::Timestamp::from_nanosecond(i128::from(now_ns)).unwrap_or_default().to_string(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": (now_ns - facts.started_ns) / 1_000_000_000,
+            "broker_connections": connections,
+            "aggregation_metrics": {
+                "total_symbols_tracked": facts.market.instruments().len(),
+                "subscribers_count": facts.fanout.terminals(),
+                "distribution_latency_ms": p50,
+                "distribution_latency_p99_ms": p99,
+            },
+            "quality_metrics": {
+                "data_completeness_percent": completeness(sources.len()),
+                "avg_spread_quality": spread_quality(sources.len()),
+                "broker_sync_status": if live == wanted { "synchronized" } else if live > 0 { "partial" } else { "lost" },
+            },
+            "storage": storage,
+            "journal": { "waiting": stuck, "errors": metrics::JOURNAL_ERRORS.get() },
+        });
+        (serves, body)
+    }
+
+    fn connection(&self, source: usize, now_ns: i64) -> Value {
+        let instruments = self.facts.market.instruments().len();
+        let seen = &self.facts.last_seen[source * instruments..(source + 1) * instruments];
+        let active = seen.iter().map(|at| at.load(Relaxed)).filter(|at| *at > 0 && now_ns - at < ACTIVE_NS).count();
+        let last_ns = metrics::LAST_DATA_NS.at(source).get();
+        json!({
+            "status": status(source).word(),
+            "active_symbols": active,
+            "ticks_per_second": (self.rate(source, now_ns) * 10.0).round() / 10.0,
+            "latency_ms": metrics::LATENCY_US.at(source).get() as f64 / 1000.0,
+            "last_tick_age_ms": (last_ns > 0).then(|| (now_ns - last_ns) / 1_000_000),
+            "reconnects": metrics::RECONNECTS.at(source, 0).get(),
+            "decode_errors": metrics::DECODE_ERRORS.at(source, 0).get(),
+            "inputs_dropped": metrics::INPUTS_DROPPED.at(source, 0).get(),
+            "last_error": (self.facts.last_error)(source),
+        })
+    }
+}
+
+fn status(source: usize) -> SourceStatus {
+    u8::try_from(metrics::STATUS.at(source).get()).ok().and_then(SourceStatus::from_code).unwrap_or(SourceStatus::Connecting)
+}
+
+/// Percent of what was received that reached the stages: frames that could not be decoded and inputs that did not fit
+/// are what is missing.
+fn completeness(sources: usize) -> f64 {
+    let (mut reached, mut lost) = (0, 0);
+    for source in 0..sources {
+        reached += total(source);
+        lost += metrics::DECODE_ERRORS.at(source, 0).get() + metrics::INPUTS_DROPPED.at(source, 0).get();
+    }
+    share(reached, reached + lost)
+}
+
+/// Percent of the ticks whose spread was believable: neither crossed nor wider than allowed.
+fn spread_quality(sources: usize) -> f64 {
+    let (mut all, mut bad) = (0, 0);
+    for source in 0..sources {
+        all += total(source);
+        for check in [Check::Spread, Check::Crossed] {
+            bad += metrics::CHECKS.at(source, usize::from(check.code())).get();
+        }
+    }
+    share(all.saturating_sub(bad), all)
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 100.0 } else { (part as f64 / whole as f64 * 1e5).round() / 1e3 }
+}

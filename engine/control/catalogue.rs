@@ -1,0 +1,150 @@
+//! Ids of engine, epochs, sources and instruments, in SQLite: given once, never reused.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Migrations in order; the database's `user_version` counts those that were applied.
+const MIGRATIONS: &[&str] = &[include_str!("../../schemas/control/0001_catalogue.sql")];
+
+/// What is wrong with the control database.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// SQLite's own word.
+    #[error("control database {path}: {error}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: rusqlite::Error,
+    },
+    /// Written by a later version of the program.
+    #[error("control database {path} has version {found}, this program knows up to {known}: use the newer program")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Version found.
+        found: usize,
+        /// Version known.
+        known: usize,
+    },
+}
+
+/// The append-only catalogue.
+pub struct Catalogue {
+    path: PathBuf,
+    database: Connection,
+}
+
+impl Catalogue {
+    /// Opens the catalogue of a state directory, making or migrating it as needed.
+    ///
+    /// # Errors
+    /// [`ControlError`] when the file cannot be opened, is no such database, or is newer than this program.
+    pub fn open(state_dir: &Path) -> Result<Catalogue, ControlError> {
+        let path = state_dir.join("control.db");
+        let mut catalogue = {
+            let database = Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
+            Catalogue { path, database }
+        };
+        let found = catalogue.run(|db| {
+            db.pragma_update(None, "journal_mode", "WAL")?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+            db.busy_timeout(std::time::Duration::from_secs(5))?;
+            db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0))
+        })?;
+        if found > MIGRATIONS.len() {
+            return Err(ControlError::TooNew { path: catalogue.path, found, known: MIGRATIONS.len() });
+        }
+        for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+            catalogue.run(|db| {
+                let transaction = db.transaction()?;
+                transaction.execute_batch(sql)?;
+                transaction.pragma_update(None, "user_version", version + 1)?;
+                transaction.commit()
+            })?;
+        }
+        Ok(catalogue)
+    }
+
+    fn run<T>(&mut self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, ControlError> {
+        f(&mut self.database).map_err(|error| ControlError::Database { path: self.path.clone(), error })
+    }
+
+    /// The engine's id, given at the first call, and a new epoch greater than all before and than `at_least`.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn begin_epoch(&mut self, at_least: u32) -> Result<(u64, u32), ControlError> {
+        self.run(|db| {
+            let transaction = db.transaction()?;
+            let fresh = fastrand::i64(1..);
+            transaction.execute("INSERT OR IGNORE INTO engine VALUES (1, ?1, 0)", params![fresh])?;
+            transaction.execute("UPDATE engine SET epoch = max(epoch + 1, ?1)", params![at_least])?;
+            let row = transaction
+                .query_row("SELECT engine_id, epoch FROM engine", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+            transaction.commit()?;
+            Ok((row.0.unsigned_abs(), row.1))
+        })
+    }
+
+    /// The id of a source, given at the first call with its name.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn source_id(&mut self, name: &str) -> Result<u32, ControlError> {
+        self.run(|db| id_of(db, "sources", "name", name))
+    }
+
+    /// The id of an instrument, given at the first call with its symbol.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn instrument_id(&mut self, symbol: &str) -> Result<u32, ControlError> {
+        self.run(|db| id_of(db, "instruments", "symbol", symbol))
+    }
+}
+
+fn id_of(db: &mut Connection, table: &str, column: &str, name: &str) -> rusqlite::Result<u32> {
+    let select = format!("SELECT id FROM {table} WHERE {column} = ?1");
+    if let Some(id) = db.query_row(&select, params![name], |row| row.get(0)).optional()? {
+        return Ok(id);
+    }
+    db.execute(&format!("INSERT INTO {table} ({column}) VALUES (?1)"), params![name])?;
+    u32::try_from(db.last_insert_rowid()).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ids_survive_and_are_never_reused_and_epochs_only_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Catalogue::open(dir.path()).unwrap();
+        let (engine, epoch) = first.begin_epoch(0).unwrap();
+        assert_eq!(epoch, 1);
+        let (a, b) = (first.source_id("a").unwrap(), first.source_id("b").unwrap());
+        let eurusd = first.instrument_id("EURUSD").unwrap();
+        assert!(a != b && a > 0 && eurusd > 0);
+        drop(first);
+        let mut second = Catalogue::open(dir.path()).unwrap();
+        assert_eq!(second.begin_epoch(7).unwrap(), (engine, 7), "the journal knows a later epoch");
+        assert_eq!(second.begin_epoch(0).unwrap(), (engine, 8));
+        assert_eq!((second.source_id("b").unwrap(), second.source_id("a").unwrap()), (b, a));
+        assert_eq!(second.source_id("c").unwrap(), b + 1);
+        assert_eq!(second.instrument_id("EURUSD").unwrap(), eurusd);
+    }
+
+    #[test]
+    fn a_newer_or_foreign_database_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        Connection::open(dir.path().join("control.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let newer = Catalogue::open(dir.path()).err().unwrap().to_string();
+        assert!(newer.contains("has version 99, this program knows up to 1"), "{newer}");
+        std::fs::write(dir.path().join("control.db"), "not a database at all, but long enough to be looked at").unwrap();
+        let foreign = Catalogue::open(dir.path()).err().unwrap().to_string();
+        assert!(foreign.contains("not a database"), "{foreign}");
+    }
+}

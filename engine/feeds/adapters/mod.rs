@@ -1,0 +1,269 @@
+//! What an adapter is, and the list of them. A new venue is one file here and one word in the list.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tickwire_schemas::record::Bar;
+use tickwire_schemas::words::Timeframe;
+
+use super::event::{Event, Symbols};
+use super::net::{Connection, Failure};
+use super::session::{self, Task};
+use crate::market::Decimal9;
+
+/// What is wrong with an adapter's keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingsError {
+    /// The key, without the source's name.
+    pub key: String,
+    /// What is wrong, and what was expected.
+    pub problem: String,
+}
+
+impl SettingsError {
+    /// A problem with `key`.
+    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        SettingsError { key: key.into(), problem: problem.into() }
+    }
+}
+
+/// A venue: its name, its keys, its symbols, and which of the other traits it has.
+pub trait Adapter: Debug + Send + Sync + Sized + 'static {
+    /// The word in `adapter = "…"`.
+    const NAME: &'static str;
+
+    /// A symbol and a price message for it, as the venue sends it: what the contract test feeds to the decoder.
+    const EXAMPLE: (&'static str, &'static str);
+
+    /// The adapter's own keys in `[sources.NAME]`; it refuses unknown ones.
+    type Settings: DeserializeOwned;
+
+    /// An adapter from its keys. Reads no secret and touches no network.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming the key.
+    fn new(settings: Self::Settings) -> Result<Self, SettingsError>;
+
+    /// Whether the secrets that the keys refer to are there. Called once before the threads start: the place for what
+    /// reads from disk.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming the key; never the secret.
+    fn check(&self) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// The venue's usual name of a canonical symbol, where the configuration does not give one.
+    fn venue_symbol(canonical: &str) -> String;
+
+    /// How a venue symbol is written in messages, where that differs from how it is subscribed.
+    fn wire_symbol(venue: &str) -> String {
+        venue.to_string()
+    }
+
+    /// Most symbols that one connection carries.
+    #[must_use]
+    fn symbols_max() -> usize {
+        4_096
+    }
+
+    /// Past bars, where the venue has them.
+    fn history(&self) -> Option<&dyn History> {
+        None
+    }
+
+    /// The trading account, where there is one.
+    fn account(&self) -> Option<&dyn Account> {
+        None
+    }
+
+    /// The venue's list of symbols, where it has one.
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        None
+    }
+}
+
+/// Live prices over one connection.
+pub trait Stream: Adapter {
+    /// Decodes what one connection says.
+    type Decoder: Decoder;
+
+    /// The decoder of a new connection.
+    fn decoder(&self, symbols: &Symbols) -> Self::Decoder;
+
+    /// Connects, logs in and subscribes `symbols`.
+    fn open(&self, symbols: &Symbols) -> impl Future<Output = Result<Connection, Failure>>;
+
+    /// How often to send a ping, where the venue wants pings.
+    fn ping_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// After how long to connect anew, where the venue closes connections of some age.
+    fn age_max(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How long [`Stream::open`] may take, where that is longer than the source's `connect_timeout_ms`.
+    fn open_max(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Bytes to events. Pure: no clock, no I/O; nothing is allocated for a well-formed message without string escapes.
+pub trait Decoder: 'static {
+    /// Decodes one frame (a WebSocket message, a line) that was read from the socket at `ts_recv_ns`. Every frame leads
+    /// to at least one event; what cannot be decoded is an [`Event::Reject`].
+    fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event));
+}
+
+/// The answer to a request that is not on the hot path.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// Past bars.
+pub trait History: Send + Sync {
+    /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first.
+    fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>>;
+}
+
+/// The state of a trading account, in its currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSummary {
+    /// ISO code of the account's currency.
+    pub currency: String,
+    /// Cash.
+    pub balance: Decimal9,
+    /// Cash and open profit.
+    pub equity: Decimal9,
+}
+
+/// The trading account behind a connection.
+pub trait Account: Send + Sync {
+    /// Its state now.
+    fn summary(&self) -> Answer<'_, AccountSummary>;
+}
+
+/// The venue's own list of symbols.
+pub trait SymbolList: Send + Sync {
+    /// Every symbol, as the venue writes it.
+    fn symbols(&self) -> Answer<'_, Vec<String>>;
+}
+
+/// What an adapter can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Live prices.
+    pub stream: bool,
+    /// Past bars.
+    pub history: bool,
+    /// Account state.
+    pub account: bool,
+    /// A list of symbols.
+    pub symbols: bool,
+}
+
+/// A decoder whose type is forgotten.
+pub type AnyDecoder = Box<dyn FnMut(&[u8], i64, &Symbols, &mut dyn FnMut(Event))>;
+
+/// An adapter with its settings, whose type is forgotten: the one indirect call is at the start of its session.
+pub trait Venue: Debug + Send + Sync {
+    /// The adapter's name.
+    fn name(&self) -> &'static str;
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// Whether its secrets are there.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming the key.
+    fn check(&self) -> Result<(), SettingsError>;
+    /// How a venue symbol is written in messages.
+    fn wire_symbol(&self, venue: &str) -> String;
+    /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
+    fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
+    /// Runs a session until it is stopped.
+    fn run(self: Arc<Self>, task: Task) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+impl<S: Stream> Venue for S {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            stream: true,
+            history: self.history().is_some(),
+            account: self.account().is_some(),
+            symbols: self.symbol_list().is_some(),
+        }
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        Adapter::check(self)
+    }
+
+    fn wire_symbol(&self, venue: &str) -> String {
+        <S as Adapter>::wire_symbol(venue)
+    }
+
+    fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
+        let mut decoder = self.decoder(symbols);
+        Box::new(move |frame, at, symbols, sink| decoder.decode(frame, at, symbols, &mut |event| sink(event)))
+    }
+
+    fn run(self: Arc<Self>, task: Task) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move { session::run(&*self, task).await })
+    }
+}
+
+/// An entry of the list.
+#[derive(Debug)]
+pub struct AdapterEntry {
+    /// The word in `adapter = "…"`.
+    pub name: &'static str,
+    /// A canonical symbol and a price message for it.
+    pub example: (&'static str, &'static str),
+    /// The venue's usual name of a canonical symbol.
+    pub venue_symbol: fn(&str) -> String,
+    /// Most symbols that one connection carries.
+    pub symbols_max: usize,
+    /// The adapter from its own keys of a `[sources.NAME]` table.
+    pub build: fn(toml::Table) -> Result<Arc<dyn Venue>, SettingsError>,
+}
+
+impl AdapterEntry {
+    fn of<S: Stream>() -> Self {
+        AdapterEntry {
+            name: S::NAME,
+            example: S::EXAMPLE,
+            venue_symbol: S::venue_symbol,
+            symbols_max: S::symbols_max(),
+            build: |keys| {
+                let settings = serde_path_to_error::deserialize(toml::Value::Table(keys)).map_err(|e| {
+                    let key = e.path().to_string();
+                    SettingsError::new(if key == "." { String::new() } else { key }, e.into_inner().message())
+                })?;
+                Ok(Arc::new(S::new(settings)?))
+            },
+        }
+    }
+}
+
+macro_rules! adapters {
+    ($($module:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// Every adapter.
+        #[must_use]
+        pub fn adapters() -> Vec<AdapterEntry> {
+            vec![$(AdapterEntry::of::<$module::Broker>()),*]
+        }
+    };
+}
+
+adapters![oanda, mtapi, binance];

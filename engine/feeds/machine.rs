@@ -1,0 +1,195 @@
+//! When to connect, when to wait, when a source is mute: a pure state machine, driven by events and the time.
+//!
+//! All times are nanoseconds of one monotonic clock. Randomness comes from a seed.
+
+use tickwire_schemas::words::{Cause, SourceStatus};
+
+/// The intervals of a session, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// No price on any symbol for this long is mute. Heartbeats do not count.
+    pub liveness_ns: i64,
+    /// A source that has been mute this long is connected anew.
+    pub mute_reconnect_ns: i64,
+    /// Bound of the first wait after a failure; doubles with every failure.
+    pub backoff_min_ns: i64,
+    /// Bound of every wait.
+    pub backoff_max_ns: i64,
+    /// Wait after refused credentials: accounts are locked by those who insist.
+    pub login_backoff_ns: i64,
+    /// How often to ping, where the venue wants it.
+    pub ping_every_ns: Option<i64>,
+    /// Age at which a connection is replaced, where the venue limits it.
+    pub age_max_ns: Option<i64>,
+}
+
+/// A source's state, as it is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The state.
+    pub status: SourceStatus,
+    /// Why it is so.
+    pub cause: Cause,
+    /// Connection attempts since the last live state.
+    pub attempt: u32,
+}
+
+/// What the session is to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, until this time.
+    Wait(i64),
+    /// Connect, then report [`Machine::connected`] or [`Machine::failed`].
+    Connect,
+    /// Read, at most until this time.
+    Read(i64),
+    /// Send a ping, then ask again.
+    Ping,
+    /// Let go of the connection, then ask again.
+    Disconnect,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Waiting { until_ns: i64 },
+    Connecting,
+    Open { since_ns: i64, price_ns: Option<i64>, mute: bool, ping_ns: i64, end_ns: i64 },
+}
+
+/// The decisions of one session.
+#[derive(Debug)]
+pub struct Machine {
+    pace: Pace,
+    phase: Phase,
+    state: State,
+    // Failures in a row, for the back-off. Unlike `attempt` it survives a live state that did not last.
+    failures: u32,
+    rng: fastrand::Rng,
+}
+
+impl Machine {
+    /// A machine that connects at once.
+    #[must_use]
+    pub fn new(pace: Pace, seed: u64) -> Self {
+        Machine {
+            pace,
+            phase: Phase::Waiting { until_ns: i64::MIN },
+            state: State { status: SourceStatus::Connecting, cause: Cause::Start, attempt: 0 },
+            failures: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// The state to publish.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What to do at `now_ns`.
+    pub fn step(&mut self, now_ns: i64) -> Step {
+        match &mut self.phase {
+            Phase::Waiting { until_ns } if now_ns < *until_ns => Step::Wait(*until_ns),
+            Phase::Waiting { .. } | Phase::Connecting => {
+                if matches!(self.phase, Phase::Waiting { .. }) {
+                    self.state.attempt = self.state.attempt.saturating_add(1);
+                }
+                self.phase = Phase::Connecting;
+                self.state.status = SourceStatus::Connecting;
+                Step::Connect
+            }
+            Phase::Open { since_ns, price_ns, mute, ping_ns, end_ns } => {
+                let silent_ns = price_ns.unwrap_or(*since_ns);
+                let mute_ns = silent_ns.saturating_add(self.pace.liveness_ns);
+                let leave_ns = mute_ns.saturating_add(self.pace.mute_reconnect_ns);
+                if now_ns >= *end_ns {
+                    self.leave(now_ns, Cause::None);
+                    return Step::Disconnect;
+                }
+                if now_ns >= leave_ns {
+                    self.failed(Cause::Mute, None, now_ns);
+                    return Step::Disconnect;
+                }
+                if now_ns >= mute_ns && !*mute {
+                    *mute = true;
+                    (self.state.status, self.state.cause) = (SourceStatus::Mute, Cause::Mute);
+                }
+                if let (true, Some(every_ns)) = (now_ns >= *ping_ns, self.pace.ping_every_ns) {
+                    *ping_ns = now_ns.saturating_add(every_ns);
+                    return Step::Ping;
+                }
+                let silence_ns = if *mute { leave_ns } else { mute_ns };
+                Step::Read(silence_ns.min(*ping_ns).min(*end_ns))
+            }
+        }
+    }
+
+    /// The connection is made and subscribed. It is live with the first price, not before.
+    pub fn connected(&mut self, now_ns: i64) {
+        let after = |interval: Option<i64>| interval.map_or(i64::MAX, |ns| now_ns.saturating_add(ns));
+        self.phase = Phase::Open {
+            since_ns: now_ns,
+            price_ns: None,
+            mute: false,
+            ping_ns: after(self.pace.ping_every_ns),
+            end_ns: after(self.pace.age_max_ns),
+        };
+    }
+
+    /// A price or trade came. True when that changed the state.
+    pub fn data(&mut self, now_ns: i64) -> bool {
+        let Phase::Open { since_ns, price_ns, mute, .. } = &mut self.phase else { return false };
+        (*price_ns, *mute) = (Some(now_ns), false);
+        // A venue that takes every connection, says one price and hangs up must not be asked again and again.
+        if self.failures > 0 && now_ns.saturating_sub(*since_ns) >= self.pace.backoff_max_ns {
+            self.failures = 0;
+        }
+        if self.state.status == SourceStatus::Live {
+            return false;
+        }
+        self.state = State { status: SourceStatus::Live, cause: Cause::None, attempt: 0 };
+        true
+    }
+
+    /// The connection was not made, or is no more; `retry_after_ns` is what the venue asked for.
+    pub fn failed(&mut self, cause: Cause, retry_after_ns: Option<i64>, now_ns: i64) {
+        let wait_ns = match cause {
+            // Half of it at least: many sources with one password must not come back at one moment.
+            Cause::LoginRefused => self.pace.login_backoff_ns - self.below(self.pace.login_backoff_ns / 2),
+            _ => self.below(self.bound()),
+        };
+        self.failures = self.failures.saturating_add(1);
+        let wait_ns = wait_ns.max(retry_after_ns.unwrap_or(0));
+        self.phase = Phase::Waiting { until_ns: now_ns.saturating_add(wait_ns) };
+        (self.state.status, self.state.cause) = (SourceStatus::Down, cause);
+    }
+
+    /// The connection ends for no fault of anybody's: connect anew at once, unless the last failures say otherwise.
+    pub fn leave(&mut self, now_ns: i64, cause: Cause) {
+        let wait_ns = if self.failures == 0 { 0 } else { self.below(self.bound()) };
+        // Counted, so that a venue that asks us to leave at every turn is not obeyed in a tight loop.
+        self.failures = self.failures.saturating_add(1);
+        self.phase = Phase::Waiting { until_ns: now_ns.saturating_add(wait_ns) };
+        (self.state.status, self.state.cause) = (SourceStatus::Down, cause);
+    }
+
+    /// Stopped on purpose.
+    pub fn stop(&mut self) {
+        self.phase = Phase::Waiting { until_ns: i64::MAX };
+        (self.state.status, self.state.cause) = (SourceStatus::Stopped, Cause::Stopped);
+    }
+
+    /// Bound of the next wait: doubles from the smallest to the largest.
+    fn bound(&self) -> i64 {
+        let factor = 1_i64 << self.failures.min(40);
+        self.pace.backoff_min_ns.saturating_mul(factor).min(self.pace.backoff_max_ns)
+    }
+
+    /// Full jitter: anything up to `bound`.
+    fn below(&mut self, bound: i64) -> i64 {
+        self.rng.i64(0..=bound.max(0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

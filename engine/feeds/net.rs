@@ -1,0 +1,458 @@
+//! Connections to venues: one HTTP request at a time, a stream of lines, or a WebSocket. The clock is read once per
+//! socket read, below TLS and framing, and never inside a decoder.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Response;
+use tickwire_schemas::words::Cause;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+
+use super::lines::LineSplitter;
+use crate::clock;
+
+/// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Most of a reply to a request that is read: tokens and error texts.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// Longest text of a venue that is passed on in logs and `last_error`.
+const WORDS_MAX: usize = 300;
+
+/// Read buffer of a WebSocket. The library clears as much before every read, so more is not better.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// How long a goodbye may take before the socket is simply dropped.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a connection was not made or is no more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// The word for it.
+    pub cause: Cause,
+    /// One sentence, in the venue's words where it said something. Holds no secret.
+    pub text: String,
+    /// How long the venue asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without a wait.
+    pub fn new(cause: Cause, text: impl Into<String>) -> Self {
+        Failure { cause, text: text.into(), retry_after: None }
+    }
+
+    /// The same with every one of `secrets` blotted out: venues repeat what they were sent.
+    #[must_use]
+    pub fn without<T: AsRef<str>>(mut self, secrets: &[T]) -> Self {
+        self.text = blot(self.text, secrets);
+        self
+    }
+}
+
+/// Checks a base URL from a configuration, and takes a slash from its end.
+///
+/// # Errors
+/// One sentence saying what was expected.
+pub fn base_url(text: &str, schemes: &[&str]) -> Result<String, String> {
+    let wrong = || format!("\"{text}\" is not a base URL, expected {}://HOST[:PORT]", schemes.join(":// or "));
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let rest = rest.trim_end_matches('/');
+    let uri: Result<axum::http::Uri, _> = format!("{scheme}://{rest}/").parse();
+    let host = uri.ok().and_then(|uri| uri.host().map(|h| !h.is_empty())).unwrap_or(false);
+    if !host || !schemes.contains(&scheme) || rest.contains(['?', '#', '@']) {
+        return Err(wrong());
+    }
+    Ok(format!("{scheme}://{rest}"))
+}
+
+fn blot<T: AsRef<str>>(text: String, secrets: &[T]) -> String {
+    let secrets = secrets.iter().map(AsRef::as_ref).filter(|s| !s.is_empty());
+    secrets.fold(text, |text, secret| text.replace(secret, "********"))
+}
+
+/// A frame of a venue, cut and made one line, without secrets. They are looked for beyond the cut, so that none is
+/// left in part.
+#[must_use]
+pub fn blotted_excerpt(frame: &[u8], secrets: &[String]) -> String {
+    let text = String::from_utf8_lossy(&frame[..frame.len().min(4 * WORDS_MAX)]).into_owned();
+    excerpt(blot(text, secrets).as_bytes())
+}
+
+/// A text of a venue, cut and made one line.
+#[must_use]
+pub fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_MAX)]);
+    let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if bytes.len() > WORDS_MAX {
+        text.push('…');
+    }
+    text
+}
+
+/// An HTTP client of one source. Made at its first request, since that may read certificates from disk.
+#[derive(Debug)]
+pub struct Http {
+    secure: bool,
+    client: OnceLock<Result<reqwest::Client, String>>,
+}
+
+impl Http {
+    /// A client for requests below `base`.
+    #[must_use]
+    pub fn new(base: &str) -> Self {
+        Http { secure: base.starts_with("https"), client: OnceLock::new() }
+    }
+
+    /// Makes the client now, where reading from disk holds up nobody. What is wrong with it is said by the first request.
+    pub fn warm(&self) {
+        let _ = self.client();
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, String> {
+        self.client.get_or_init(|| client(self.secure)).as_ref().map_err(Clone::clone)
+    }
+
+    /// A GET to send later; `None` when there is no client.
+    pub fn later(&self, url: &str, query: &[(&str, &str)]) -> Option<reqwest::RequestBuilder> {
+        self.client().ok().map(|client| client.get(url).query(query))
+    }
+
+    /// Sends a GET and returns when the head of the reply is there.
+    ///
+    /// # Errors
+    /// [`Cause::ConnectFailed`], without the URL: it may hold a password.
+    pub async fn get(
+        &self,
+        url: &str,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, String)],
+    ) -> Result<Response, Failure> {
+        let client = self.client().map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
+        let request = headers.iter().fold(client.get(url).query(query), |r, (name, value)| r.header(*name, value));
+        request.send().await.map_err(|e| Failure::new(Cause::ConnectFailed, causes(&e.without_url())))
+    }
+}
+
+fn client(secure: bool) -> Result<reqwest::Client, String> {
+    install_crypto();
+    let builder = reqwest::Client::builder()
+        .http1_only()
+        .tcp_nodelay(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("tickwire/", env!("CARGO_PKG_VERSION")));
+    // Plain HTTP needs no certificates, and a machine without any must not fail for their lack.
+    let builder = if secure { builder } else { builder.tls_certs_only([]) };
+    builder.build().map_err(|e| format!("the HTTP client cannot be made: {}", causes(&e)))
+}
+
+/// Chooses the cryptography that all of the engine uses. Safe to repeat.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An error with what caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// A short reply, whole.
+#[derive(Debug)]
+pub struct Reply {
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Reads a reply of at most 64 KiB; the rest is left.
+    ///
+    /// # Errors
+    /// [`Cause::ReadError`].
+    pub async fn read(mut response: Response) -> Result<Reply, Failure> {
+        let mut body = Vec::new();
+        while body.len() < REPLY_BYTES_MAX {
+            let chunk = response.chunk().await.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
+            let Some(chunk) = chunk else { break };
+            body.extend_from_slice(&chunk[..chunk.len().min(REPLY_BYTES_MAX - body.len())]);
+        }
+        Ok(Reply { body })
+    }
+
+    /// The body as words.
+    #[must_use]
+    pub fn excerpt(&self) -> String {
+        excerpt(&self.body)
+    }
+}
+
+/// The failure that a reply other than success stands for, in the words that `words` finds in its body.
+pub async fn refused(response: Response, words: impl Fn(&[u8]) -> Option<String>) -> Failure {
+    let status = response.status();
+    let retry_after = retry_after(response.headers().get("retry-after").map(|v| v.as_bytes()));
+    let body = Reply::read(response).await.map(|r| r.body).unwrap_or_default();
+    let said = words(&body).unwrap_or_else(|| excerpt(&body));
+    let text = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
+    Failure { cause: cause_of_status(status.as_u16()), text, retry_after }
+}
+
+fn cause_of_status(status: u16) -> Cause {
+    match status {
+        401 | 403 => Cause::LoginRefused,
+        // 418 is what Binance answers to those who went on after 429.
+        418 | 429 => Cause::RateLimited,
+        400..=499 => Cause::ProtocolError,
+        _ => Cause::ConnectFailed,
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is not used by any venue here. At most three days: the longest ban.
+fn retry_after(value: Option<&[u8]>) -> Option<Duration> {
+    let seconds: u64 = std::str::from_utf8(value?).ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3 * 86_400)))
+}
+
+/// A connection that prices come from.
+#[derive(Debug)]
+pub struct Connection {
+    transport: Transport,
+    secrets: Vec<String>,
+    farewell: Option<reqwest::RequestBuilder>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Lines(Box<LineStream>),
+    Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
+}
+
+/// The body of a response that does not end, in lines.
+#[derive(Debug)]
+struct LineStream {
+    response: Response,
+    splitter: LineSplitter,
+}
+
+impl Connection {
+    /// The lines of a response's body.
+    #[must_use]
+    pub fn lines(response: Response) -> Self {
+        let stream = LineStream { response, splitter: LineSplitter::new(FRAME_BYTES_MAX) };
+        Connection::over(Transport::Lines(Box::new(stream)))
+    }
+
+    fn over(transport: Transport) -> Self {
+        Connection { transport, secrets: Vec::new(), farewell: None }
+    }
+
+    /// The same, with a word that frames may hold and logs must not.
+    #[must_use]
+    pub fn with_secret(mut self, secret: String) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// The same, with a request to send when the connection is closed.
+    #[must_use]
+    pub fn with_farewell(mut self, request: Option<reqwest::RequestBuilder>) -> Self {
+        self.farewell = request;
+        self
+    }
+
+    pub(super) fn take_secrets(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.secrets)
+    }
+
+    /// Waits for bytes and hands each whole frame to `each`, with the time at which it was read. May hand on none.
+    /// Dropping the future before it is ready loses nothing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        match &mut self.transport {
+            Transport::Lines(stream) => {
+                let chunk = stream.response.chunk().await;
+                let chunk = chunk.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
+                let Some(chunk) = chunk else { return Err(closed("the stream ended")) };
+                let now_ns = clock::now_ns();
+                let split = stream.splitter.push(&chunk, |line| each(line, now_ns));
+                split.map_err(|e| Failure::new(Cause::ProtocolError, e.to_string()))
+            }
+            Transport::Socket(socket) => match socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    each(text.as_bytes(), socket.get_ref().get_ref().read_ns);
+                    Ok(())
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    each(&bytes, socket.get_ref().get_ref().read_ns);
+                    Ok(())
+                }
+                // The library answers pings, with their payload, when it is next polled.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                Some(Ok(Message::Close(None))) | None => Err(closed("the connection was closed")),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    let reason = excerpt(frame.reason.as_bytes());
+                    Err(closed(&format!("the connection was closed with code {} {reason}", frame.code)))
+                }
+                Some(Err(error)) => Err(ws_failure(error)),
+            },
+        }
+    }
+
+    /// Sends a ping, where the connection has such a thing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match &mut self.transport {
+            Transport::Lines(_) => Ok(()),
+            Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+        }
+    }
+
+    /// Says goodbye, if the other side listens.
+    pub async fn close(self) {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
+            // Whatever comes of it, the socket is closed when it is dropped.
+            if let Transport::Socket(mut socket) = transport {
+                let _ = WebSocketStream::close(&mut *socket, None).await;
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
+    }
+}
+
+fn closed(text: &str) -> Failure {
+    Failure::new(Cause::ClosedByPeer, text.trim_end())
+}
+
+/// Opens a WebSocket, over TLS for `wss`.
+///
+/// # Errors
+/// When it cannot be connected, or the server answers with something else than a WebSocket.
+pub async fn websocket(url: &str) -> Result<Connection, Failure> {
+    install_crypto();
+    let failed = |e: &dyn std::fmt::Display| Failure::new(Cause::ConnectFailed, e.to_string());
+    let request = url.into_client_request().map_err(|e| failed(&e))?;
+    let uri = request.uri();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
+    let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed(&format!("{host}:{port}: {e}")))?;
+    socket.set_nodelay(true).map_err(|e| failed(&e))?;
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = READ_BUFFER_BYTES;
+    config.write_buffer_size = 0;
+    config.max_message_size = Some(FRAME_BYTES_MAX);
+    config.max_frame_size = Some(FRAME_BYTES_MAX);
+    let stamped = Stamped { socket, read_ns: clock::now_ns() };
+    match client_async_tls_with_config(request, stamped, Some(config), None).await {
+        Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
+        Err(WsError::Http(response)) => {
+            let said = response.body().as_deref().map(excerpt).unwrap_or_default();
+            let text = format!("HTTP {}: {said}", response.status());
+            Err(Failure {
+                cause: cause_of_status(response.status().as_u16()),
+                text: text.trim_end_matches([':', ' ']).to_string(),
+                retry_after: retry_after(response.headers().get("retry-after").map(|v| v.as_bytes())),
+            })
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn ws_failure(error: WsError) -> Failure {
+    match error {
+        WsError::ConnectionClosed
+        | WsError::AlreadyClosed
+        | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => closed("the connection was closed"),
+        WsError::Io(error) => Failure::new(Cause::ReadError, error.to_string()),
+        other => Failure::new(Cause::ProtocolError, other.to_string()),
+    }
+}
+
+/// A socket that notes when bytes were last read from it.
+#[derive(Debug)]
+pub struct Stamped {
+    socket: TcpStream,
+    read_ns: i64,
+}
+
+impl AsyncRead for Stamped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if polled.is_ready() && buf.filled().len() > before {
+            self.read_ns = clock::now_ns();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Stamped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn base_urls() {
+        let http = &["http", "https"];
+        assert_eq!(base_url("https://a.example.com/", http).unwrap(), "https://a.example.com");
+        assert_eq!(base_url("http://127.0.0.1:80/prefix", http).unwrap(), "http://127.0.0.1:80/prefix");
+        for text in ["", "a.example.com", "ws://a", "http://", "http://a?b=c", "http://user@a", "http://a b"] {
+            let error = base_url(text, http).unwrap_err();
+            assert!(error.contains("expected http:// or https://HOST"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn failures_hold_no_secret_and_no_control_characters() {
+        let failure = Failure::new(Cause::LoginRefused, "bad password hunter2").without(&["hunter2", ""]);
+        assert_eq!(failure.text, "bad password ********");
+        assert_eq!(excerpt(b"a\r\n\x1b[31mb"), "a   [31mb");
+        assert!(excerpt(&[b'x'; 10_000]).len() < 400);
+    }
+
+    #[test]
+    fn retry_after_is_bounded() {
+        assert_eq!(retry_after(Some(b"7")), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(Some(b"99999999999")), Some(Duration::from_secs(259_200)));
+        assert_eq!(retry_after(Some(b"Wed, 21 Oct 2015 07:28:00 GMT")), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Starting and stopping the journal's two threads.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::thread::{JoinHandle, Thread, park_timeout};
+use std::time::Duration;
+
+use crossbeam::channel::{Sender, bounded};
+
+use super::config::JournalConfig;
+use super::disk::{Disk, SystemDisk, sync_dir};
+use super::durable::{Durable, DurableAt};
+use super::format::{Catalogue, JournalError, list_segments};
+use super::queue::{Filler, PARK_MAX, Queue};
+use super::retention::{Retention, Stored};
+use super::segments::Segments;
+use super::snapshot::{self, Snapshot};
+use super::worker::{Parts, Worker};
+use crate::ring::{Drained, Outlet};
+use crate::{clock, metrics};
+
+/// Most records taken off the ring before the disk thread's question is answered: some 20 µs of copying.
+const DRAIN_MAX: usize = 256;
+
+/// Snapshots on their way to the disk: one being written, one waiting. A third is not taken.
+const SNAPSHOTS_MAX: usize = 2;
+
+/// What distinguishes one run of the journal from another.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Start of the engine: never used before in this folder.
+    pub epoch: u32,
+    /// `seq` of the first record there will be.
+    pub first_seq: u64,
+    /// Who and what the records are about.
+    pub catalogue: Catalogue,
+}
+
+/// A running journal.
+#[derive(Debug)]
+pub struct JournalHandle {
+    dir: PathBuf,
+    durable: Durable,
+    snapshots: Sender<Snapshot>,
+    stored: Stored,
+    queue: Arc<Queue>,
+    consumer: JoinHandle<()>,
+    disk: JoinHandle<Result<DurableAt, JournalError>>,
+    /// Held as long as the threads may write.
+    _lock: File,
+}
+
+/// Starts journaling what `outlet` says into the folder `dir`, which is made if it is not there. The first segment is
+/// on the disk when this returns.
+///
+/// # Errors
+/// [`JournalError`] when the folder or the first segment cannot be made, another engine uses the folder, or the epoch
+/// was used before.
+pub fn start(
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
+) -> Result<JournalHandle, JournalError> {
+    start_on(Box::new(SystemDisk), config, dir, setup, outlet)
+}
+
+/// [`start`] on a disk other than the machine's own.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(
+    disk: Box<dyn Disk>,
+    config: &JournalConfig,
+    dir: &Path,
+    setup: Setup,
+    outlet: Box<dyn Outlet>,
+) -> Result<JournalHandle, JournalError> {
+    make_folders(dir)?;
+    let lock = lock(dir)?;
+    if let Some(used) = list_segments(dir)?.iter().rfind(|id| id.epoch >= setup.epoch) {
+        return Err(JournalError::Exists { path: used.path(dir) });
+    }
+    let segments = Segments::new(disk, dir, config.segment_bytes, setup.epoch, setup.first_seq, setup.catalogue)?;
+    let at = DurableAt { position: segments.position(), seq: setup.first_seq.saturating_sub(1) };
+    let (setter, durable) = Durable::channel(at);
+    let (snapshots, snapshots_rx) = bounded(SNAPSHOTS_MAX);
+    let stored = Stored::default();
+    let queue = Arc::new(Queue::new(config.queue_bytes));
+    let worker = Worker::new(Parts {
+        queue: queue.clone(),
+        dir: dir.into(),
+        segments,
+        durable: (setter, at),
+        snapshots: snapshots_rx,
+        retention: Retention::new(dir, config.keep_hours, config.max_bytes, stored.clone()),
+        sync_ms: config.sync_ms,
+    });
+    let disk = spawn("tw-journal-disk", dir, move || worker.run())?;
+    let consumer = spawn("tw-journal", dir, {
+        let queue = queue.clone();
+        move || consume(&queue, outlet)
+    })?;
+    Ok(JournalHandle { dir: dir.into(), durable, snapshots, stored, queue, consumer, disk, _lock: lock })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    dir: &Path,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, JournalError> {
+    std::thread::Builder::new().name(name.into()).spawn(run).map_err(JournalError::io("start a thread for", dir))
+}
+
+/// Takes the folder for as long as the file is open: no other engine may write or mend there. Reading needs no lock.
+pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(JournalError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path }),
+        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
+    }
+}
+
+/// Makes the journal's folders, durably.
+pub(super) fn make_folders(dir: &Path) -> Result<(), JournalError> {
+    let snapshots = snapshot::folder(dir);
+    std::fs::create_dir_all(&snapshots).map_err(JournalError::io("create", &snapshots))?;
+    sync_dir(dir).map_err(JournalError::io("sync", dir))?;
+    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => sync_dir(parent).map_err(JournalError::io("sync", parent)),
+        None => Ok(()),
+    }
+}
+
+impl JournalHandle {
+    /// How far the journal is on the disk.
+    #[must_use]
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
+    }
+
+    /// The journal's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where snapshots go: `try_send`, since a snapshot that finds no room is not worth waiting for. Each is written
+    /// when its record is durable.
+    #[must_use]
+    pub fn snapshots(&self) -> Sender<Snapshot> {
+        self.snapshots.clone()
+    }
+
+    /// Where the storage writer tells what the database has.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        self.stored.clone()
+    }
+
+    /// Waits until everything that the pipeline published before it stopped is on the disk, and closes. To be called
+    /// when the pipeline has stopped, or is about to; after `patience` what is not on the disk is given up.
+    ///
+    /// # Errors
+    /// [`JournalError::Unwritten`] when records had to be given up.
+    pub fn stop(self, patience: Duration) -> Result<DurableAt, JournalError> {
+        let patience_ns = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
+        self.queue.give_up_at(clock::now_ns().saturating_add(patience_ns).min(i64::MAX - 1));
+        let crashed = |_| JournalError::Unwritten { records: self.queue.lost(), reason: "a thread panicked".into() };
+        self.consumer.join().map_err(crashed)?;
+        self.disk.join().map_err(crashed)?
+    }
+}
+
+/// Wakes the consumer's thread when the ring has records.
+struct WakeThread {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for WakeThread {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// The thread `tw-journal`: from the ring into the queue.
+fn consume(queue: &Queue, mut outlet: Box<dyn Outlet>) {
+    let mut filler = Filler::new(queue);
+    let wake = Arc::new(WakeThread { thread: std::thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(wake.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut slept = false;
+    loop {
+        match outlet.drain(DRAIN_MAX, &mut |kind, bytes| filler.push(kind, bytes)) {
+            Drained::Shutdown => break,
+            Drained::Records(_) => {
+                if slept && !wake.woken.load(Ordering::Acquire) && !filler.is_asked() {
+                    metrics::PARK_BACKSTOPS.inc();
+                }
+                slept = false;
+                filler.answer();
+            }
+            Drained::Empty => {
+                filler.answer();
+                wake.woken.store(false, Ordering::Release);
+                slept = outlet.poll_ready(&mut context).is_pending();
+                if slept && !filler.is_asked() {
+                    park_timeout(PARK_MAX);
+                }
+            }
+        }
+        if queue.gave_up() {
+            tracing::error!("journal: the pipeline did not stop in time; what it still says is not journaled");
+            break;
+        }
+    }
+    filler.end();
+}

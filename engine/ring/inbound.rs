@@ -1,0 +1,288 @@
+//! From the feeds to the stages: tagged slots, a door that never blocks, and the marks that groups of stages leave.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use disruptor::{
+    BusySpin, EventPoller, MultiProducerBarrier, Producer, SingleConsumerBarrier, SingleProducerBarrier,
+    build_multi_producer, build_single_producer,
+};
+use tickwire_schemas::record::{Drop as DropRecord, SourceState};
+use tickwire_schemas::words::{Cause, Verdict};
+
+use super::{Doorbell, Drained, Inlet, Poll};
+use crate::market::Input;
+use crate::metrics;
+
+/// What the stages say about an input: the part of its record that they fill in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The judgement; once it is not `Accepted`, later stages leave it.
+    pub verdict: Verdict,
+    /// Checks that refused it.
+    pub reasons: u32,
+    /// Checks and remarks that did not.
+    pub flags: u32,
+}
+
+impl Mark {
+    /// The mark of an input that no stage has looked at.
+    pub const NEW: Mark = Mark { verdict: Verdict::Accepted, reasons: 0, flags: 0 };
+
+    /// Percent: 100 less 20 for each refusing check that failed, not below zero.
+    #[must_use]
+    pub fn confidence(&self) -> u8 {
+        100u8.saturating_sub(20u8.saturating_mul(self.reasons.count_ones() as u8))
+    }
+}
+
+/// A slot of the inbound ring. An earlier group leaves its mark in the atomics; the ring's own cursor, which a later
+/// group waits for, publishes them, so relaxed is enough.
+#[derive(Debug, Default)]
+pub struct InSlot {
+    input: Input,
+    verdict: AtomicU32,
+    reasons: AtomicU32,
+    flags: AtomicU32,
+}
+
+impl InSlot {
+    /// The input.
+    #[must_use]
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// What earlier groups said.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            verdict: Verdict::from_code(self.verdict.load(Relaxed) as u8).unwrap_or(Verdict::Refused),
+            reasons: self.reasons.load(Relaxed),
+            flags: self.flags.load(Relaxed),
+        }
+    }
+
+    /// Leaves a mark for the next group.
+    pub fn set_mark(&self, mark: Mark) {
+        self.verdict.store(u32::from(mark.verdict.code()), Relaxed);
+        self.reasons.store(mark.reasons, Relaxed);
+        self.flags.store(mark.flags, Relaxed);
+    }
+
+    fn fill(&mut self, input: Input) {
+        self.input = input;
+        self.set_mark(Mark::NEW);
+    }
+}
+
+/// Which dense index a source has: persistent ids are small, so a table does.
+pub type DenseSources = Arc<[u16]>;
+
+/// Inputs that did not fit, per source, until the next one that does.
+#[derive(Clone, Copy, Default)]
+struct Missed {
+    count: u64,
+    first_ns: i64,
+    last_ok_ns: i64,
+    cause: u8,
+    state: Option<SourceState>,
+}
+
+struct Door<P> {
+    producer: P,
+    missed: Vec<Missed>,
+    any_missed: bool,
+}
+
+/// The producing end that one ingestion thread holds.
+struct RingInlet<P> {
+    door: RefCell<Door<P>>,
+    dense: DenseSources,
+    ids: Arc<[u32]>,
+    bell: Arc<Doorbell>,
+}
+
+impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
+    fn offer(&self, input: Input) {
+        let mut door = self.door.borrow_mut();
+        if door.any_missed && !self.confess(&mut door, input.now_ns()) {
+            self.miss(&mut door, &input);
+            return;
+        }
+        match door.producer.try_publish(|slot| slot.fill(input)) {
+            Ok(_) => {
+                if let Some(index) = self.index(&input) {
+                    door.missed[index].last_ok_ns = input.now_ns();
+                }
+                self.bell.ring();
+            }
+            Err(_) => self.miss(&mut door, &input),
+        }
+    }
+}
+
+impl<P: Producer<InSlot>> RingInlet<P> {
+    fn index(&self, input: &Input) -> Option<usize> {
+        let id = match input {
+            Input::Tick(tick) => tick.head.source_id,
+            Input::Trade(trade) => trade.head.source_id,
+            Input::SourceState(state) => state.head.source_id,
+            Input::Timer(_) | Input::Drop(_) => return None,
+        };
+        self.dense.get(id as usize).map(|index| usize::from(*index)).filter(|index| *index < self.ids.len())
+    }
+
+    /// Counts an input that did not fit. A change of state is kept instead: the newest one is offered again.
+    fn miss(&self, door: &mut Door<P>, input: &Input) {
+        let Some(index) = self.index(input) else { return };
+        door.any_missed = true;
+        let missed = &mut door.missed[index];
+        if let Input::SourceState(state) = input {
+            missed.state = Some(*state);
+            return;
+        }
+        if missed.count == 0 {
+            missed.first_ns = input.now_ns();
+            missed.cause = dropping_cause().code();
+        }
+        missed.count += 1;
+        metrics::INPUTS_DROPPED.at(index, 0).inc();
+    }
+
+    /// Publishes what was missed, ahead of the next input. False when there is still no room.
+    fn confess(&self, door: &mut Door<P>, now_ns: i64) -> bool {
+        for index in 0..door.missed.len() {
+            let missed = door.missed[index];
+            if missed.count > 0 {
+                let mut record = DropRecord {
+                    // Where nothing came before, the hole begins with the first input that was lost.
+                    from_ns: if missed.last_ok_ns == 0 { missed.first_ns } else { missed.last_ok_ns },
+                    to_ns: now_ns,
+                    count: missed.count,
+                    cause: missed.cause,
+                    ..DropRecord::default()
+                };
+                record.head.source_id = self.ids[index];
+                if door.producer.try_publish(|slot| slot.fill(Input::Drop(record))).is_err() {
+                    return false;
+                }
+                door.missed[index].count = 0;
+            }
+            if let Some(state) = missed.state {
+                if door.producer.try_publish(|slot| slot.fill(Input::SourceState(state))).is_err() {
+                    return false;
+                }
+                door.missed[index].state = None;
+            }
+        }
+        door.any_missed = false;
+        true
+    }
+}
+
+/// A full inbound ring means that the stages wait: for the journal when its queue was full, else for their own core.
+fn dropping_cause() -> Cause {
+    if metrics::JOURNAL_WAITING.get() > 0 { Cause::JournalFull } else { Cause::RingFull }
+}
+
+/// Makes the inlet of one ingestion thread, on that thread.
+pub type InletMaker = Box<dyn FnOnce() -> Box<dyn Inlet> + Send>;
+
+/// The consuming end for one group of stages, whatever it depends on.
+pub enum GroupInput {
+    /// Follows a single producer.
+    Single(EventPoller<InSlot, SingleProducerBarrier>),
+    /// Follows several producers.
+    Multi(EventPoller<InSlot, MultiProducerBarrier>),
+    /// Follows another group.
+    After(EventPoller<InSlot, SingleConsumerBarrier>),
+}
+
+impl Poll<InSlot> for GroupInput {
+    fn poll_some(&mut self, limit: usize, each: &mut impl FnMut(&InSlot)) -> Drained {
+        match self {
+            GroupInput::Single(poller) => poller.poll_some(limit, each),
+            GroupInput::Multi(poller) => poller.poll_some(limit, each),
+            GroupInput::After(poller) => poller.poll_some(limit, each),
+        }
+    }
+
+    fn has_events(&self) -> bool {
+        match self {
+            GroupInput::Single(poller) => poller.has_events(),
+            GroupInput::Multi(poller) => poller.has_events(),
+            GroupInput::After(poller) => poller.has_events(),
+        }
+    }
+}
+
+/// The inbound ring, taken apart: a maker for each ingestion thread, an input and a bell for each group.
+pub struct Inbound {
+    /// One for each ingestion thread.
+    pub inlets: Vec<InletMaker>,
+    /// One for each group, in order; a group's bell is rung by whom it follows.
+    pub groups: Vec<(GroupInput, Arc<Doorbell>)>,
+}
+
+/// Builds the inbound ring: `slots` (a power of two) between `threads` producers and `groups` chained consumers.
+/// `ids` are the persistent source ids by dense index, `dense` the reverse.
+#[must_use]
+pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]>, dense: DenseSources) -> Inbound {
+    let bells: Vec<_> = (0..groups.max(1)).map(|_| Arc::new(Doorbell::default())).collect();
+    let first_bell = Arc::clone(&bells[0]);
+
+    // The builder's type changes with every step, and differs between one producer and several.
+    macro_rules! chain {
+        ($builder:expr, $first:path) => {{
+            let (poller, builder) = $builder.new_event_poller();
+            let mut inputs = vec![$first(poller)];
+            if groups > 1 {
+                let (poller, mut chained) = builder.and_then().new_event_poller();
+                inputs.push(GroupInput::After(poller));
+                for _ in 2..groups {
+                    let (poller, next) = chained.and_then().new_event_poller();
+                    inputs.push(GroupInput::After(poller));
+                    chained = next;
+                }
+                (inputs, Built::Chained(chained.build()))
+            } else {
+                (inputs, Built::Plain(builder.build()))
+            }
+        }};
+    }
+    enum Built<A, B> {
+        Plain(A),
+        Chained(B),
+    }
+    let (inputs, inlets) = if threads <= 1 {
+        let (inputs, built) = chain!(build_single_producer(slots, InSlot::default, BusySpin), GroupInput::Single);
+        let inlet = match built {
+            Built::Plain(producer) => make_inlet(producer, &ids, &dense, &first_bell),
+            Built::Chained(producer) => make_inlet(producer, &ids, &dense, &first_bell),
+        };
+        (inputs, vec![inlet])
+    } else {
+        let (inputs, built) = chain!(build_multi_producer(slots, InSlot::default, BusySpin), GroupInput::Multi);
+        let make = |producer| make_inlet(producer, &ids, &dense, &first_bell);
+        // Every maker holds a clone; the original goes, so that the ring ends with the last of them.
+        let inlets = match built {
+            Built::Plain(producer) => (0..threads).map(|_| make(producer.clone())).collect(),
+            Built::Chained(producer) => (0..threads).map(|_| make(producer.clone())).collect(),
+        };
+        (inputs, inlets)
+    };
+    Inbound { inlets, groups: inputs.into_iter().zip(bells).collect() }
+}
+
+fn make_inlet<P: Producer<InSlot> + Send + 'static>(
+    producer: P, ids: &Arc<[u32]>, dense: &DenseSources, bell: &Arc<Doorbell>,
+) -> InletMaker {
+    let (ids, dense, bell) = (Arc::clone(ids), Arc::clone(dense), Arc::clone(bell));
+    Box::new(move || {
+        let missed = vec![Missed::default(); ids.len()];
+        let door = RefCell::new(Door { producer, missed, any_missed: false });
+        Box::new(RingInlet { door, dense, ids, bell })
+    })
+}

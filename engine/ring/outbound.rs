@@ -1,0 +1,107 @@
+//! From the stages to the journal and the fan-out: slots in wire layout.
+
+use std::sync::Arc;
+use std::task::{Context, Poll as TaskPoll};
+use std::time::Duration;
+
+use disruptor::{
+    BusySpin, EventPoller, MultiConsumerBarrier, Producer, SingleProducer, SingleProducerBarrier, build_single_producer,
+};
+use tickwire_schemas::record::{RECORD_BYTES_MAX, Record};
+use tickwire_schemas::words::Kind;
+
+use super::{Doorbell, Drained, Outlet, Poll};
+use crate::metrics;
+
+/// A slot of the outbound ring: a record as it stands on the wire. It is reused and never leaves the ring; a consumer
+/// that keeps the record copies it.
+#[derive(Debug)]
+pub struct OutSlot {
+    kind: Kind,
+    length: u16,
+    bytes: [u8; RECORD_BYTES_MAX],
+}
+
+impl OutSlot {
+    fn empty() -> OutSlot {
+        OutSlot { kind: Kind::Timer, length: 0, bytes: [0; RECORD_BYTES_MAX] }
+    }
+
+    fn record(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// The producing end: the last group's.
+pub struct Outbound {
+    producer: Option<SingleProducer<OutSlot, MultiConsumerBarrier>>,
+    bells: Vec<Arc<Doorbell>>,
+}
+
+impl Outbound {
+    /// Publishes a record, waiting for room if there is none: nothing that was accepted is lost. The wait is counted.
+    /// Consumers are woken by [`Outbound::ring`], once a batch.
+    pub fn publish<R: Record>(&mut self, record: &R) {
+        let Some(producer) = &mut self.producer else { return };
+        let mut waited = false;
+        loop {
+            let published = producer.try_publish(|slot| {
+                slot.kind = R::KIND;
+                slot.length = record.write(&mut slot.bytes) as u16;
+            });
+            if published.is_ok() {
+                return;
+            }
+            if !waited {
+                waited = true;
+                metrics::PIPELINE_WAITS.inc();
+            }
+            self.bells.iter().for_each(|bell| bell.ring());
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    }
+
+    /// Wakes the consumers that sleep.
+    pub fn ring(&self) {
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        // The ring first says that it has ended, then the sleepers are told to look.
+        drop(self.producer.take());
+        self.bells.iter().for_each(|bell| bell.close());
+    }
+}
+
+struct RingOutlet {
+    poller: EventPoller<OutSlot, SingleProducerBarrier>,
+    bell: Arc<Doorbell>,
+}
+
+impl Outlet for RingOutlet {
+    fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Kind, &[u8])) -> Drained {
+        self.poller.poll_some(limit, &mut |slot: &OutSlot| each(slot.kind, slot.record()))
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> TaskPoll<()> {
+        if self.poller.has_events() || self.bell.is_closed() {
+            return TaskPoll::Ready(());
+        }
+        self.bell.waker().register(cx.waker());
+        if self.bell.may_sleep(|| self.poller.has_events()) { TaskPoll::Pending } else { TaskPoll::Ready(()) }
+    }
+}
+
+/// Builds the outbound ring of `slots` (a power of two) with two consumers: the journal's and the fan-out's.
+#[must_use]
+pub fn build_outbound(slots: usize) -> (Outbound, [Box<dyn Outlet>; 2]) {
+    let builder = build_single_producer(slots, OutSlot::empty, BusySpin);
+    let (first, builder) = builder.new_event_poller();
+    let (second, builder) = builder.new_event_poller();
+    let bells = [Arc::new(Doorbell::default()), Arc::new(Doorbell::default())];
+    let outlets = [(first, &bells[0]), (second, &bells[1])]
+        .map(|(poller, bell)| Box::new(RingOutlet { poller, bell: Arc::clone(bell) }) as Box<dyn Outlet>);
+    (Outbound { producer: Some(builder.build()), bells: bells.to_vec() }, outlets)
+}

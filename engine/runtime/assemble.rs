@@ -1,0 +1,335 @@
+//! Starting the parts in the order in which they need each other, and stopping them in the order of the data.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::json;
+use tickwire_schemas::NO_TIME;
+use tickwire_schemas::record::Drop as DropRecord;
+use tickwire_schemas::words::Cause;
+use tokio::sync::watch;
+
+use super::pipeline::Pipeline;
+use super::{Settings, StateDir, open_market, recover};
+use crate::console::{self, ConsoleHandle, Facts, LastSeen};
+use crate::control::{Catalogue, ControlError};
+use crate::fanout::{self, FanoutHandle};
+use crate::feeds::{self, Feed, FeedsHandle};
+use crate::journal::{self, JournalError, JournalHandle};
+use crate::market::Input;
+use crate::ring::{InletMaker, build_inbound, build_outbound};
+use crate::simulator::{self, SimulatorsHandle};
+use crate::stages::{BuildError, Market};
+use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
+use crate::storage::{self, Endpoint, Mode};
+use crate::{clock, metrics};
+
+/// How long stopping may wait for the disk.
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long stopping may wait for the database; what is left is sent at the next start.
+const STORAGE_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Why the engine did not start, or did not stop well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The control database.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The stages.
+    #[error(transparent)]
+    Stages(#[from] BuildError),
+    /// The fan-out.
+    #[error(transparent)]
+    Fanout(#[from] fanout::FanoutError),
+    /// The feeds.
+    #[error(transparent)]
+    Feeds(#[from] feeds::FeedsError),
+    /// The simulated brokers.
+    #[error(transparent)]
+    Simulator(#[from] simulator::SimulatorError),
+    /// Anything else, in a sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The running engine.
+pub struct Engine {
+    simulators: Option<SimulatorsHandle>,
+    stop_feeds: watch::Sender<bool>,
+    feeds: FeedsHandle,
+    pipeline: Vec<JoinHandle<()>>,
+    journal: JournalHandle,
+    fanout: FanoutHandle,
+    storage: Option<storage::Writer>,
+    store: Arc<Mutex<Option<StoreHandle>>>,
+    store_starter: Option<JoinHandle<()>>,
+    console: ConsoleHandle,
+    note: PathBuf,
+    _state: StateDir,
+}
+
+impl Engine {
+    /// Starts everything. When this returns, feeds are connecting and terminals are served; the embedded store may
+    /// still be starting.
+    ///
+    /// # Errors
+    /// [`RunError`]: one sentence that says what is wrong.
+    pub fn start(mut settings: Settings, state_dir: &Path) -> Result<Engine, RunError> {
+        let started_ns = clock::now_ns();
+        let state = StateDir::lock(state_dir).map_err(RunError::Other)?;
+        let mut catalogue = Catalogue::open(state_dir)?;
+        let market = open_market(&settings, &mut catalogue)?;
+        metrics::name_sources(market.sources().iter().map(|s| s.name.clone()).collect());
+
+        let journal_dir = state_dir.join("journal");
+        let mut recovery = journal::recover(&journal_dir)?;
+        let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
+        let mut pipeline = Pipeline::new(settings.layout.build(&settings.config, &market)?, market.clone());
+        let replayed = recover::restore(&mut pipeline, &mut recovery)?;
+        recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        tracing::info!(epoch, replayed, "journal recovered");
+
+        let (outbound, [to_journal, to_fanout]) = build_outbound(settings.outbound_slots);
+        let catalogue_of_segments = journal::Catalogue {
+            engine_id: engine_id.to_string(),
+            sources: market.sources().to_vec(),
+            instruments: market.instruments().to_vec(),
+        };
+        let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
+        let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
+        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec());
+        let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
+        let database = start_storage(&settings, state_dir, &journal)?;
+
+        let inbound = build_inbound(
+            settings.inbound_slots,
+            settings.ingest.thread_count(),
+            settings.layout.groups(),
+            market.sources().iter().map(|s| s.id.0).collect(),
+            market.source_table(),
+        );
+        let last_seen: LastSeen =
+            (0..market.sources().len() * market.instruments().len()).map(|_| AtomicI64::new(0)).collect();
+        let pipeline = pipeline
+            .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), Arc::clone(&last_seen))
+            .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
+
+        let simulators = std::mem::take(&mut settings.simulators);
+        let simulators = if simulators.is_empty() { None } else { Some(simulator::start(simulators)?) };
+        let (stop_feeds, stopped) = watch::channel(false);
+        let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
+        let feeds = feeds::start(feeds_of(&settings, &market), &settings.ingest, inlets, stopped)?;
+
+        let facts = facts(&market, last_seen, &feeds, &fanout, &database, started_ns);
+        let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
+        let note = state_dir.join("engine.json");
+        let body = json!({
+            "pid": std::process::id(),
+            "quic": fanout.local_addr().to_string(),
+            "fingerprint": fanout.fingerprint(),
+            "console": console.local_addr().to_string(),
+        });
+        std::fs::write(&note, body.to_string()).map_err(|e| RunError::Other(format!("{}: {e}", note.display())))?;
+        let Database { writer: storage, store, starter: store_starter, .. } = database;
+        Ok(Engine {
+            simulators, stop_feeds, feeds, pipeline, journal, fanout, storage, store, store_starter, console, note, _state: state,
+        })
+    }
+
+    /// Where terminals connect.
+    #[must_use]
+    pub fn quic(&self) -> std::net::SocketAddr {
+        self.fanout.local_addr()
+    }
+
+    /// SHA-256 of the certificate, in hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        self.fanout.fingerprint()
+    }
+
+    /// Where the console listens.
+    #[must_use]
+    pub fn console(&self) -> std::net::SocketAddr {
+        self.console.local_addr()
+    }
+
+    /// The simulated brokers, if any run.
+    #[must_use]
+    pub fn simulators(&self) -> Option<&SimulatorsHandle> {
+        self.simulators.as_ref()
+    }
+
+    /// Stops in the order of the data: feeds, stages, journal, terminals, database. Everything that a feed offered is
+    /// in the journal when this returns, and in the database as far as it answers in time.
+    ///
+    /// # Errors
+    /// When records could not be journaled.
+    pub fn stop(self) -> Result<(), RunError> {
+        self.stop_feeds.send_replace(true);
+        self.feeds.join();
+        for thread in self.pipeline {
+            // A panic aborts the process, so there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+        let journaled = self.journal.stop(JOURNAL_PATIENCE);
+        self.fanout.stop();
+        if let Some(storage) = self.storage {
+            storage.stop(STORAGE_PATIENCE);
+        }
+        // A store that is still starting is not waited for: it ends with us, as its standard input does.
+        if let Some(starter) = self.store_starter.filter(JoinHandle::is_finished) {
+            let _ = starter.join();
+        }
+        if let Some(store) = self.store.lock().ok().and_then(|mut store| store.take()) {
+            store.stop();
+        }
+        if let Some(simulators) = self.simulators {
+            simulators.stop();
+        }
+        self.console.stop();
+        let _ = std::fs::remove_file(&self.note);
+        journaled?;
+        Ok(())
+    }
+}
+
+/// Before the first input of a run, says since when nothing was received.
+fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, started_ns: i64) -> Vec<InletMaker> {
+    if last_recv_ns == NO_TIME || inlets.is_empty() {
+        return inlets;
+    }
+    let first = inlets.remove(0);
+    let hole = DropRecord {
+        from_ns: last_recv_ns,
+        to_ns: started_ns,
+        count: tickwire_schemas::NO_NUMBER,
+        cause: Cause::Restart.code(),
+        ..DropRecord::default()
+    };
+    inlets.insert(0, Box::new(move || {
+        let inlet = first();
+        inlet.offer(Input::Drop(hole));
+        inlet
+    }));
+    inlets
+}
+
+fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
+    let id_of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol).map(|i| i.id);
+    settings
+        .sources
+        .iter()
+        .zip(market.sources())
+        .enumerate()
+        .map(|(index, (spec, source))| Feed {
+            spec: spec.clone(),
+            source: source.id,
+            index,
+            // The settings checked that every symbol is an instrument.
+            instruments: spec.symbols.iter().filter_map(|symbol| id_of(&symbol.canonical)).collect(),
+        })
+        .collect()
+}
+
+fn facts(
+    market: &Market, last_seen: LastSeen, feeds: &FeedsHandle, fanout: &FanoutHandle, database: &Database, started_ns: i64,
+) -> Facts {
+    let statuses = feeds.statuses();
+    let status = database.writer.as_ref().map(storage::Writer::status_handle);
+    let (mode, store_error) = (database.mode, Arc::clone(&database.error));
+    Facts {
+        market: market.clone(),
+        last_seen,
+        last_error: Box::new(move |source| statuses.get(source).map(|s| s.last_error()).filter(|e| !e.is_empty())),
+        fanout: fanout.stats(),
+        storage: Box::new(move || {
+            let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
+            let error = store_error.lock().ok().and_then(|error| error.clone());
+            now.last_error = error.or(now.last_error);
+            now
+        }),
+        started_ns,
+    }
+}
+
+/// The database's side of the engine.
+struct Database {
+    mode: Mode,
+    writer: Option<storage::Writer>,
+    store: Arc<Mutex<Option<StoreHandle>>>,
+    starter: Option<JoinHandle<()>>,
+    /// Why the embedded store is not up.
+    error: Arc<Mutex<Option<String>>>,
+}
+
+/// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
+fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle) -> Result<Database, RunError> {
+    let config = &settings.storage;
+    let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+    if config.mode == Mode::Off {
+        journal.stored().nobody_stores();
+        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error });
+    }
+    let (tell, endpoint) = watch::channel(None);
+    let starter = if config.mode == Mode::Embedded {
+        let found = storage::store::find_library(None).map_err(|e| RunError::Other(e.to_string()))?;
+        let mut store_config = StoreConfig::new(state_dir, config.listen);
+        store_config.library = Some(found);
+        store_config.cores = store_cores(settings);
+        let (store, error) = (Arc::clone(&store), Arc::clone(&error));
+        let start = move || match Supervisor::start(store_config) {
+            Ok(handle) => {
+                tell.send_replace(Some(Endpoint {
+                    url: handle.url(),
+                    user: storage::store::WRITER.into(),
+                    password: handle.writer_password().into(),
+                }));
+                if let Ok(mut store) = store.lock() {
+                    *store = Some(handle);
+                }
+            }
+            Err(problem) => {
+                tracing::error!("the embedded store did not start: {problem}");
+                if let Ok(mut error) = error.lock() {
+                    *error = Some(problem.to_string());
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("tw-store-start".into()).spawn(start);
+        Some(thread.map_err(|e| RunError::Other(format!("a thread for the store: {e}")))?)
+    } else {
+        tell.send_replace(Some(config.server().map_err(RunError::Other)?));
+        None
+    };
+    let stored = journal.stored();
+    let writer = storage::Writer::start(storage::Setup {
+        journal_dir: journal.dir().to_path_buf(),
+        durable: journal.durable(),
+        manifests_dir: state_dir.join("manifests"),
+        on_stored: Box::new(move |position| stored.set(position)),
+        endpoint,
+        database: config.database.clone(),
+        limits: config.limits(),
+        mode: config.mode,
+    });
+    let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
+    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error })
+}
+
+/// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.
+fn store_cores(settings: &Settings) -> Vec<usize> {
+    if !settings.storage.cores.is_empty() {
+        return settings.storage.cores.clone();
+    }
+    let pinned: Vec<usize> = settings.threads.cores.iter().chain(&settings.ingest.cores).copied().collect();
+    let all = core_affinity::get_core_ids().unwrap_or_default();
+    all.iter().map(|core| core.id).filter(|core| !pinned.contains(core)).collect()
+}

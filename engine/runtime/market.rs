@@ -1,0 +1,66 @@
+//! The state directory, and the market with its persistent ids.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::Settings;
+use crate::control::{Catalogue, ControlError};
+use crate::market::{Instrument, InstrumentId, Source, SourceId};
+use crate::stages::Market;
+
+/// A state directory that this process alone uses, until it is dropped.
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory if it is not there, and locks it.
+    ///
+    /// # Errors
+    /// One sentence when it cannot be made, or another engine uses it.
+    pub fn lock(path: &Path) -> Result<StateDir, String> {
+        let failed = |error: std::io::Error| format!("state directory {}: {error}", path.display());
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join("engine.lock")).map_err(failed)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| format!("state directory {}: another engine is using it", path.display()))?;
+        Ok(StateDir { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Gives every configured source and instrument its id.
+///
+/// # Errors
+/// [`ControlError`] when the catalogue cannot be read or written.
+pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Market, ControlError> {
+    let mut sources = Vec::new();
+    for spec in &settings.sources {
+        sources.push(Source {
+            id: SourceId(catalogue.source_id(&spec.name)?),
+            name: spec.name.clone(),
+            scope: spec.scope,
+            owner: spec.owner.clone(),
+            priority: spec.priority,
+        });
+    }
+    let mut instruments = Vec::new();
+    for (symbol, spec) in &settings.instruments {
+        instruments.push(Instrument {
+            id: InstrumentId(catalogue.instrument_id(symbol)?),
+            symbol: symbol.clone(),
+            class: spec.class,
+            digits: spec.digits,
+            pip: spec.pip,
+        });
+    }
+    Ok(Market::new(sources, instruments))
+}

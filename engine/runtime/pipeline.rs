@@ -1,0 +1,312 @@
+//! The pipeline: groups of stages on threads of their own, or all in one place for a replay.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
+use tickwire_schemas::NO_TIME;
+use tickwire_schemas::record::read_head;
+use tickwire_schemas::words::{Check, Kind};
+
+use crate::console::LastSeen;
+use crate::journal::Snapshot;
+use crate::market::Input;
+use crate::metrics::{self, LatencyCell};
+use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, Mark, Outbound, Pace, Poll};
+use crate::stages::{Emit, Group, Identity, Market, StateError};
+use crate::clock;
+
+/// Inputs handled before the consumers are woken and slots given back: some 20 µs of work.
+const BATCH: usize = 64;
+
+/// The name under which the chain counters stand in a snapshot, beside the stages.
+const CHAINS: &str = "chains";
+
+thread_local! {
+    /// The input that this thread works on, for the crash file.
+    static IN_FLIGHT: Cell<Option<Input>> = const { Cell::new(None) };
+}
+
+/// The input that the calling thread worked on when it failed.
+#[must_use]
+pub fn in_flight() -> Option<Input> {
+    IN_FLIGHT.get()
+}
+
+/// All groups in one place: what starts up, and what replays.
+pub struct Pipeline {
+    groups: Vec<Group>,
+    identity: Identity,
+    market: Market,
+}
+
+impl Pipeline {
+    /// Of the groups in their order; the last one publishes.
+    #[must_use]
+    pub fn new(groups: Vec<Group>, market: Market) -> Pipeline {
+        Pipeline { groups, identity: Identity::new(0, &market), market }
+    }
+
+    /// Takes up the state of a snapshot.
+    ///
+    /// # Errors
+    /// When it is damaged or of another version.
+    pub fn load(&mut self, snapshot: &Snapshot) -> Result<(), StateError> {
+        for group in &mut self.groups {
+            group.load(&snapshot.stages)?;
+        }
+        match snapshot.stage(CHAINS) {
+            Some(bytes) => self.identity.chains().load(bytes),
+            None => Err(StateError),
+        }
+    }
+
+    /// Runs one input through all groups.
+    pub fn run(&mut self, input: &Input, sink: &mut dyn Emit, publish_ns: i64) {
+        let mut mark = Mark::NEW;
+        if let Some((last, earlier)) = self.groups.split_last_mut() {
+            earlier.iter_mut().for_each(|group| group.judge(input, &mut mark));
+            last.run(input, &mut mark, &mut self.identity, sink, publish_ns);
+        }
+    }
+
+    /// Runs the input of a journaled record under that record's own identity. False when it is not an input.
+    pub fn replay(&mut self, kind: Kind, bytes: &[u8], sink: &mut dyn Emit) -> bool {
+        let (Some(input), Ok(head)) = (Input::from_record(kind, bytes), read_head(kind, bytes)) else { return false };
+        self.identity.resume_after(head.epoch, head.seq.saturating_sub(1));
+        self.run(&input, sink, head.ts_publish_ns);
+        true
+    }
+
+    /// Begins a new epoch and moves to threads: one for each group of `inputs`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn spawn(
+        mut self, epoch: u32, inputs: Vec<(GroupInput, Arc<Doorbell>)>, outbound: Outbound, plan: &ThreadPlan,
+        snapshots: Sender<Snapshot>, last_seen: LastSeen,
+    ) -> std::io::Result<Vec<JoinHandle<()>>> {
+        self.identity.resume_after(epoch, 0);
+        let mut threads = Vec::new();
+        let count = self.groups.len();
+        let bells: Vec<_> = inputs.iter().map(|(_, bell)| Arc::clone(bell)).collect();
+        let (states, saved) = bounded(4 * count);
+        let mut last = Some((self.identity, outbound));
+        for (at, (group, (input, bell))) in self.groups.into_iter().zip(inputs).enumerate() {
+            let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell };
+            let name = format!("tw-pipeline-{at}");
+            let builder = std::thread::Builder::new().name(name);
+            if at + 1 < count {
+                let (next, states) = (Arc::clone(&bells[at + 1]), states.clone());
+                threads.push(builder.spawn(move || run_earlier(group, input, seat, next, states))?);
+            } else if let Some((identity, outbound)) = last.take() {
+                let worker = Last {
+                    group, identity, outbound, market: self.market.clone(), saved: saved.clone(),
+                    snapshots: snapshots.clone(), earlier: count - 1, latency: Latency::new(),
+                    last_seen: Arc::clone(&last_seen),
+                };
+                threads.push(builder.spawn(move || worker.run(input, seat))?);
+            }
+        }
+        Ok(threads)
+    }
+}
+
+/// How the pipeline's threads run.
+#[derive(Debug, Clone)]
+pub struct ThreadPlan {
+    /// What to do without work.
+    pub idle: Idle,
+    /// The core of each group's thread; groups beyond the list are not pinned.
+    pub cores: Vec<usize>,
+}
+
+struct Seat {
+    idle: Idle,
+    core: Option<usize>,
+    bell: Arc<Doorbell>,
+}
+
+impl Seat {
+    /// Pins the calling thread, last of all: children would inherit it.
+    fn take(&self) -> Pace {
+        if let Some(core) = self.core
+            && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
+        {
+            tracing::warn!("the pipeline cannot be pinned to core {core}; it runs unpinned");
+        }
+        Pace::new(self.idle)
+    }
+}
+
+type SavedStates = (i64, Vec<(String, Vec<u8>)>);
+
+fn poll_until_shutdown(mut input: GroupInput, seat: &Seat, mut each: impl FnMut(&InSlot), mut after: impl FnMut()) {
+    let mut pace = seat.take();
+    loop {
+        match input.poll_some(BATCH, &mut each) {
+            Drained::Records(_) => {
+                after();
+                pace.busy();
+            }
+            Drained::Empty => pace.idle(&seat.bell, || input.has_events()),
+            Drained::Shutdown => return,
+        }
+    }
+}
+
+fn run_earlier(mut group: Group, input: GroupInput, seat: Seat, next: Arc<Doorbell>, states: Sender<SavedStates>) {
+    let each = |slot: &InSlot| {
+        IN_FLIGHT.set(Some(*slot.input()));
+        let mut mark = slot.mark();
+        group.judge(slot.input(), &mut mark);
+        slot.set_mark(mark);
+        if let Input::Timer(timer) = slot.input()
+            && timer.snapshot != 0
+        {
+            let mut saved = Vec::new();
+            group.save(&mut saved);
+            // Full when the last group hangs: then there is no snapshot, and the next one is tried.
+            let _ = states.try_send((timer.now_ns, saved));
+        }
+    };
+    poll_until_shutdown(input, &seat, each, || next.ring());
+    next.close();
+}
+
+/// The last group: it alone publishes.
+struct Last {
+    group: Group,
+    identity: Identity,
+    outbound: Outbound,
+    market: Market,
+    /// States of the earlier groups, by the time of the timer that asked for them.
+    saved: Receiver<SavedStates>,
+    earlier: usize,
+    snapshots: Sender<Snapshot>,
+    latency: Latency,
+    last_seen: LastSeen,
+}
+
+impl Last {
+    fn run(self, input: GroupInput, seat: Seat) {
+        let worker = std::cell::RefCell::new(self);
+        let each = |slot: &InSlot| worker.borrow_mut().step(slot);
+        poll_until_shutdown(input, &seat, each, || worker.borrow_mut().end_of_batch());
+    }
+
+    fn step(&mut self, slot: &InSlot) {
+        let input = slot.input();
+        IN_FLIGHT.set(Some(*input));
+        let now_ns = clock::now_ns();
+        self.latency.step(now_ns, input);
+        let seq = self.identity.next_seq();
+        let mut mark = slot.mark();
+        self.group.run(input, &mut mark, &mut self.identity, &mut self.outbound, now_ns);
+        metrics::RECORDS.add(self.identity.seq() + 1 - seq);
+        count(&self.market, &self.last_seen, input, &mark);
+        if let Input::Timer(timer) = input
+            && timer.snapshot != 0
+        {
+            self.snapshot(seq, timer.now_ns);
+        }
+    }
+
+    fn end_of_batch(&mut self) {
+        self.outbound.ring();
+        self.latency.end_of_batch(clock::now_ns());
+    }
+
+    /// Saves the state of all groups after the timer with this `seq`. It allocates, seldom: once a snapshot.
+    fn snapshot(&mut self, seq: u64, timer_ns: i64) {
+        let mut stages = Vec::new();
+        let mut parts = 0;
+        while let Ok((at_ns, states)) = self.saved.try_recv() {
+            // States of a timer whose snapshot was given up are older and are thrown away.
+            if at_ns == timer_ns {
+                stages.extend(states);
+                parts += 1;
+            }
+        }
+        if parts < self.earlier {
+            return;
+        }
+        self.group.save(&mut stages);
+        let mut chains = Vec::new();
+        self.identity.chains().save(&mut chains);
+        stages.push((CHAINS.into(), chains));
+        // Full when the disk is slow: the state is still in the journal, the restart only takes longer.
+        let _ = self.snapshots.try_send(Snapshot { epoch: self.identity.epoch(), seq, stages });
+    }
+}
+
+/// Counts an input by its verdict and failed checks.
+fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
+    let (head, event_ns, recv_ns) = match input {
+        Input::Tick(tick) => (&tick.head, tick.ts_event_ns, tick.ts_recv_ns),
+        Input::Trade(trade) => (&trade.head, trade.ts_event_ns, trade.ts_recv_ns),
+        Input::SourceState(state) => {
+            if let Some(source) = market.source(state.head.source_id) {
+                metrics::STATUS.at(source).set(i64::from(state.status));
+            }
+            return;
+        }
+        Input::Timer(_) | Input::Drop(_) => return,
+    };
+    let Some((source, instrument)) = market.pair(head) else { return };
+    last_seen[source * market.instruments().len() + instrument].store(recv_ns, Relaxed);
+    metrics::TICKS.at(source, usize::from(mark.verdict.code())).inc();
+    metrics::LAST_DATA_NS.at(source).set(recv_ns);
+    if event_ns != NO_TIME {
+        metrics::LATENCY_US.at(source).set((recv_ns - event_ns) / 1000);
+    }
+    let failed = (mark.reasons | mark.flags) & 0xFFFF;
+    if failed != 0 {
+        for check in Check::ALL.iter().filter(|check| failed & check.bit() != 0) {
+            metrics::CHECKS.at(source, usize::from(check.code())).inc();
+        }
+    }
+}
+
+/// Time in the pipeline per input, and from the socket to publication, handed to the console every few seconds.
+struct Latency {
+    stage: Histogram<u64>,
+    publish: Histogram<u64>,
+    previous_ns: i64,
+    handed_ns: i64,
+}
+
+/// How long measurements are collected before they replace the last ones, in nanoseconds.
+const WINDOW_NS: i64 = 5_000_000_000;
+
+impl Latency {
+    fn new() -> Latency {
+        Latency { stage: LatencyCell::histogram(), publish: LatencyCell::histogram(), previous_ns: 0, handed_ns: 0 }
+    }
+
+    /// One clock reading per input serves three purposes: the stamp of publication, the end of the previous input's
+    /// time in the pipeline, and the way from the socket.
+    fn step(&mut self, now_ns: i64, input: &Input) {
+        if self.previous_ns != 0 {
+            self.stage.saturating_record((now_ns - self.previous_ns).max(0) as u64);
+        }
+        self.previous_ns = now_ns;
+        if let Input::Tick(tick) = input {
+            self.publish.saturating_record((now_ns - tick.ts_recv_ns).max(0) as u64);
+        }
+    }
+
+    fn end_of_batch(&mut self, now_ns: i64) {
+        self.stage.saturating_record((now_ns - self.previous_ns).max(0) as u64);
+        self.previous_ns = 0;
+        if now_ns - self.handed_ns >= WINDOW_NS
+            && metrics::STAGE_LATENCY.offer(&mut self.stage)
+            && metrics::PUBLISH_LATENCY.offer(&mut self.publish)
+        {
+            self.handed_ns = now_ns;
+        }
+    }
+}

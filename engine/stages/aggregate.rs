@@ -1,0 +1,286 @@
+//! The best bid and the best ask over the global sources that are live and young enough.
+//!
+//! Evaluated at every accepted tick, at every change of a source's state and, for age, at every timer; published when
+//! anything changed. Ties go to the smaller `priority`, then to the source named first. A source that is not live
+//! leaves at once. A private source never enters the common price: it gets quotes of its own, under its own id.
+
+use serde::{Deserialize, Serialize};
+use tickwire_schemas::record::{Head, Quote, Tick};
+use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag};
+use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
+
+use super::{Derived, Market, PerPair, Stage, StateError};
+use crate::market::Input;
+use crate::ring::Mark;
+
+/// The section `[aggregate]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    max_age_ms: u64,
+    #[serde(default)]
+    quotes_every_tick: bool,
+}
+
+/// What a source last said about an instrument.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Latest {
+    bid_e9: i64,
+    ask_e9: i64,
+    bid_size_e8: u64,
+    ask_size_e8: u64,
+    ts_recv_ns: i64,
+    valid: bool,
+}
+
+impl Default for Latest {
+    fn default() -> Self {
+        let (bid_e9, ask_e9) = (NO_PRICE, NO_PRICE);
+        Latest { bid_e9, ask_e9, bid_size_e8: NO_SIZE, ask_size_e8: NO_SIZE, ts_recv_ns: 0, valid: false }
+    }
+}
+
+/// What was published of a price, to see whether it changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Published {
+    ever: bool,
+    bid: (i64, u64, u32),
+    ask: (i64, u64, u32),
+    sources: u16,
+    state: u8,
+}
+
+/// The stage.
+pub struct Aggregate {
+    market: Market,
+    max_age_ns: i64,
+    every_tick: bool,
+    latest: PerPair<Latest>,
+    /// What each private source's own quote says.
+    own: PerPair<Published>,
+    /// What the common price says, by instrument.
+    best: Vec<Published>,
+    /// When the oldest contribution of an instrument will be too old; timers before that need no look.
+    expires_ns: Vec<i64>,
+    /// Global sources in the order of preference among equal prices.
+    preference: Vec<usize>,
+    /// The sources that are not common property.
+    private: Vec<usize>,
+}
+
+impl Aggregate {
+    /// Scans the global sources for the best sides. Few sources hold an instrument, so a scan beats any index.
+    fn best_of(&mut self, instrument: usize, now_ns: i64) -> Published {
+        let mut found = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: 0 };
+        let mut expires_ns = i64::MAX;
+        for source in &self.preference {
+            let latest = self.latest.get((*source, instrument));
+            if !latest.valid {
+                continue;
+            }
+            if self.max_age_ns > 0 {
+                let expiry = latest.ts_recv_ns.saturating_add(self.max_age_ns);
+                if expiry < now_ns {
+                    continue;
+                }
+                expires_ns = expires_ns.min(expiry);
+            }
+            let id = self.market.sources()[*source].id.0;
+            found.sources += 1;
+            if latest.bid_e9 != NO_PRICE && (found.bid.0 == NO_PRICE || latest.bid_e9 > found.bid.0) {
+                found.bid = (latest.bid_e9, latest.bid_size_e8, id);
+            }
+            if latest.ask_e9 != NO_PRICE && (found.ask.0 == NO_PRICE || latest.ask_e9 < found.ask.0) {
+                found.ask = (latest.ask_e9, latest.ask_size_e8, id);
+            }
+        }
+        self.expires_ns[instrument] = expires_ns;
+        found.state = state_of(&found).code();
+        found
+    }
+
+    /// Publishes the common price of an instrument if it changed.
+    fn refresh(&mut self, instrument: usize, now_ns: i64, event_ns: i64, force: bool, out: &mut Derived<'_>) {
+        let found = self.best_of(instrument, now_ns);
+        let before = self.best[instrument];
+        // A price that never was needs no notice that it is absent.
+        if (found == before && !force) || (!before.ever && found.sources == 0) {
+            return;
+        }
+        self.best[instrument] = found;
+        let id = self.market.instruments()[instrument].id.0;
+        out.quote(found.quote(SOURCE_BEST, id, now_ns, event_ns));
+    }
+
+    fn on_tick(&mut self, tick: &Tick, out: &mut Derived<'_>) {
+        let Some(pair) = self.market.pair(&tick.head) else { return };
+        *self.latest.at(pair) = Latest {
+            bid_e9: tick.bid_e9,
+            ask_e9: tick.ask_e9,
+            bid_size_e8: tick.bid_size_e8,
+            ask_size_e8: tick.ask_size_e8,
+            ts_recv_ns: tick.ts_recv_ns,
+            valid: true,
+        };
+        if self.market.is_global(pair.0) {
+            self.refresh(pair.1, tick.ts_recv_ns, tick.ts_event_ns, self.every_tick, out);
+            return;
+        }
+        let id = tick.head.source_id;
+        let side = |price: i64, size| if price == NO_PRICE { NO_SIDE } else { (price, size, id) };
+        let mut own = Published {
+            ever: true,
+            bid: side(tick.bid_e9, tick.bid_size_e8),
+            ask: side(tick.ask_e9, tick.ask_size_e8),
+            sources: 1,
+            state: 0,
+        };
+        own.state = state_of(&own).code();
+        if *self.own.get(pair) != own || self.every_tick {
+            *self.own.at(pair) = own;
+            out.quote(own.quote(id, tick.head.instrument_id, tick.ts_recv_ns, tick.ts_event_ns));
+        }
+    }
+
+    /// A source's price of an instrument no longer counts.
+    fn withdraw(&mut self, source: usize, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
+        self.latest.at((source, instrument)).valid = false;
+        if self.market.is_global(source) {
+            return self.refresh(instrument, now_ns, NO_TIME, false, out);
+        }
+        let gone = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code() };
+        *self.own.at((source, instrument)) = gone;
+        let (source, instrument) = (&self.market.sources()[source], &self.market.instruments()[instrument]);
+        out.quote(gone.quote(source.id.0, instrument.id.0, now_ns, NO_TIME));
+    }
+
+    /// A source that is not live takes its prices with it.
+    fn on_leave(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
+        for instrument in 0..self.market.instruments().len() {
+            if self.latest.get((source, instrument)).valid {
+                self.withdraw(source, instrument, now_ns, out);
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
+        if self.max_age_ns == 0 {
+            return;
+        }
+        for instrument in 0..self.expires_ns.len() {
+            if self.expires_ns[instrument] < now_ns {
+                self.refresh(instrument, now_ns, NO_TIME, false, out);
+            }
+        }
+        let oldest_ns = now_ns - self.max_age_ns;
+        for at in 0..self.private.len() {
+            let source = self.private[at];
+            for instrument in 0..self.market.instruments().len() {
+                let latest = self.latest.get((source, instrument));
+                if latest.valid && latest.ts_recv_ns < oldest_ns {
+                    self.withdraw(source, instrument, now_ns, out);
+                }
+            }
+        }
+    }
+}
+
+impl Stage for Aggregate {
+    const NAME: &'static str = "aggregate";
+    const DERIVES: bool = true;
+    type Config = Config;
+
+    fn build(config: Config, market: &Market) -> Result<Self, String> {
+        let (mut preference, private): (Vec<usize>, Vec<usize>) =
+            (0..market.sources().len()).partition(|source| market.is_global(*source));
+        preference.sort_by_key(|source| market.sources()[*source].priority);
+        let max_age_ns = i64::try_from(config.max_age_ms).ok().and_then(|ms| ms.checked_mul(1_000_000));
+        Ok(Aggregate {
+            max_age_ns: max_age_ns.ok_or_else(|| format!("max_age_ms is {}, which is out of range", config.max_age_ms))?,
+            every_tick: config.quotes_every_tick,
+            latest: PerPair::new(market),
+            own: PerPair::new(market),
+            best: vec![Published::default(); market.instruments().len()],
+            expires_ns: vec![i64::MAX; market.instruments().len()],
+            preference,
+            private,
+            market: market.clone(),
+        })
+    }
+
+    fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
+        match input {
+            // A state that a broker repeats on subscription is a duplicate to the record and news to the price: the
+            // source had left, and says that its last word still holds.
+            Input::Tick(tick)
+                if mark.verdict == Verdict::Accepted
+                    || (mark.verdict == Verdict::Duplicate && tick.flags & flag::SNAPSHOT != 0) =>
+            {
+                self.on_tick(tick, out);
+            }
+            Input::SourceState(state) if state.status != SourceStatus::Live.code() => {
+                if let Some(source) = self.market.source(state.head.source_id) {
+                    self.on_leave(source, state.ts_recv_ns, out);
+                }
+            }
+            Input::Timer(timer) => self.on_timer(timer.now_ns, out),
+            _ => {}
+        }
+    }
+
+    fn save(&self, out: &mut Vec<u8>) {
+        let (mut latest, mut own) = (Vec::new(), Vec::new());
+        self.latest.save(&self.market, |latest| latest.valid, &mut latest);
+        self.own.save(&self.market, |own| own.ever, &mut own);
+        let best: Vec<_> = self.market.instruments().iter().zip(&self.best).map(|(i, best)| (i.id.0, *best)).collect();
+        super::group::save_value(&(latest, own, best), out);
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        type Saved = (Vec<u8>, Vec<u8>, Vec<(u32, Published)>);
+        let (latest, own, best): Saved = super::group::load_value(bytes)?;
+        self.latest.load(&self.market, &latest)?;
+        self.own.load(&self.market, &own)?;
+        for (id, published) in best {
+            if let Some(instrument) = self.market.instrument(id) {
+                self.best[instrument] = published;
+                // Looked at by the next timer, which finds out when it really expires.
+                self.expires_ns[instrument] = if published.sources > 0 { i64::MIN } else { i64::MAX };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No price on a side.
+const NO_SIDE: (i64, u64, u32) = (NO_PRICE, NO_SIZE, SOURCE_BEST);
+
+fn state_of(found: &Published) -> QuoteState {
+    let (bid, ask) = (found.bid.0, found.ask.0);
+    if bid == NO_PRICE && ask == NO_PRICE {
+        return QuoteState::Stale;
+    }
+    if bid != NO_PRICE && ask != NO_PRICE && bid >= ask {
+        return if bid > ask { QuoteState::Crossed } else { QuoteState::Locked };
+    }
+    if found.sources > 1 { QuoteState::Ok } else { QuoteState::Single }
+}
+
+impl Published {
+    fn quote(&self, source_id: u32, instrument_id: u32, now_ns: i64, ts_event_ns: i64) -> Quote {
+        Quote {
+            head: Head { source_id, instrument_id, ..Head::default() },
+            ts_event_ns,
+            ts_recv_ns: now_ns,
+            bid_e9: self.bid.0,
+            ask_e9: self.ask.0,
+            bid_size_e8: self.bid.1,
+            ask_size_e8: self.ask.1,
+            bid_source_id: self.bid.2,
+            ask_source_id: self.ask.2,
+            sources: self.sources,
+            state: self.state,
+            reserved: 0,
+        }
+    }
+}

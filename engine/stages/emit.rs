@@ -1,0 +1,93 @@
+//! Where records go.
+
+use tickwire_schemas::record::{Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, SourceState, Tick, Timer, Trade};
+
+use super::Identity;
+use crate::ring::Outbound;
+
+/// Takes finished records: the outbound ring in the running engine, a list or a comparison in a replay.
+pub trait Emit {
+    /// A price with its verdict.
+    fn tick(&mut self, record: &Tick);
+    /// A trade with its verdict.
+    fn trade(&mut self, record: &Trade);
+    /// A best price.
+    fn quote(&mut self, record: &Quote);
+    /// A bar.
+    fn bar(&mut self, record: &Bar);
+    /// An indicator's value.
+    fn indicator(&mut self, record: &Indicator);
+    /// A hole, opened or closed.
+    fn gap(&mut self, record: &Gap);
+    /// A source's change of state.
+    fn source_state(&mut self, record: &SourceState);
+    /// The clock.
+    fn timer(&mut self, record: &Timer);
+    /// Inputs lost at the door.
+    fn drop(&mut self, record: &DropRecord);
+}
+
+/// Implements [`Emit`] by one generic function over any record.
+macro_rules! emit_all_by {
+    ($type:ty, $function:ident) => {
+        impl Emit for $type {
+            fn tick(&mut self, record: &Tick) { self.$function(record); }
+            fn trade(&mut self, record: &Trade) { self.$function(record); }
+            fn quote(&mut self, record: &Quote) { self.$function(record); }
+            fn bar(&mut self, record: &Bar) { self.$function(record); }
+            fn indicator(&mut self, record: &Indicator) { self.$function(record); }
+            fn gap(&mut self, record: &Gap) { self.$function(record); }
+            fn source_state(&mut self, record: &SourceState) { self.$function(record); }
+            fn timer(&mut self, record: &Timer) { self.$function(record); }
+            fn drop(&mut self, record: &DropRecord) { self.$function(record); }
+        }
+    };
+}
+
+emit_all_by!(Outbound, publish);
+
+/// Records as they stand on the wire, one after another: what a replay compares.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// Kind and bytes of each record.
+    pub records: Vec<(tickwire_schemas::words::Kind, Vec<u8>)>,
+}
+
+impl Recorder {
+    fn keep<R: Record>(&mut self, record: &R) {
+        let mut bytes = [0; tickwire_schemas::record::RECORD_BYTES_MAX];
+        let length = record.write(&mut bytes);
+        self.records.push((R::KIND, bytes[..length].to_vec()));
+    }
+}
+
+emit_all_by!(Recorder, keep);
+
+/// What a deriving stage publishes through: it stamps the record's identity and hands it on.
+pub struct Derived<'a> {
+    pub(super) identity: &'a mut Identity,
+    pub(super) sink: &'a mut dyn Emit,
+    pub(super) publish_ns: i64,
+}
+
+impl Derived<'_> {
+    /// The key that a gap opened now will carry: epoch, and `seq` of the record.
+    #[must_use]
+    pub fn next_key(&self) -> (u32, u64) {
+        (self.identity.epoch(), self.identity.next_seq())
+    }
+
+    /// Publishes a best price.
+    pub fn quote(&mut self, mut record: Quote) {
+        self.identity.stamp(Quote::KIND, &mut record.head, self.publish_ns);
+        crate::metrics::QUOTES.inc();
+        self.sink.quote(&record);
+    }
+
+    /// Publishes a hole.
+    pub fn gap(&mut self, mut record: Gap) {
+        self.identity.stamp(Gap::KIND, &mut record.head, self.publish_ns);
+        crate::metrics::GAPS.inc();
+        self.sink.gap(&record);
+    }
+}

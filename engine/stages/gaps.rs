@@ -1,0 +1,135 @@
+//! Every hole in a source's data, opened when it begins and closed when data flows again.
+//!
+//! A hole belongs to one source and one instrument that had data. It begins with the last data before the source went
+//! away (disconnected, mute, stopped, or the engine itself was down) and ends with the first data after. Inputs that
+//! were dropped at the door make a hole that is closed at once, for all instruments of the source.
+
+use serde::{Deserialize, Serialize};
+use tickwire_schemas::record::{Drop as DropRecord, Gap, Head, SourceState};
+use tickwire_schemas::words::{Cause, GapState, SourceStatus};
+use tickwire_schemas::{INSTRUMENT_ALL, NO_NUMBER, NO_TIME};
+
+use super::{Derived, Market, PerPair, Stage, StateError};
+use crate::market::Input;
+use crate::ring::Mark;
+
+/// The section `[gaps]`: it has no keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+/// The flow of one source and instrument.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Flow {
+    /// Receive time of the last data; 0 before the first.
+    last_data_ns: i64,
+    /// The hole that is open, if one is.
+    open: Option<Hole>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Hole {
+    epoch: u32,
+    seq: u64,
+    from_ns: i64,
+    cause: u8,
+}
+
+/// The stage.
+pub struct Gaps {
+    market: Market,
+    flows: PerPair<Flow>,
+}
+
+impl Gaps {
+    /// Opens a hole for every instrument of a source that had data and has none open.
+    fn open(&mut self, source: usize, now_ns: i64, cause: u8, out: &mut Derived<'_>) {
+        for instrument in 0..self.market.instruments().len() {
+            let flow = self.flows.at((source, instrument));
+            if flow.last_data_ns == 0 || flow.open.is_some() {
+                continue;
+            }
+            let (epoch, seq) = out.next_key();
+            let hole = Hole { epoch, seq, from_ns: flow.last_data_ns, cause };
+            flow.open = Some(hole);
+            let ids = (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
+            out.gap(hole.record(ids, now_ns, NO_TIME, GapState::Open));
+        }
+    }
+
+    fn on_data(&mut self, head: &Head, now_ns: i64, out: &mut Derived<'_>) {
+        let Some(pair) = self.market.pair(head) else { return };
+        let flow = self.flows.at(pair);
+        flow.last_data_ns = now_ns;
+        if let Some(hole) = flow.open.take() {
+            out.gap(hole.record((head.source_id, head.instrument_id), now_ns, now_ns, GapState::Closed));
+        }
+    }
+
+    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
+        let away = [SourceStatus::Mute, SourceStatus::Down, SourceStatus::Stopped];
+        let is_away = SourceStatus::from_code(state.status).is_some_and(|status| away.contains(&status));
+        if let (true, Some(source)) = (is_away, self.market.source(state.head.source_id)) {
+            self.open(source, state.ts_recv_ns, state.cause, out);
+        }
+    }
+
+    fn on_drop(&mut self, drop: &DropRecord, out: &mut Derived<'_>) {
+        if drop.cause == Cause::Restart.code() {
+            for source in 0..self.market.sources().len() {
+                self.open(source, drop.to_ns, drop.cause, out);
+            }
+            return;
+        }
+        let (epoch, seq) = out.next_key();
+        let hole = Hole { epoch, seq, from_ns: drop.from_ns, cause: drop.cause };
+        let mut gap = hole.record((drop.head.source_id, INSTRUMENT_ALL), drop.to_ns, drop.to_ns, GapState::Closed);
+        gap.lost = drop.count;
+        out.gap(gap);
+    }
+}
+
+impl Hole {
+    fn record(&self, (source_id, instrument_id): (u32, u32), now_ns: i64, to_ns: i64, state: GapState) -> Gap {
+        Gap {
+            head: Head { source_id, instrument_id, ..Head::default() },
+            ts_recv_ns: now_ns,
+            from_ns: self.from_ns,
+            to_ns,
+            gap_id: self.seq,
+            lost: NO_NUMBER,
+            gap_epoch: self.epoch,
+            cause: self.cause,
+            state: state.code(),
+        }
+    }
+}
+
+impl Stage for Gaps {
+    const NAME: &'static str = "gaps";
+    const DERIVES: bool = true;
+    type Config = Config;
+
+    fn build(_config: Config, market: &Market) -> Result<Self, String> {
+        Ok(Gaps { market: market.clone(), flows: PerPair::new(market) })
+    }
+
+    fn derive(&mut self, input: &Input, _mark: &Mark, out: &mut Derived<'_>) {
+        match input {
+            // Refused data is data: the source speaks, whatever it says.
+            Input::Tick(tick) => self.on_data(&tick.head, tick.ts_recv_ns, out),
+            Input::Trade(trade) => self.on_data(&trade.head, trade.ts_recv_ns, out),
+            Input::SourceState(state) => self.on_state(state, out),
+            Input::Drop(drop) => self.on_drop(drop, out),
+            Input::Timer(_) => {}
+        }
+    }
+
+    fn save(&self, out: &mut Vec<u8>) {
+        self.flows.save(&self.market, |flow| flow.last_data_ns != 0, out);
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        self.flows.load(&self.market, bytes)
+    }
+}

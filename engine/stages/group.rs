@@ -1,0 +1,177 @@
+//! A group: the stages that run fused on one thread.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{AnyStage, Derived, Emit, Identity, Market, NAMES};
+use crate::config::{Config, ConfigError};
+use crate::market::Input;
+use crate::ring::Mark;
+
+/// Why stages cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No such stage.
+    #[error("`{0}` is not a stage, expected one of {list}", list = NAMES.join(", "))]
+    Unknown(String),
+    /// The layout breaks a rule.
+    #[error("{0}")]
+    Layout(String),
+    /// A stage's section is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why saved state cannot be taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("saved state is damaged or of another version")]
+pub struct StateError;
+
+/// Which stages run in which group: `pipeline.groups`, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout(Vec<Vec<String>>);
+
+impl Layout {
+    /// Checks the rules: every stage known and named once, in the listed order, those that publish in the last group.
+    ///
+    /// # Errors
+    /// [`BuildError`] naming the stage that breaks a rule.
+    pub fn new(groups: Vec<Vec<String>>) -> Result<Layout, BuildError> {
+        let mut last = None;
+        for name in groups.iter().flatten() {
+            let at = NAMES.iter().position(|known| known == name).ok_or_else(|| BuildError::Unknown(name.clone()))?;
+            if last.is_some_and(|last| at <= last) {
+                let order = NAMES.join(", ");
+                return Err(BuildError::Layout(format!("`{name}` is out of order or named twice, the order is {order}")));
+            }
+            last = Some(at);
+        }
+        if groups.is_empty() || groups.iter().any(Vec::is_empty) {
+            return Err(BuildError::Layout("a group is empty, expected at least one group with one stage".into()));
+        }
+        Ok(Layout(groups))
+    }
+
+    /// Number of groups.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Builds the stages of every group.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a section is wrong or a stage that publishes is not in the last group.
+    pub fn build(&self, config: &Config, market: &Market) -> Result<Vec<Group>, BuildError> {
+        let last = self.0.len() - 1;
+        let mut groups = Vec::new();
+        for (at, names) in self.0.iter().enumerate() {
+            let stages = names.iter().map(|n| AnyStage::build(n, config, market)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(stage) = stages.iter().find(|s| s.derives() && at != last) {
+                let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
+                return Err(BuildError::Layout(problem));
+            }
+            groups.push(Group { stages });
+        }
+        Ok(groups)
+    }
+}
+
+/// The stages that run fused on one thread.
+pub struct Group {
+    stages: Vec<AnyStage>,
+}
+
+impl Group {
+    /// Lets every stage judge an input: all that a group before the last one does.
+    #[inline]
+    pub fn judge(&mut self, input: &Input, mark: &mut Mark) {
+        for stage in &mut self.stages {
+            stage.judge(input, mark);
+        }
+    }
+
+    /// Judges an input, publishes it with its mark, then publishes what derives from it.
+    #[inline]
+    pub fn run(&mut self, input: &Input, mark: &mut Mark, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+        self.judge(input, mark);
+        publish_input(input, mark, identity, sink, publish_ns);
+        let mut out = Derived { identity, sink, publish_ns };
+        for stage in &mut self.stages {
+            stage.derive(input, mark, &mut out);
+        }
+    }
+
+    /// Appends the state of every stage, each under its name.
+    pub fn save(&self, out: &mut Vec<(String, Vec<u8>)>) {
+        for stage in &self.stages {
+            let mut bytes = Vec::new();
+            stage.save(&mut bytes);
+            out.push((stage.name().into(), bytes));
+        }
+    }
+
+    /// Takes up the states of the stages that this group has; the others belong to other groups.
+    ///
+    /// # Errors
+    /// When a state is damaged.
+    pub fn load(&mut self, states: &[(String, Vec<u8>)]) -> Result<(), StateError> {
+        for stage in &mut self.stages {
+            if let Some((_, bytes)) = states.iter().find(|(name, _)| name == stage.name()) {
+                stage.load(bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Publishes the input itself, as the record that a replay will read it from.
+fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+    use tickwire_schemas::record::{Drop as DropRecord, Record, SourceState, Tick, Timer, Trade};
+    match input {
+        Input::Tick(tick) => {
+            let mut tick = *tick;
+            tick.flags |= mark.flags;
+            tick.reasons = mark.reasons;
+            tick.verdict = mark.verdict.code();
+            tick.confidence = mark.confidence();
+            identity.stamp(Tick::KIND, &mut tick.head, publish_ns);
+            sink.tick(&tick);
+        }
+        Input::Trade(trade) => {
+            let mut trade = *trade;
+            trade.flags |= mark.flags;
+            trade.reasons = mark.reasons;
+            trade.verdict = mark.verdict.code();
+            identity.stamp(Trade::KIND, &mut trade.head, publish_ns);
+            sink.trade(&trade);
+        }
+        Input::Timer(timer) => {
+            let mut timer = *timer;
+            identity.stamp(Timer::KIND, &mut timer.head, publish_ns);
+            sink.timer(&timer);
+        }
+        Input::SourceState(state) => {
+            let mut state = *state;
+            identity.stamp(SourceState::KIND, &mut state.head, publish_ns);
+            sink.source_state(&state);
+        }
+        Input::Drop(drop) => {
+            let mut drop = *drop;
+            identity.stamp(DropRecord::KIND, &mut drop.head, publish_ns);
+            sink.drop(&drop);
+        }
+    }
+}
+
+/// Appends a value in the form of saved state.
+pub(super) fn save_value<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    // Writing to memory fails for no type used here: all have known lengths.
+    let written = postcard::to_io(value, &mut *out);
+    debug_assert!(written.is_ok());
+}
+
+/// Reads a value that [`save_value`] wrote.
+pub(super) fn load_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+    postcard::from_bytes(bytes).map_err(|_| StateError)
+}

@@ -1,0 +1,128 @@
+//! `epoch`, `seq` and `chain`: the identity that proves to a reader that it missed nothing.
+
+use std::collections::BTreeMap;
+
+use tickwire_schemas::record::Head;
+use tickwire_schemas::words::Kind;
+
+use super::{Market, StateError};
+
+/// The counters behind `chain`: one per source, instrument and kind.
+#[derive(Debug)]
+pub struct Chains {
+    /// Indexed by kind, then source (0 is the common price), then instrument (0 is "all").
+    counters: Vec<u64>,
+    market: Market,
+}
+
+/// Record kinds have codes below this.
+const KINDS: usize = 10;
+
+impl Chains {
+    /// All at zero.
+    #[must_use]
+    pub fn new(market: &Market) -> Chains {
+        let counters = vec![0; KINDS * (market.sources().len() + 1) * (market.instruments().len() + 1)];
+        Chains { counters, market: market.clone() }
+    }
+
+    fn at(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> &mut u64 {
+        // What this run does not know shares the cell of "all": such a record cannot arise, the inputs are checked.
+        let source = self.market.source(source_id).map_or(0, |dense| dense + 1);
+        let instrument = self.market.instrument(instrument_id).map_or(0, |dense| dense + 1);
+        let sources = self.market.sources().len() + 1;
+        let instruments = self.market.instruments().len() + 1;
+        &mut self.counters[(usize::from(kind.code()) * sources + source) * instruments + instrument]
+    }
+
+    /// The next number of a chain.
+    pub fn next(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> u64 {
+        let counter = self.at(kind, source_id, instrument_id);
+        *counter += 1;
+        *counter
+    }
+
+    /// Appends the counters that have counted, keyed by persistent ids.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
+        let mut chains = BTreeMap::new();
+        for (at, count) in self.counters.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (kind, source, instrument) = (at / (sources * instruments), at / instruments % sources, at % instruments);
+            let source_id = if source == 0 { 0 } else { self.market.sources()[source - 1].id.0 };
+            let instrument_id = if instrument == 0 { 0 } else { self.market.instruments()[instrument - 1].id.0 };
+            chains.insert((kind as u8, source_id, instrument_id), *count);
+        }
+        super::group::save_value(&chains, out);
+    }
+
+    /// Takes up what [`Chains::save`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not such counters.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let chains: BTreeMap<(u8, u32, u32), u64> = super::group::load_value(bytes)?;
+        for ((kind, source_id, instrument_id), count) in chains {
+            let known_source = source_id == 0 || self.market.source(source_id).is_some();
+            let known_instrument = instrument_id == 0 || self.market.instrument(instrument_id).is_some();
+            if let (Some(kind), true, true) = (Kind::from_code(kind), known_source, known_instrument) {
+                *self.at(kind, source_id, instrument_id) = count;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives every outbound record its identity.
+#[derive(Debug)]
+pub struct Identity {
+    epoch: u32,
+    seq: u64,
+    chains: Chains,
+}
+
+impl Identity {
+    /// For one run of the engine.
+    #[must_use]
+    pub fn new(epoch: u32, market: &Market) -> Identity {
+        Identity { epoch, seq: 0, chains: Chains::new(market) }
+    }
+
+    /// Goes on behind the record `seq` of `epoch`; the chains are untouched. A new run begins behind 0.
+    pub fn resume_after(&mut self, epoch: u32, seq: u64) {
+        self.epoch = epoch;
+        self.seq = seq;
+    }
+
+    /// The run that records are stamped with.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// `seq` of the last stamped record.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// `seq` that the next record will have.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.seq + 1
+    }
+
+    /// Fills in `epoch`, `seq`, `chain` and the time of publication.
+    pub fn stamp(&mut self, kind: Kind, head: &mut Head, publish_ns: i64) {
+        self.seq += 1;
+        head.epoch = self.epoch;
+        head.seq = self.seq;
+        head.chain = self.chains.next(kind, head.source_id, head.instrument_id);
+        head.ts_publish_ns = publish_ns;
+    }
+
+    /// The chains, to save and load.
+    #[must_use]
+    pub fn chains(&mut self) -> &mut Chains {
+        &mut self.chains
+    }
+}

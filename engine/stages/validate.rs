@@ -1,0 +1,215 @@
+//! Judges prices: each check that fails either *refuses* a tick or *flags* it, as configured.
+//!
+//! A refused tick is kept with its reasons and counts nowhere. Flags never exclude and never lower confidence. A price
+//! that jumps is refused, but not for ever: a level that persists (`level_ticks` ticks over `level_ms`), or that another
+//! source shows too, becomes the new level.
+
+use serde::{Deserialize, Serialize};
+use tickwire_schemas::record::{Tick, Trade};
+use tickwire_schemas::words::{Check, Verdict, flag};
+use tickwire_schemas::{NO_PRICE, NO_TIME};
+
+use super::{Market, PerPair, Stage, StateError};
+use crate::market::{Calendar, Class, Input};
+use crate::ring::Mark;
+
+mod limits;
+
+pub use limits::{Config, Distance, Limits};
+
+/// What one source last said about one instrument that was believed, and what it says that is not believed yet.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Level {
+    /// Twice the mid of the last good tick: a sum of two prices needs no rounding. 0 before the first.
+    good_sum: i64,
+    good_recv_ns: i64,
+    /// Time of the previous tick, for the interval.
+    last_ns: i64,
+    /// A level beyond the jump limit: its sum, how often it was seen, and since when.
+    candidate_sum: i64,
+    candidate_ticks: u32,
+    candidate_since_ns: i64,
+    candidate_last_ns: i64,
+}
+
+/// The stage.
+pub struct Validate {
+    market: Market,
+    limits: Vec<Limits>,
+    calendars: Vec<Calendar>,
+    levels: PerPair<Level>,
+    last_trade_sum: PerPair<i64>,
+}
+
+impl Validate {
+    /// Checks that look at this tick alone.
+    fn own_checks(limits: &Limits, tick: &Tick) -> u32 {
+        let (bid, ask) = (tick.bid_e9, tick.ask_e9);
+        let mut failed = 0;
+        if bid == NO_PRICE || ask == NO_PRICE {
+            failed |= Check::EmptySide.bit();
+        }
+        if (bid != NO_PRICE && bid <= 0) || (ask != NO_PRICE && ask <= 0) || (bid == NO_PRICE && ask == NO_PRICE) {
+            failed |= Check::NonPositive.bit();
+        }
+        if bid != NO_PRICE && ask != NO_PRICE {
+            if bid > ask {
+                failed |= Check::Crossed.bit();
+            } else if limits.too_wide(bid, ask) {
+                failed |= Check::Spread.bit();
+            }
+        }
+        failed | stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags)
+    }
+
+    /// Whether a sum beyond the jump limit is believed after all: it persisted, or another source shows it too.
+    fn persists(&mut self, pair: (usize, usize), sum: i64, now_ns: i64) -> bool {
+        let limits = &self.limits[pair.1];
+        // A private source confirms nothing: what its owner feeds must not move the common price.
+        let others = (0..self.market.sources().len()).filter(|s| *s != pair.0 && self.market.is_global(*s));
+        let confirmed = { others }.any(|source| {
+            let other = self.levels.get((source, pair.1));
+            let near = |level: i64, at_ns: i64| {
+                level != 0 && now_ns - at_ns <= limits.confirm_ns && !limits.jumps(level, sum)
+            };
+            near(other.good_sum, other.good_recv_ns) || near(other.candidate_sum, other.candidate_last_ns)
+        });
+        let level = self.levels.at(pair);
+        if level.candidate_ticks == 0 || limits.jumps(level.candidate_sum, sum) {
+            level.candidate_ticks = 0;
+            level.candidate_since_ns = now_ns;
+        }
+        level.candidate_sum = sum;
+        level.candidate_last_ns = now_ns;
+        level.candidate_ticks += 1;
+        let lasted = now_ns - level.candidate_since_ns >= limits.level_ns;
+        confirmed || (level.candidate_ticks >= limits.level_ticks && lasted)
+    }
+
+    fn judge_tick(&mut self, tick: &Tick, mark: &mut Mark) {
+        let Some(pair) = self.market.pair(&tick.head) else { return };
+        let limits = &self.limits[pair.1];
+        let now_ns = tick.ts_recv_ns;
+        let mut failed = Self::own_checks(limits, tick);
+        if !self.calendars[class_index(self.market.class(pair.1))].is_open(now_ns) {
+            failed |= Check::Session.bit();
+        }
+        let level = self.levels.at(pair);
+        // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
+        let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
+        if level.last_ns != 0 && (0..limits.interval_ns).contains(&(said_ns - level.last_ns)) {
+            failed |= Check::Interval.bit();
+        }
+        level.last_ns = said_ns;
+
+        let sum = sum_of(tick);
+        let broken = failed & limits.refuse != 0 || sum == 0;
+        if !broken {
+            let level = *self.levels.get(pair);
+            if level.good_sum != 0 && self.limits[pair.1].jumps(level.good_sum, sum) {
+                if self.persists(pair, sum, now_ns) { mark.flags |= flag::NEW_LEVEL } else { failed |= Check::Jump.bit() }
+            }
+        }
+        let limits = &self.limits[pair.1];
+        mark.reasons |= failed & limits.refuse;
+        mark.flags |= failed & !limits.refuse;
+        if mark.reasons != 0 {
+            mark.verdict = Verdict::Refused;
+        } else if sum != 0 {
+            let level = self.levels.at(pair);
+            level.good_sum = sum;
+            level.good_recv_ns = now_ns;
+            level.candidate_ticks = 0;
+            level.candidate_sum = 0;
+        }
+    }
+
+    /// Trades have one price: it must be positive, not stale, and near the last one or the last good mid.
+    fn judge_trade(&mut self, trade: &Trade, mark: &mut Mark) {
+        let Some(pair) = self.market.pair(&trade.head) else { return };
+        let limits = &self.limits[pair.1];
+        let mut failed = stamp_checks(limits, trade.ts_event_ns, trade.ts_recv_ns, trade.flags);
+        let sum = trade.price_e9.saturating_mul(2);
+        if trade.price_e9 <= 0 {
+            failed |= Check::NonPositive.bit();
+        } else {
+            let mid = self.levels.get(pair).good_sum;
+            let last = *self.last_trade_sum.get(pair);
+            let far = |level: i64| level != 0 && limits.jumps(level, sum);
+            if (mid != 0 || last != 0) && (mid == 0 || far(mid)) && (last == 0 || far(last)) {
+                failed |= Check::Jump.bit();
+            }
+            // A trade happened: at the second of its kind the price is believed.
+            *self.last_trade_sum.at(pair) = sum;
+        }
+        mark.reasons |= failed & limits.refuse;
+        mark.flags |= failed & !limits.refuse;
+        if mark.reasons != 0 {
+            mark.verdict = Verdict::Refused;
+        }
+    }
+}
+
+/// Stale and future stamps. The state on subscription is as old as the last change: that is no fault.
+fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32 {
+    if event_ns == NO_TIME {
+        return 0;
+    }
+    let age_ns = recv_ns.saturating_sub(event_ns);
+    if age_ns < -limits.future_ns {
+        return Check::Future.bit();
+    }
+    let stale = limits.stale_ns > 0 && age_ns > limits.stale_ns && flags & flag::SNAPSHOT == 0;
+    if stale { Check::Stale.bit() } else { 0 }
+}
+
+/// Twice the mid, or twice the one side there is; 0 when there is none.
+fn sum_of(tick: &Tick) -> i64 {
+    match (tick.bid_e9, tick.ask_e9) {
+        (NO_PRICE, NO_PRICE) => 0,
+        (NO_PRICE, one) | (one, NO_PRICE) => one.saturating_mul(2),
+        (bid, ask) => bid.saturating_add(ask),
+    }
+}
+
+fn class_index(class: Class) -> usize {
+    class as usize
+}
+
+impl Stage for Validate {
+    const NAME: &'static str = "validate";
+    const DERIVES: bool = false;
+    type Config = Config;
+
+    fn build(config: Config, market: &Market) -> Result<Self, String> {
+        let limits = market.instruments().iter().map(|i| config.limits(i)).collect::<Result<_, _>>()?;
+        let calendars = Class::ALL.iter().map(|class| Calendar::new(*class)).collect::<Result<_, _>>()?;
+        let levels = PerPair::new(market);
+        Ok(Validate { market: market.clone(), limits, calendars, levels, last_trade_sum: PerPair::new(market) })
+    }
+
+    fn judge(&mut self, input: &Input, mark: &mut Mark) {
+        // What was said before or too late needs no second judgement, and must not move the level.
+        if mark.verdict != Verdict::Accepted {
+            return;
+        }
+        match input {
+            Input::Tick(tick) => self.judge_tick(tick, mark),
+            Input::Trade(trade) => self.judge_trade(trade, mark),
+            _ => {}
+        }
+    }
+
+    fn save(&self, out: &mut Vec<u8>) {
+        let (mut levels, mut trades) = (Vec::new(), Vec::new());
+        self.levels.save(&self.market, |level| level.last_ns != 0, &mut levels);
+        self.last_trade_sum.save(&self.market, |sum| *sum != 0, &mut trades);
+        super::group::save_value(&(levels, trades), out);
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let (levels, trades): (Vec<u8>, Vec<u8>) = super::group::load_value(bytes)?;
+        self.levels.load(&self.market, &levels)?;
+        self.last_trade_sum.load(&self.market, &trades)
+    }
+}

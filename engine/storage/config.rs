@@ -1,0 +1,107 @@
+//! The section `[storage]`.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::batch::Limits;
+use super::client::Endpoint;
+use crate::config::{Config, ConfigError, Secret};
+
+/// Where the database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The engine starts ClickHouse's engine as a child and stores under its own state directory.
+    Embedded,
+    /// A ClickHouse server or cluster by URL.
+    Server,
+    /// Nothing is stored; the journal alone remembers.
+    Off,
+}
+
+impl Mode {
+    /// The word in configuration and `/health`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Embedded => "embedded",
+            Mode::Server => "server",
+            Mode::Off => "off",
+        }
+    }
+}
+
+/// The section as it stands in the configuration; `config/default.toml` explains every key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Where the database is.
+    pub mode: Mode,
+    /// Address of the embedded store.
+    pub listen: SocketAddr,
+    /// Address of the server in mode `server`.
+    pub url: String,
+    /// The server's user.
+    pub user: String,
+    /// The server's password.
+    pub password: Secret,
+    /// Database for rows of global sources; those of private ones go to `<database>_private`.
+    pub database: String,
+    /// Rows of one insert.
+    pub batch_rows: u64,
+    /// Longest wait of a row for company, milliseconds.
+    pub batch_ms: u64,
+    /// Cores for the embedded store.
+    pub cores: Vec<usize>,
+    /// Memory limit of the embedded store, MiB; 0 decides by the machine.
+    pub memory_mib: u64,
+}
+
+/// Most rows of an insert: one block of the server, so that a batch is one part and one token.
+const BATCH_ROWS_MAX: u64 = 1_000_000;
+/// Bytes of an insert, far below the 256 MB at which a server cuts blocks.
+const BATCH_BYTES: usize = 8 << 20;
+
+impl StorageConfig {
+    /// Parses and checks the section.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key.
+    pub fn parse(config: &Config) -> Result<StorageConfig, ConfigError> {
+        let section: StorageConfig = config.section("storage")?;
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if section.database.is_empty() || !section.database.chars().all(word) {
+            let problem = format!("\"{}\" is not a database name, expected letters, digits and _", section.database);
+            return Err(config.bad_key("storage.database", problem));
+        }
+        if section.mode == Mode::Server && !section.url.starts_with("http://") {
+            let problem = format!("\"{}\": expected http://HOST:PORT (TLS is not supported yet)", section.url);
+            return Err(config.bad_key("storage.url", problem));
+        }
+        if !(1..=BATCH_ROWS_MAX).contains(&section.batch_rows) {
+            let problem = format!("{} is out of range, expected 1 to {BATCH_ROWS_MAX}", section.batch_rows);
+            return Err(config.bad_key("storage.batch_rows", problem));
+        }
+        if !(1..=60_000).contains(&section.batch_ms) {
+            let problem = format!("{} is out of range, expected 1 to 60000", section.batch_ms);
+            return Err(config.bad_key("storage.batch_ms", problem));
+        }
+        Ok(section)
+    }
+
+    /// When batches are cut.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { rows: self.batch_rows, bytes: BATCH_BYTES, age_ns: self.batch_ms as i64 * 1_000_000 }
+    }
+
+    /// The server of mode `server`.
+    ///
+    /// # Errors
+    /// One sentence when the password's reference cannot be resolved.
+    pub fn server(&self) -> Result<Endpoint, String> {
+        let password = self.password.resolve().map_err(|e| format!("storage.password: {e}"))?;
+        Ok(Endpoint { url: self.url.clone(), user: self.user.clone(), password })
+    }
+}

@@ -1,0 +1,65 @@
+//! The words for the ids of a journal segment, from the catalogue in its header.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use tickwire_schemas::SOURCE_BEST;
+
+use crate::journal::Catalogue;
+use crate::market::Scope;
+
+/// Names of sources and instruments, and who may see a source's rows.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    sources: HashMap<u32, (String, Scope)>,
+    symbols: HashMap<u32, String>,
+}
+
+impl Names {
+    /// The names in `catalogue`.
+    #[must_use]
+    pub fn new(catalogue: &Catalogue) -> Names {
+        Names {
+            sources: catalogue.sources.iter().map(|s| (s.id.0, (s.name.clone(), s.scope))).collect(),
+            symbols: catalogue.instruments.iter().map(|i| (i.id.0, i.symbol.clone())).collect(),
+        }
+    }
+
+    /// The source's name, `best` for the common price; an id without a name is shown as `#id` rather than lost.
+    #[must_use]
+    pub fn source(&self, id: u32) -> Cow<'_, str> {
+        match self.sources.get(&id) {
+            Some((name, _)) => Cow::Borrowed(name),
+            None if id == SOURCE_BEST => Cow::Borrowed("best"),
+            None => Cow::Owned(format!("#{id}")),
+        }
+    }
+
+    /// The source's name where 0 means nobody or everybody: empty then.
+    #[must_use]
+    pub fn source_or_empty(&self, id: u32) -> Cow<'_, str> {
+        if id == SOURCE_BEST { Cow::Borrowed("") } else { self.source(id) }
+    }
+
+    /// The canonical symbol; empty for "all", `#id` for an id without a name.
+    #[must_use]
+    pub fn symbol(&self, id: u32) -> Cow<'_, str> {
+        match self.symbols.get(&id) {
+            Some(name) => Cow::Borrowed(name),
+            None if id == 0 => Cow::Borrowed(""),
+            None => Cow::Owned(format!("#{id}")),
+        }
+    }
+
+    /// The indicator with its parameters. The catalogue does not name them yet: indicators come with a later version.
+    #[must_use]
+    pub fn indicator(&self, id: u32) -> Cow<'_, str> {
+        Cow::Owned(format!("#{id}"))
+    }
+
+    /// Whether rows of this source are one user's. A source that nobody named is: hiding a row can be mended.
+    #[must_use]
+    pub fn is_private(&self, id: u32) -> bool {
+        id != SOURCE_BEST && self.sources.get(&id).is_none_or(|(_, scope)| *scope == Scope::Private)
+    }
+}

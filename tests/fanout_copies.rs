@@ -1,0 +1,53 @@
+//! What 200 terminals cost beyond one: deliveries, and nothing else. Counters belong to the process, so this file has
+//! one test.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod fanout_common;
+
+use fanout_common::*;
+use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES};
+use tickwire_terminal::{Delivery, Kind, Subscribe};
+
+/// Encodes, copies and deliveries of 500 quotes sent to `terminals`, each of which subscribes to `all` and `latest`
+/// while quotes flow, so that snapshots count too.
+async fn cost(terminals: usize) -> [u64; 3] {
+    let mut engine = engine(&config());
+    let before = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
+    for n in 1..=200 {
+        engine.feed.quote(EURUSD, n);
+    }
+    let mut readers = Vec::new();
+    for _ in 0..terminals {
+        let terminal = engine.connect("").await.unwrap();
+        for delivery in [Delivery::All, Delivery::Latest] {
+            let request = Subscribe { delivery, ..request(&["*"], &[Kind::Quote]) };
+            let mut quotes = terminal.subscribe(request).await.unwrap();
+            snapshot(&mut quotes).await;
+            readers.push((quotes, delivery));
+        }
+        std::mem::forget(terminal);
+    }
+    for n in 201..=500 {
+        engine.feed.quote(EURUSD, n);
+    }
+    for (quotes, delivery) in &mut readers {
+        loop {
+            let (data, _, skipped) = record(quotes).await;
+            assert!(skipped == 0 || *delivery == Delivery::Latest);
+            if bid(&data) == 500 {
+                break;
+            }
+        }
+    }
+    let after = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
+    [after[0] - before[0], after[1] - before[1], after[2] - before[2]]
+}
+
+#[tokio::test]
+async fn encodes_and_copies_are_equal_with_1_and_with_200_terminals() {
+    let [encodes, copies, deliveries] = cost(1).await;
+    let [encodes_200, copies_200, deliveries_200] = cost(200).await;
+    assert_eq!((encodes, copies), (500, 500));
+    assert_eq!((encodes_200, copies_200), (500, 500));
+    assert!(deliveries >= 300 && deliveries_200 >= 200 * 300, "{deliveries} {deliveries_200}");
+}

@@ -1,0 +1,98 @@
+"""Clients that we did not write talk to the simulated brokers: oandapyV20, aiohttp and websockets.
+
+Usage: simulator_clients.py OANDA MTAPI BINANCE   (each HOST:PORT). Says "ok" and exits 0 when all went as documented.
+"""
+
+import asyncio
+import json
+import sys
+
+import aiohttp
+import oandapyV20
+import websockets
+from oandapyV20.endpoints.accounts import AccountInstruments, AccountSummary
+from oandapyV20.endpoints.pricing import PricingInfo, PricingStream
+from oandapyV20.exceptions import StreamTerminated, V20Error
+
+ACCOUNT = "101-004-1234567-001"
+DEADLINE_S = 60
+
+
+def oanda(address):
+    hosts = {"stream": f"http://{address}", "api": f"http://{address}"}
+    oandapyV20.oandapyV20.TRADING_ENVIRONMENTS["simulated"] = hosts
+    client = oandapyV20.API(access_token="secret", environment="simulated", request_params={"timeout": DEADLINE_S})
+    assert client.request(AccountSummary(ACCOUNT))["account"]["id"] == ACCOUNT
+    names = [i["name"] for i in client.request(AccountInstruments(ACCOUNT))["instruments"]]
+    assert names == ["EUR_USD", "USD_JPY"], names
+
+    stream = PricingStream(accountID=ACCOUNT, params={"instruments": "EUR_USD,USD_JPY"})
+    seen = set()
+    try:
+        for line in client.request(stream):
+            seen.add(line["type"] if line["type"] == "HEARTBEAT" else line["instrument"])
+            if line["type"] == "PRICE":
+                assert float(line["bids"][0]["price"]) > 0 and line["time"].endswith("Z"), line
+            if len(seen) == 3:
+                stream.terminate("seen all")
+    except StreamTerminated:
+        pass
+    assert seen == {"HEARTBEAT", "EUR_USD", "USD_JPY"}, seen
+    prices = client.request(PricingInfo(accountID=ACCOUNT, params={"instruments": "EUR_USD"}))["prices"]
+    assert prices[0]["instrument"] == "EUR_USD", prices
+
+    for token, instruments, code in [("wrong", "EUR_USD", 401), ("secret", "NOT_ONE", 400)]:
+        client = oandapyV20.API(access_token=token, environment="simulated")
+        try:
+            client.request(PricingInfo(accountID=ACCOUNT, params={"instruments": instruments}))
+            raise AssertionError(f"{token} {instruments} was not refused")
+        except V20Error as error:
+            assert error.code == code and "errorMessage" in json.loads(str(error.msg)), error
+
+
+async def mtapi(address):
+    base = f"http://{address}"
+    async with aiohttp.ClientSession() as http:
+        async def call(path, **query):
+            async with http.get(base + path, params=query) as reply:
+                return reply.status, await reply.text()
+
+        status, body = await call("/ConnectEx", user="7", password="wrong", server="Broker-Demo")
+        assert status == 201 and json.loads(body)["code"] == "INVALID_ACCOUNT", body
+        status, token = await call("/ConnectEx", user="7", password="secret", server="Broker-Demo")
+        assert status == 200 and len(token) == 36, token
+        async with http.get(base + "/SubscribeMany", params=[("id", token), ("symbols", "EURUSD"), ("symbols", "XAUUSD")]) as reply:
+            assert await reply.text() == "OK"
+        async with http.ws_connect(f"{base}/OnQuote", params={"id": token}) as socket:
+            await socket.ping(b"still there?")
+            seen = set()
+            while len(seen) < 2:
+                quote = await socket.receive_json()
+                assert quote["type"] == "Quote" and quote["data"]["bid"] > 0, quote
+                seen.add(quote["data"]["symbol"])
+        assert (await call("/Disconnect", id=token))[1] == "OK"
+
+
+async def binance(address):
+    url = f"ws://{address}/stream?streams=btcusdt@bookTicker"
+    async with websockets.connect(url) as socket:
+        await socket.send(json.dumps({"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}))
+        seen = set()
+        while len(seen) < 3:
+            message = json.loads(await socket.recv())
+            if "stream" in message:
+                assert message["data"]["s"] == "BTCUSDT", message
+                seen.add(message["stream"])
+            else:
+                assert message == {"result": None, "id": 1}, message
+                seen.add("ack")
+    assert seen == {"ack", "btcusdt@bookTicker", "btcusdt@trade"}, seen
+
+
+async def main():
+    oanda_at, mtapi_at, binance_at = sys.argv[1:]
+    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(oanda, oanda_at), mtapi(mtapi_at), binance(binance_at)), DEADLINE_S)
+    print("ok")
+
+
+asyncio.run(main())

@@ -1,0 +1,13 @@
+//! The journal's way into the database, over the real engine: needs libchdb (`scripts/get-chdb`).
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+#[path = "storage/audits.rs"]
+mod audits;
+#[path = "storage/crashes.rs"]
+mod crashes;
+#[path = "storage/harness.rs"]
+mod harness;
+#[path = "storage/journal.rs"]
+mod journal;
+#[path = "storage/tables.rs"]
+mod tables;
