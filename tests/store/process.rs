@@ -170,12 +170,16 @@ fn the_sandbox_holds_even_for_the_writer() {
             "SELECT * FROM url('http://{address}/', 'CSV', 'a String') SETTINGS max_http_get_redirects = 0, http_max_tries = 1"
         ),
         "SELECT * FROM executable('id', 'CSV', 'a String')".into(),
+        "SELECT * FROM file('/root/.bashrc', 'LineAsString')".into(),
     ] {
         let answer = store.curl(WRITER, "", Some(sql.as_bytes()), &[]);
         assert!(answer.code().is_some(), "{sql}\n{}", answer.text());
         assert!(!answer.text().contains(store.handle.writer_password()), "{sql}");
     }
     assert!(!out.exists());
+    let environment = std::fs::read(format!("/proc/{}/environ", store.pid())).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("CARGO"), "our environment is not the store's");
+    assert_eq!(store.write("SELECT timezone()"), "UTC\n");
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "the store connected to somebody");
 }

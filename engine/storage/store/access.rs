@@ -3,8 +3,8 @@
 //! Four walls, each enough for most attacks: the statement's class by the engine's parser (no writes, no session
 //! control, no `INTO OUTFILE`, one statement), the names and functions in its tree (this module), a connection that
 //! was made `readonly` with filters on the system tables, and the sandbox of the process. Everything unknown is
-//! refused: a tree that does not look like a tree, a kind of statement, a table function or a system table that is
-//! not on a list.
+//! refused: a tree that does not look like a tree, a kind of statement or of node, a table function or a system table
+//! that is not on a list.
 
 use super::chdb::{Connection, Parameter, StatementClass};
 use super::reply::{Code, Failure};
@@ -89,7 +89,7 @@ const FUNCTIONS_REFUSED: [&str; 30] = [
     "__",
 ];
 
-/// Statements the read-only user may make, as named in the tree. All others end in `Query` and are refused.
+/// Statements the read-only user may make, as named in the tree.
 const STATEMENTS: [&str; 13] = [
     "DescribeQuery",
     "ExistsDatabaseQuery",
@@ -104,6 +104,42 @@ const STATEMENTS: [&str; 13] = [
     "ShowCreateViewQuery",
     "ShowFunctions",
     "ShowTables",
+];
+
+/// Statements whose tree leaves out their WHERE and LIMIT, where a subquery could hide.
+const HALF_SHOWN: [&str; 3] = ["ShowColumns", "ShowFunctions", "ShowTables"];
+
+/// Further nodes that a statement may have. All of them print what is below them; `ColumnsApplyTransformer` is one that
+/// does not (a function or a lambda hides in it), so nodes that nobody looked at are refused.
+const NODES: [&str; 28] = [
+    "ArrayJoin",
+    "Asterisk",
+    "ColumnsExceptTransformer",
+    "ColumnsListMatcher",
+    "ColumnsRegexpMatcher",
+    "ColumnsReplaceTransformer",
+    "ColumnsReplaceTransformer::Replacement",
+    "ColumnsTransformerList",
+    "ExpressionList",
+    "Function",
+    "Identifier",
+    "InterpolateElement",
+    "Literal",
+    "OrderByElement",
+    "QualifiedAsterisk",
+    "QualifiedColumnsListMatcher",
+    "QualifiedColumnsRegexpMatcher",
+    "SampleRatio",
+    "Set",
+    "Subquery",
+    "TableExpression",
+    "TableIdentifier",
+    "TableJoin",
+    "TablesInSelectQuery",
+    "TablesInSelectQueryElement",
+    "WindowDefinition",
+    "WindowListElement",
+    "WithElement",
 ];
 
 /// Settings the read-only user may give, beside those of [`SETTING_PREFIXES`].
@@ -197,14 +233,20 @@ pub(super) fn check_statement(connection: &Connection, sql: &str, parameters: &[
         _ => return Err(Failure::new(Code::ReadOnly, "the read-only user may only read")),
     }
     let tree = connection.query(&format!("EXPLAIN AST {sql}"), "TabSeparated", parameters).map_err(Failure::engine)?;
-    check_tree(&String::from_utf8_lossy(tree.bytes()))
+    check_tree(&String::from_utf8_lossy(tree.bytes()), is_plain(sql))
 }
 
-/// Judges a tree as printed: one node a line, children indented by one blank more.
+/// Has the text nothing in which an expression could stand? Looks at bytes alone, so that no comment or quote misleads.
+fn is_plain(sql: &str) -> bool {
+    let lower = sql.to_ascii_lowercase();
+    !["(", "where", "limit"].iter().any(|word| lower.contains(word))
+}
+
+/// Judges a tree as printed: one node a line, children indented by one blank more. `plain`: see [`is_plain`].
 ///
 /// # Errors
 /// The refusal for the client.
-fn check_tree(tree: &str) -> Result<(), Failure> {
+fn check_tree(tree: &str, plain: bool) -> Result<(), Failure> {
     let nodes = || tree.lines().filter(|l| !l.trim().is_empty());
     let root = nodes().next().map(kind_of).unwrap_or_default();
     if !STATEMENTS.contains(&root) {
@@ -216,6 +258,9 @@ fn check_tree(tree: &str) -> Result<(), Failure> {
         let depth = line.bytes().take_while(|b| *b == b' ').count();
         let kind = kind_of(line);
         let name = line[depth..].strip_prefix(kind).unwrap_or_default().trim_start();
+        if HALF_SHOWN.contains(&kind) && !plain {
+            return Err(denied("give SHOW a WHERE, a LIMIT or a parenthesis; query the table in `system` instead"));
+        }
         above.truncate(depth);
         let parent = above.last().copied().unwrap_or_default();
         check_node(kind, name, parent)?;
@@ -232,8 +277,8 @@ fn check_node(kind: &str, name: &str, parent: &str) -> Result<(), Failure> {
     if name.contains(PRIVATE) {
         return Err(denied(format_args!("see database {PRIVATE}")));
     }
-    if kind.ends_with("Query") && kind != "TablesInSelectQuery" && !STATEMENTS.contains(&kind) {
-        return Err(denied("run this kind of statement"));
+    if !STATEMENTS.contains(&kind) && !NODES.contains(&kind) {
+        return Err(denied(format_args!("use {kind}")));
     }
     match kind {
         // The right side of `IN table` is printed as a plain identifier.
@@ -284,9 +329,13 @@ mod tests {
     #[test]
     fn a_tree_that_is_none_is_refused() {
         for tree in ["", "\n", "{\"meta\":", "\"SelectWithUnionQuery (children 1)\"", "InsertQuery md t"] {
-            assert!(check_tree(tree).is_err(), "{tree}");
+            assert!(check_tree(tree, true).is_err(), "{tree}");
         }
-        assert!(check_tree("\nSelectWithUnionQuery (children 1)\n ExpressionList (children 1)").is_ok());
+        assert!(check_tree("\nSelectWithUnionQuery (children 1)\n ExpressionList (children 1)", false).is_ok());
+        assert!(check_tree("ShowTables", true).is_ok() && check_tree("ShowTables", false).is_err());
+        assert!(
+            !is_plain("SHOW TABLES /* ( */") && !is_plain("SHOW TABLES Where 1") && is_plain("SHOW TABLES FROM md")
+        );
     }
 
     #[test]

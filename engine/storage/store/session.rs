@@ -129,6 +129,8 @@ impl Engine {
             format!("--max_threads={}", self.threads),
             // Acknowledged must mean stored; a client may still ask for it.
             "--async_insert=0".into(),
+            // A DateTime without a zone of its own means the same wherever the engine runs.
+            "--session_timezone=UTC".into(),
         ];
         if user == User::Reader {
             options.push(format!("--max_execution_time={}", access::SECONDS_MAX));

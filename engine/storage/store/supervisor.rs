@@ -31,6 +31,9 @@ const LIVED: Duration = Duration::from_secs(30);
 /// Time from closing its standard input to killing it.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
+/// Variables the store gets from our environment; brokers' secrets stay here.
+const ENVIRONMENT: [&str; 5] = ["LD_LIBRARY_PATH", "PATH", "RUST_BACKTRACE", "TICKWIRE_CHDB", "TICKWIRE_LOG"];
+
 /// What the supervisor needs to know.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -310,6 +313,9 @@ impl Keeper {
         if let Some(library) = &self.config.library {
             command.arg("--library").arg(library);
         }
+        command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+        // The engine looks for settings in the home folder: it shall find none there.
+        command.env("HOME", &self.config.path).env("TZ", "UTC");
         // A group of its own: Ctrl-C on the terminal is for the engine, which drains into the store first.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(io("start"))?;
