@@ -245,7 +245,7 @@ fn odd_line(seq: u64, kind: usize, size: usize) -> Line {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to the last segment, everything sound before the place is there, exactly as it was written, and
     /// everything sound behind it too; nothing is invented, and what is missing is said.

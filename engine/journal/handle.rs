@@ -18,7 +18,7 @@ use super::queue::{Filler, PARK_MAX, Queue};
 use super::retention::{Retention, Stored};
 use super::segments::Segments;
 use super::snapshot::{self, Snapshot};
-use super::worker::{Parts, Worker};
+use super::worker::{Finished, Parts, Worker};
 use crate::ring::{Drained, Outlet};
 use crate::{clock, metrics};
 
@@ -48,9 +48,9 @@ pub struct JournalHandle {
     stored: Stored,
     queue: Arc<Queue>,
     consumer: JoinHandle<()>,
-    disk: JoinHandle<Result<DurableAt, JournalError>>,
+    disk: JoinHandle<Finished>,
     /// Held as long as the threads may write.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Starts journaling what `outlet` says into the folder `dir`, which is made if it is not there. The first segment is
@@ -80,7 +80,7 @@ pub fn start_on(
     outlet: Box<dyn Outlet>,
 ) -> Result<JournalHandle, JournalError> {
     make_folders(dir)?;
-    let lock = lock(dir)?;
+    let lock = Lock::take(dir)?;
     if let Some(used) = list_segments(dir)?.iter().rfind(|id| id.epoch >= setup.epoch) {
         return Err(JournalError::Exists { path: used.path(dir) });
     }
@@ -115,14 +115,27 @@ fn spawn<T: Send + 'static>(
     std::thread::Builder::new().name(name.into()).spawn(run).map_err(JournalError::io("start a thread for", dir))
 }
 
-/// Takes the folder for as long as the file is open: no other engine may write or mend there. Reading needs no lock.
-pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
-    let path = dir.join("lock");
-    let file = File::create(&path).map_err(JournalError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path }),
-        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
+/// The folder is ours: no other engine may write or mend there. Reading needs no lock.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Takes the folder until the lock is dropped or the process ends.
+    pub(super) fn take(dir: &Path) -> Result<Lock, JournalError> {
+        let path = dir.join("lock");
+        let file = File::create(&path).map_err(JournalError::io("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path }),
+            Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child process that was forked meanwhile, until that has begun its program.
+        let _ = self.0.unlock();
     }
 }
 
@@ -163,18 +176,38 @@ impl JournalHandle {
         self.stored.clone()
     }
 
+    /// From `patience` on nothing waits for a disk that does not answer: what finds no room is discarded and counted.
+    /// To be called before waiting for the pipeline to stop, since the pipeline may be waiting for room in the ring.
+    pub fn hurry(&self, patience: Duration) {
+        self.queue.give_up_at(in_ns(patience));
+    }
+
     /// Waits until everything that the pipeline published before it stopped is on the disk, and closes. To be called
-    /// when the pipeline has stopped, or is about to; after `patience` what is not on the disk is given up.
+    /// when the pipeline has stopped. After `patience`, or that of an earlier [`JournalHandle::hurry`], a disk that does
+    /// not answer is given up; after twice `patience` everything is.
     ///
     /// # Errors
     /// [`JournalError::Unwritten`] when records had to be given up.
     pub fn stop(self, patience: Duration) -> Result<DurableAt, JournalError> {
-        let patience_ns = i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
-        self.queue.give_up_at(clock::now_ns().saturating_add(patience_ns).min(i64::MAX - 1));
+        self.queue.leave_at(in_ns(patience.saturating_mul(2)));
+        self.hurry(patience);
         let crashed = |_| JournalError::Unwritten { records: self.queue.lost(), reason: "a thread panicked".into() };
         self.consumer.join().map_err(crashed)?;
-        self.disk.join().map_err(crashed)?
+        let Finished { at, reason } = self.disk.join().map_err(crashed)?;
+        // What was handed over after the disk had been given up.
+        while let Some(block) = self.queue.pop() {
+            self.queue.lose(block.records);
+        }
+        match self.queue.lost() {
+            0 => Ok(at),
+            records => Err(JournalError::Unwritten { records, reason }),
+        }
     }
+}
+
+/// The time in `patience` from now.
+fn in_ns(patience: Duration) -> i64 {
+    clock::now_ns().saturating_add(i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX)).min(i64::MAX - 1)
 }
 
 /// Wakes the consumer's thread when the ring has records.
@@ -220,7 +253,7 @@ fn consume(queue: &Queue, mut outlet: Box<dyn Outlet>) {
                 }
             }
         }
-        if queue.gave_up() {
+        if queue.leaving() {
             tracing::error!("journal: the pipeline did not stop in time; what it still says is not journaled");
             break;
         }

@@ -82,10 +82,12 @@ pub(super) struct Queue {
     wanted: AtomicBool,
     /// The consumer has handed over its last block.
     ended: AtomicBool,
-    /// Records that could not be handed over before [`Queue::give_up_at`].
+    /// Records that will never be written.
     lost: AtomicU64,
-    /// When both threads stop waiting for the disk, nanoseconds UTC; the end of time until the journal is stopped.
+    /// When both threads stop waiting for a disk that does not answer, nanoseconds UTC; the end of time while running.
     give_up_at_ns: AtomicI64,
+    /// When both threads end, whatever there is to do.
+    leave_at_ns: AtomicI64,
     consumer: OnceLock<Thread>,
     disk: OnceLock<Thread>,
 }
@@ -109,6 +111,7 @@ impl Queue {
             ended: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             give_up_at_ns: AtomicI64::new(i64::MAX),
+            leave_at_ns: AtomicI64::new(i64::MAX),
             consumer: OnceLock::new(),
             disk: OnceLock::new(),
         }
@@ -119,17 +122,26 @@ impl Queue {
         self.blocks
     }
 
-    /// Lets both threads give up at `at_ns`.
+    /// Lets both threads stop waiting at `at_ns`, or at the earlier time that was said before.
     pub(super) fn give_up_at(&self, at_ns: i64) {
-        self.give_up_at_ns.store(at_ns, Ordering::Relaxed);
+        self.give_up_at_ns.fetch_min(at_ns, Ordering::Relaxed);
         self.wake_consumer();
         self.wake_disk();
     }
 
-    /// The time to give up has come.
+    /// Lets both threads end at `at_ns`.
+    pub(super) fn leave_at(&self, at_ns: i64) {
+        self.leave_at_ns.store(at_ns, Ordering::Relaxed);
+    }
+
+    /// The time to stop waiting has come.
     pub(super) fn gave_up(&self) -> bool {
-        let at_ns = self.give_up_at_ns.load(Ordering::Relaxed);
-        at_ns != i64::MAX && clock::now_ns() >= at_ns
+        is_past(&self.give_up_at_ns)
+    }
+
+    /// The time to end has come.
+    pub(super) fn leaving(&self) -> bool {
+        is_past(&self.leave_at_ns)
     }
 
     /// Counts records that will never be written.
@@ -195,6 +207,11 @@ impl Queue {
     pub(super) fn recycled(&self) {
         self.wake_consumer();
     }
+}
+
+fn is_past(at_ns: &AtomicI64) -> bool {
+    let at_ns = at_ns.load(Ordering::Relaxed);
+    at_ns != i64::MAX && clock::now_ns() >= at_ns
 }
 
 /// The consumer's side.
@@ -265,7 +282,9 @@ impl<'a> Filler<'a> {
         if let Some(block) = self.queue.free.pop() {
             return Some(block);
         }
-        metrics::JOURNAL_QUEUE_FULL.inc();
+        if !self.queue.gave_up() {
+            metrics::JOURNAL_QUEUE_FULL.inc();
+        }
         loop {
             // The disk thread may be waiting for an answer before it syncs and gives blocks back.
             self.answer();
@@ -297,8 +316,8 @@ mod tests {
         }
         assert_eq!(queue.lost(), 0);
         assert_eq!(metrics::JOURNAL_QUEUE_FULL.get(), full_before);
-        // One more has to wait; as the time to give up is long past it is lost, and counted.
-        queue.give_up_at(0);
+        // One more has to wait, until the time to give up: then it is lost, and counted.
+        queue.give_up_at(clock::now_ns() + 1_000_000);
         filler.push(Kind::Tick, &[7; 100]);
         assert_eq!(queue.lost(), 1);
         assert!(metrics::JOURNAL_QUEUE_FULL.get() > full_before);

@@ -8,7 +8,7 @@ use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::Kind;
 
 use super::format::{JournalError, Position, SegmentId, list_segments, seq_of};
-use super::handle::{lock, make_folders};
+use super::handle::{Lock, make_folders};
 use super::reader::{Reader, Report, read_header};
 use super::snapshot::{self, Snapshot};
 
@@ -64,7 +64,7 @@ pub fn received_ns(kind: Kind, record: &[u8]) -> Option<i64> {
 /// there.
 pub fn recover(dir: &Path) -> Result<Recovery, JournalError> {
     make_folders(dir)?;
-    let _lock = lock(dir)?;
+    let _lock = Lock::take(dir)?;
     remove_half_made(dir)?;
     remove_half_made(&snapshot::folder(dir))?;
     let (snapshot, notes) = snapshot::load(dir)?;

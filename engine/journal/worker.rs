@@ -52,6 +52,14 @@ pub(super) struct Parts {
     pub(super) sync_ms: u64,
 }
 
+/// How it ended.
+pub(super) struct Finished {
+    /// What is on the disk.
+    pub(super) at: DurableAt,
+    /// Why records were lost, if any were.
+    pub(super) reason: String,
+}
+
 impl Worker {
     pub(super) fn new(parts: Parts) -> Worker {
         let unsynced = Vec::with_capacity(parts.queue.blocks());
@@ -72,8 +80,8 @@ impl Worker {
         }
     }
 
-    /// Writes until the consumer has ended and everything is on the disk, or the time to give up has come.
-    pub(super) fn run(mut self) -> Result<DurableAt, JournalError> {
+    /// Writes until the consumer has ended and everything is on the disk, or the disk was given up.
+    pub(super) fn run(mut self) -> Finished {
         self.queue.i_write();
         self.sweep();
         let done = self.write_until_ended();
@@ -84,13 +92,8 @@ impl Worker {
                 tracing::warn!("{error}; the next start cuts it");
             }
         }
-        let unsynced: u64 = self.unsynced.iter().map(|(_, block)| block.records).sum();
-        let queued: u64 = std::iter::from_fn(|| self.queue.pop()).map(|block| block.records).sum();
-        self.queue.lose(unsynced + queued);
-        match self.queue.lost() {
-            0 => Ok(at),
-            records => Err(JournalError::Unwritten { records, reason: self.reason() }),
-        }
+        self.queue.lose(self.unsynced.iter().map(|(_, block)| block.records).sum());
+        Finished { at, reason: self.reason() }
     }
 
     fn reason(&self) -> String {
@@ -113,18 +116,15 @@ impl Worker {
                 return self.sync();
             }
             if self.is_due() {
-                if self.queue.ask() {
+                if self.queue.ask() && !self.queue.leaving() {
                     park_timeout(PARK_MAX);
-                    if self.queue.gave_up() {
-                        return None;
-                    }
                     continue;
                 }
                 self.write_rest()?;
                 self.sync()?;
                 self.after_sync();
             }
-            if self.queue.gave_up() {
+            if self.queue.leaving() {
                 return None;
             }
             park_timeout(self.until_due());
@@ -135,6 +135,9 @@ impl Worker {
     fn write_rest(&mut self) -> Option<()> {
         while let Some(block) = self.queue.pop() {
             self.write(block)?;
+            if self.queue.leaving() {
+                return None;
+            }
         }
         Some(())
     }
@@ -206,7 +209,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Tries until it succeeds; `None` when the time to give up has come. One message per episode.
+    /// Tries until it succeeds; `None` when the time to give up has come before. One message per episode.
     fn persist(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<(), JournalError>) -> Option<()> {
         let mut failures = 0u64;
         let mut pause_ms = RETRY_MS.0;
