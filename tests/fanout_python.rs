@@ -31,7 +31,16 @@ fn client(engine: &Engine, token: &str, symbols: &str, limit: usize) -> (Child, 
 
 fn published(bid_e9: i64, ask_e9: i64) -> Quote {
     let (bid_source_id, ask_source_id) = (1, if ask_e9 == NO_PRICE { 0 } else { 2 });
-    Quote { bid_e9, ask_e9, bid_source_id, ask_source_id, sources: 2, ts_event_ns: NO_TIME, ts_recv_ns: 5, ..Quote::default() }
+    Quote {
+        bid_e9,
+        ask_e9,
+        bid_source_id,
+        ask_source_id,
+        sources: 2,
+        ts_event_ns: NO_TIME,
+        ts_recv_ns: 5,
+        ..Quote::default()
+    }
 }
 
 #[tokio::test]
@@ -53,13 +62,19 @@ async fn a_foreign_client_decodes_quotes_by_the_documentation() {
     assert_eq!(eurusd, expected);
     let btcusdt = next().await;
     let of = |value: &Value, field: &str| value[field].clone();
-    assert_eq!((of(&btcusdt, "bid"), of(&btcusdt, "ask"), of(&btcusdt, "ask_source")), (json!("60000.123456789"), Value::Null, Value::Null));
+    assert_eq!(
+        (of(&btcusdt, "bid"), of(&btcusdt, "ask"), of(&btcusdt, "ask_source")),
+        (json!("60000.123456789"), Value::Null, Value::Null)
+    );
     for n in 0..498 {
         engine.feed.quote(EURUSD, n);
     }
     for chain in 2..500 {
         let live = next().await;
-        assert_eq!((of(&live, "chain"), of(&live, "skipped"), of(&live, "snapshot")), (json!(chain), json!(0), json!(false)));
+        assert_eq!(
+            (of(&live, "chain"), of(&live, "skipped"), of(&live, "snapshot")),
+            (json!(chain), json!(0), json!(false))
+        );
     }
     assert!(child.wait().await.unwrap().success());
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tickwire_schemas::control::{
-    self, CONTROL_BYTES_MAX, CloseCode, Control, ControlKind, Delivery, ErrorCode, Hello, Ping, Pong, Subscribe, Welcome,
+    self, CONTROL_BYTES_MAX, CloseCode, Control, ControlKind, Delivery, ErrorCode, Hello, Ping, Pong, Subscribe,
+    Welcome,
 };
 use tickwire_schemas::frame::{FLAG_SNAPSHOT, Frame, Header};
 use tickwire_schemas::record::{Head, Quote, RECORD_BYTES_MAX, Record, Trade, read_head};
@@ -67,7 +68,8 @@ impl Feed {
 }
 
 fn open(delivery: Delivery, rate: u32, window: &Window) -> Subscription {
-    let request = Subscribe { symbols: vec!["*".into()], kinds: vec![Kind::Quote, Kind::Trade], ..Subscribe::default() };
+    let request =
+        Subscribe { symbols: vec!["*".into()], kinds: vec![Kind::Quote, Kind::Trade], ..Subscribe::default() };
     let compiled = subscription::compile(&request, &catalogue(), &anonymous()).unwrap();
     Subscription::open(1, compiled.filter, delivery, rate, None, EPOCH, window).0
 }
@@ -121,7 +123,9 @@ fn sent<C: Control>(action: &Action) -> C {
 
 /// The error that was sent, and the code of the close behind it.
 fn refused(actions: &[Action]) -> (control::Error, CloseCode) {
-    let [error, Action::Close(code, text)] = actions else { panic!("{} actions, not an error and a close", actions.len()) };
+    let [error, Action::Close(code, text)] = actions else {
+        panic!("{} actions, not an error and a close", actions.len())
+    };
     let error: control::Error = sent(error);
     assert_eq!(&error.text, text);
     (error, *code)
