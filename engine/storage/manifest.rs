@@ -185,9 +185,16 @@ impl Ledger {
     /// Whether the row `seq` of `epoch` in `lane` has been begun already: batches of a lane are begun in order.
     #[must_use]
     pub fn has(&self, lane: Lane, epoch: u32, seq: u64) -> bool {
-        let of_lane = self.totals.range((lane, 0)..=(lane, u32::MAX)).map(|(_, t)| (t.epoch, t.last_seq));
+        let of_lane = self.totals.range((lane, 0)..=(lane, u32::MAX)).next_back().map(|(_, t)| (t.epoch, t.last_seq));
         let begun = self.begun.values().filter(|m| m.lane == lane).map(|m| (m.epoch, m.last_seq));
-        of_lane.chain(begun).any(|last| (epoch, seq) <= last)
+        of_lane.into_iter().chain(begun).any(|last| (epoch, seq) <= last)
+    }
+
+    /// `seq` of the newest row that has been begun, 0 when there is none.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        let totals = self.totals.values().map(|t| (t.epoch, t.last_seq));
+        totals.chain(self.begun.values().map(|m| (m.epoch, m.last_seq))).max().map_or(0, |(_, seq)| seq)
     }
 
     /// The last place in the journal of which a row has been begun: rows behind it are new.

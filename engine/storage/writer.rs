@@ -148,6 +148,10 @@ impl Work {
         let ledger = manifests.ledger();
         let target = Target { endpoint: setup.endpoint.clone(), database: setup.database.clone(), status };
         let source = open(&setup, ledger.stored()).map_err(io::Error::other)?;
+        // How far behind we are is asked before the database is there and reading begins.
+        let first =
+            open(&setup, ledger.stored()).and_then(|mut source| source.next_record()).map_err(io::Error::other)?;
+        let oldest_ns = first.map_or(0, |found| found.head.ts_publish_ns);
         Ok(Work {
             lanes: Lanes::new(setup.limits),
             recovered: ledger.begun().into(),
@@ -155,7 +159,7 @@ impl Work {
             under_way: BTreeMap::new(),
             refused: BTreeMap::new(),
             missed: None,
-            last_read: (0, 0),
+            last_read: (ledger.last_seq(), oldest_ns),
             deliveries: JoinSet::new(),
             done: VecDeque::new(),
             setup,

@@ -55,7 +55,7 @@ fn the_database_is_unreachable_at_the_start() {
     bench.journal.mixed(5_000);
     let writer = bench.writer();
     until("it is told", || writer.status().last_error.as_deref() == Some("the database is not up yet"));
-    until("the lag is told", || writer.status().lag_rows == bench.journal.seq);
+    until("the lag is told", || writer.status().lag_rows == bench.journal.seq && writer.status().lag_seconds > 1.0);
     // Somebody else's port: nothing listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let wrong = Endpoint { url: format!("http://{free}"), user: "x".into(), password: "x".into() };
@@ -151,6 +151,40 @@ fn a_database_that_knows_the_token_and_lost_the_rows_gets_them_again() {
     bench.drained(&writer);
     bench.assert_exact();
     writer.stop(GRACE);
+}
+
+#[test]
+fn an_audit_in_the_midst_of_the_load_is_clean() {
+    let (mut bench, writer) = Bench::running();
+    for _ in 0..10 {
+        bench.journal.mixed(3_000);
+        let report = bench.audit();
+        assert!(report.is_clean(), "{}", report.print());
+    }
+    writer.stop(GRACE);
+    bench.assert_clean();
+}
+
+#[test]
+fn a_lost_journal_does_not_hide_a_batch_that_arrived() {
+    for sent in [true, false] {
+        let mut bench = with_tables();
+        (0..10).for_each(|_| bench.journal.tick(OANDA, Verdict::Accepted));
+        bench.journal.sync();
+        begin_and_die(&bench, sent);
+        std::fs::remove_file(bench.path().join("journal/0000000001-0000000001.twj")).unwrap();
+        bench.journal.next_segment(false);
+        let writer = bench.writer();
+        if sent {
+            bench.drained(&writer);
+            assert_eq!(bench.sql("SELECT count() FROM ticks"), "10\n");
+        } else {
+            until("the loss is told", || {
+                writer.status().last_error.is_some_and(|e| e.contains("has 0 of its 10 rows"))
+            });
+        }
+        writer.stop(Duration::from_millis(100));
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use tickwire::journal::format::put_entry;
 use tickwire::journal::{Catalogue, Durable, DurableAt, DurableSetter, Position, SegmentHeader, SegmentId};
 use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId};
-use tickwire_schemas::record::{Gap, Head, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::record::{
+    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade,
+};
 use tickwire_schemas::words::{Cause, Check, Kind, Verdict, flag};
 use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME};
 
@@ -181,6 +183,35 @@ impl Journal {
             state: 1,
         };
         self.append(&gap);
+    }
+
+    /// A bar of the common price, provisional (0), final (1) or revised (2).
+    pub fn bar(&mut self, state: u8, revision: u16) {
+        let head = self.head(0, 1);
+        let ohlc = |e9| Ohlc { open_e9: e9, high_e9: e9 + 2, low_e9: e9 - 1, close_e9: e9 + 1 };
+        let (open_ts_ns, close_ts_ns) = (BEGIN_NS - 59_000_000_000, BEGIN_NS + 1_000_000_000);
+        let none = Ohlc { open_e9: NO_PRICE, high_e9: NO_PRICE, low_e9: NO_PRICE, close_e9: NO_PRICE };
+        self.append(&Bar {
+            head,
+            open_ts_ns,
+            close_ts_ns,
+            bid: ohlc(10),
+            ask: ohlc(20),
+            mid: none,
+            ticks: 7,
+            volume_e8: NO_SIZE,
+            revision,
+            timeframe: 1,
+            origin: 0,
+            basis: 0,
+            state,
+        });
+    }
+
+    pub fn indicator(&mut self) {
+        let head = self.head(OANDA, 1);
+        let values_e9 = [1_500_000_000, NO_PRICE, -1, NO_PRICE];
+        self.append(&Indicator { head, bar_ts_ns: BEGIN_NS, values_e9, indicator_id: 4, timeframe: 5, state: 1 });
     }
 
     /// `count` records of every kind, global and private, on the disk.

@@ -1,5 +1,6 @@
 //! What stands in the tables, and who sees it.
 
+use tickwire::storage::migrate::statements;
 use tickwire::storage::{Mode, StorageConfig};
 use tickwire::{cli, config::Config};
 use tickwire_schemas::words::Verdict;
@@ -46,6 +47,50 @@ fn values_are_exact_and_absent_ones_null() {
     bench.assert_exact();
     writer.stop(GRACE);
     bench.assert_clean();
+}
+
+#[test]
+fn bars_keep_their_last_revision_and_indicators_their_holes() {
+    let (mut bench, writer) = Bench::running();
+    bench.journal.bar(0, 0);
+    bench.journal.bar(1, 0);
+    bench.journal.indicator();
+    bench.journal.sync();
+    bench.drained(&writer);
+    bench.journal.bar(2, 1);
+    bench.journal.sync();
+    bench.drained(&writer);
+    bench.sql("OPTIMIZE TABLE bars FINAL");
+    let bar = "SELECT seq, source, timeframe, origin, basis, open_ts, bid_o, bid_h, bid_l, bid_c, ask_c, mid_o, ticks, volume, \
+               revision, state FROM bars";
+    assert_eq!(
+        bench.sql(bar),
+        "4\tbest\tM1\town\tquote\t2026-01-01 23:59:00.000000000\t0.00000001\t0.000000012\t0.000000009\t0.000000011\t\
+         0.000000021\t\\N\t7\t\\N\t1\trevised\n"
+    );
+    let indicator = "SELECT source, timeframe, indicator, values, state FROM indicators";
+    assert_eq!(bench.sql(indicator), "oanda\tH1\t#4\t[1.5,NULL,-0.000000001]\tready\n");
+    writer.stop(GRACE);
+    bench.assert_clean();
+    bench.sql("ALTER TABLE bars DELETE WHERE 1 SETTINGS mutations_sync = 1");
+    let differences = bench.audit().differences;
+    assert_eq!(differences, ["bars:202601 epoch 1: 2 rows to seq 4 were stored, 0 to seq 0 are there"]);
+}
+
+/// Every query of the quants' guide, as the read-only user.
+#[test]
+fn the_examples_of_the_guide_run() {
+    let (mut bench, writer) = Bench::running();
+    bench.journal.mixed(300);
+    bench.drained(&writer);
+    let guide = include_str!("../../schemas/clickhouse/README.md");
+    let blocks: Vec<&str> = guide.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 6, "{} examples", blocks.len());
+    for query in blocks.iter().flat_map(|block| statements(block)) {
+        let answer = bench.read_only(query).unwrap_or_else(|error| panic!("{query}\n{error}"));
+        assert!(!answer.is_empty(), "{query}");
+    }
+    writer.stop(GRACE);
 }
 
 #[test]

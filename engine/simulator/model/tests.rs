@@ -62,7 +62,8 @@ fn the_same_seed_says_the_same_however_often_it_is_asked() {
 #[test]
 fn one_market_moves_all_brokers() {
     let symbols = ["EURUSD", "USDJPY"];
-    let said = run(&mut market(3, vec![venue("a", &symbols), venue("b", &symbols)]), START_NS, 4 * 3_600, 1_000_000_000);
+    let said =
+        run(&mut market(3, vec![venue("a", &symbols), venue("b", &symbols)]), START_NS, 4 * 3_600, 1_000_000_000);
     // The last mid of every half minute.
     let mids = |venue, symbol| -> BTreeMap<i64, i64> {
         let at = |q: &Quote| (q.event_ns / (30 * SECOND_NS), (q.bid.e9() + q.ask.e9()) / 2);
