@@ -220,6 +220,35 @@ async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(
     assert!(error.is_retryable());
 }
 
+/// It never reads: its connection cannot take more, and yet it is closed.
+#[tokio::test]
+async fn a_reader_of_all_that_never_reads_is_closed_too() {
+    let mut engine = engine(&FanoutConfig { window_records: 1000, ..config() });
+    let stopped = engine.connect("").await.unwrap();
+    let mut unread = stopped.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
+    let other = engine.connect("").await.unwrap();
+    let mut read = other.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
+    snapshot(&mut read).await;
+    for n in 0..20_000 {
+        engine.feed.quote(EURUSD, n);
+        // One at a time, so that the reader that does read is never behind.
+        assert_eq!(bid(&record(&mut read).await.0), n);
+    }
+    let stats = engine.handle.stats();
+    while stats.terminals() > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let error = loop {
+        match unread.next().await {
+            Ok(event) => assert!(event.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, TerminalError::Closed { code, .. } if code == CloseCode::TooFarBehind.code()), "{error}");
+    engine.feed.quote(EURUSD, 7);
+    assert_eq!(record(&mut read).await.2, 0);
+}
+
 #[tokio::test]
 async fn a_private_source_reaches_its_owner_and_nobody_else() {
     let mut engine = engine(&config());

@@ -444,6 +444,7 @@ async fn deliver(
             Pulled::Write => {
                 let bytes: usize = batch.chunks.iter().map(Bytes::len).sum();
                 let written = tokio::select! {
+                    biased;
                     written = stream.write_all_chunks(&mut batch.chunks) => written.is_ok(),
                     () = falls_behind(&hub, &subscription) => return too_far_behind(&behind, &subscription).await,
                 };
