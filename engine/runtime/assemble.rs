@@ -186,6 +186,8 @@ impl Engine {
     pub fn stop(self) -> Result<(), RunError> {
         self.stop_feeds.send_replace(true);
         self.feeds.join();
+        // With a full disk the stages wait for room in the ring: that wait has an end too.
+        self.journal.hurry(JOURNAL_PATIENCE);
         for thread in self.pipeline {
             // A panic aborts the process, so there is nothing to learn from the result.
             let _ = thread.join();
