@@ -54,9 +54,8 @@ async fn a_reader_that_has_enough_is_no_failure() {
     drop(lines);
     let status = loop {
         engine.feed.quote(EURUSD, 1);
-        match tokio::time::timeout(std::time::Duration::from_millis(5), child.wait()).await {
-            Ok(status) => break status.unwrap(),
-            Err(_) => {}
+        if let Ok(status) = tokio::time::timeout(std::time::Duration::from_millis(5), child.wait()).await {
+            break status.unwrap();
         }
     };
     assert!(status.success(), "{status}");
