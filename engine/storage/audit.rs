@@ -300,6 +300,9 @@ impl Audit<'_> {
     }
 }
 
+/// Most notes that are printed: the last ones.
+const NOTES_MAX: usize = 20;
+
 /// Most ranges that one sentence names.
 const RANGES_MAX: usize = 20;
 
@@ -333,7 +336,11 @@ impl Report {
             let of = if *audience == Audience::Global { "global" } else { "private" };
             let _ = writeln!(out, "{:<14} {of:<8} {epoch:>6} {expected:>14} {found:>14}", table.name());
         }
-        self.notes.iter().for_each(|note| out.push_str(&format!("note: {note}\n")));
+        let earlier = self.notes.len().saturating_sub(NOTES_MAX);
+        if earlier > 0 {
+            let _ = writeln!(out, "note: {earlier} earlier notes are left away");
+        }
+        self.notes.iter().skip(earlier).for_each(|note| out.push_str(&format!("note: {note}\n")));
         self.differences.iter().for_each(|difference| out.push_str(&format!("difference: {difference}\n")));
         let rows: u64 = self.tables.values().map(|(_, found)| found).sum();
         let epochs = self.tables.keys().map(|(_, _, epoch)| epoch).collect::<BTreeSet<_>>().len();

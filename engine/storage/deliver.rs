@@ -143,7 +143,9 @@ async fn try_once(
 ) -> Result<Try, DatabaseError> {
     let Parcel { manifest, body, .. } = parcel;
     if let Some(body) = body {
-        let mut token = format!("{}.{}", database_of(&target.database, manifest.lane.audience), manifest.token());
+        let (lane, database) = (manifest.lane, database_of(&target.database, manifest.lane.audience));
+        let rows = format!("{}:{}-{}", manifest.epoch, manifest.first_seq, manifest.last_seq);
+        let mut token = format!("{database}.{}:{}:{rows}", lane.table.name(), lane.partition);
         if retoken > 0 {
             token = format!("{token}+{retoken}");
         }

@@ -44,7 +44,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Names the batch, in errors and (with the database's name before it) as the server's deduplication token.
+    /// Names the batch, in the file and in errors.
     #[must_use]
     pub fn token(&self) -> String {
         format!("{}:{}:{}-{}", self.lane, self.epoch, self.first_seq, self.last_seq)
@@ -190,11 +190,11 @@ impl Ledger {
         of_lane.into_iter().chain(begun).any(|last| (epoch, seq) <= last)
     }
 
-    /// `seq` of the newest row that has been begun, 0 when there is none.
+    /// Epoch and `seq` of the newest row that has been begun, zeros when there is none.
     #[must_use]
-    pub fn last_seq(&self) -> u64 {
+    pub fn newest(&self) -> (u32, u64) {
         let totals = self.totals.values().map(|t| (t.epoch, t.last_seq));
-        totals.chain(self.begun.values().map(|m| (m.epoch, m.last_seq))).max().map_or(0, |(_, seq)| seq)
+        totals.chain(self.begun.values().map(|m| (m.epoch, m.last_seq))).max().unwrap_or_default()
     }
 
     /// The last place in the journal of which a row has been begun: rows behind it are new.

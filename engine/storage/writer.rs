@@ -26,7 +26,7 @@ use crate::clock;
 use crate::journal::{Durable, JournalError, Position};
 use crate::metrics;
 
-/// Encoded bytes held in memory before reading stops: eight full batches.
+/// Encoded bytes held in memory before reading stops: eight full batches, beside the one under way for each table.
 const QUEUE_BYTES: usize = 64 << 20;
 /// Records read in one turn, so that answers of the database do not wait: some 5 ms.
 const TURN_RECORDS: usize = 8_192;
@@ -130,8 +130,8 @@ struct Work {
     missed: Option<Position>,
     /// Rows up to here may have been begun already: each is looked up.
     known_to: Option<Position>,
-    /// `seq` and publication time of the last record read.
-    last_read: (u64, i64),
+    /// Epoch and `seq` of the last record read, and its publication time.
+    last_read: ((u32, u64), i64),
     deliveries: JoinSet<(Parcel, Outcome)>,
     /// Acknowledged, and still to be written down.
     done: VecDeque<String>,
@@ -159,7 +159,7 @@ impl Work {
             under_way: BTreeMap::new(),
             refused: BTreeMap::new(),
             missed: None,
-            last_read: (ledger.last_seq(), oldest_ns),
+            last_read: (ledger.newest(), oldest_ns),
             deliveries: JoinSet::new(),
             done: VecDeque::new(),
             setup,
@@ -285,7 +285,7 @@ impl Work {
                 return Ok(false);
             }
             let Some(found) = self.source.next_record()? else { return Ok(false) };
-            self.last_read = (found.head.seq, found.head.ts_publish_ns);
+            self.last_read = ((found.head.epoch, found.head.seq), found.head.ts_publish_ns);
             self.take(&found, now_ns);
         }
         Ok(true)
@@ -453,7 +453,9 @@ impl Work {
     }
 
     fn report_lag(&self) {
-        let unread = self.setup.durable.now().seq.saturating_sub(self.last_read.0);
+        let (durable, (epoch, seq)) = (self.setup.durable.now(), self.last_read.0);
+        // `seq` begins anew in each epoch: of an older one nobody knows how much is left, and it is soon read.
+        let unread = if durable.position.epoch == epoch { durable.seq.saturating_sub(seq) } else { durable.seq };
         let under_way: u64 = self.under_way.values().map(|u| u.rows).sum();
         let rows = self.lanes.rows() + under_way + unread;
         let unread_since = (unread > 0 && self.last_read.1 > 0).then_some(self.last_read.1);

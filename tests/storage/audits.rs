@@ -31,6 +31,13 @@ fn a_missing_row_is_named() {
 }
 
 #[test]
+fn starts_of_the_engine_are_told_and_are_no_fault() {
+    let notes = stored().audit().notes;
+    assert!(notes.iter().any(|n| n.starts_with("epoch 2 follows epoch 1, whose journal ends at seq ")), "{notes:?}");
+    assert!(notes.iter().any(|n| n.starts_with("epoch 2: nothing was received before it for up to ")), "{notes:?}");
+}
+
+#[test]
 fn a_double_row_is_named() {
     let bench = stored();
     bench.sql("INSERT INTO ticks SELECT * FROM ticks WHERE seq = 57");

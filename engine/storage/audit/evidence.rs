@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tickwire_schemas::words::Cause;
+use tickwire_schemas::NO_TIME;
+use tickwire_schemas::words::{Cause, GapState};
 
 use super::{AuditError, Digest, Subject};
 use crate::journal::JournalError;
@@ -23,6 +24,8 @@ pub(super) struct Journaled {
     pub(super) faults: Vec<String>,
     /// Starts of the engine.
     pub(super) notes: Vec<String>,
+    /// Closed gaps of cause restart and the longest, by epoch.
+    restarts: BTreeMap<u32, (u64, i64)>,
 }
 
 impl Journaled {
@@ -46,6 +49,13 @@ impl Journaled {
                 out.stored.entry((lane, epoch)).or_default().add(seq);
             }
         }
+        for (epoch, (holes, longest_ns)) in std::mem::take(&mut out.restarts) {
+            let seconds = longest_ns as f64 / 1e9;
+            let note = format!(
+                "epoch {epoch}: nothing was received before it for up to {seconds:.3} s ({holes} gaps, cause restart)"
+            );
+            out.notes.push(note);
+        }
         let report = source.report();
         if !report.is_sound() {
             out.faults.extend(report.notes);
@@ -68,14 +78,16 @@ impl Journaled {
         }
     }
 
-    /// What arrived while the engine was not running, or was never journaled, is told by a gap.
+    /// What arrived while the engine was not running, or was never journaled, is told by gaps.
     fn restart(&mut self, row: &Stored) {
         if let Stored::Gap(gap) = row
-            && gap.cause == Cause::Restart.code()
+            && (gap.cause, gap.state) == (Cause::Restart.code(), GapState::Closed.code())
         {
-            let seconds = gap.to_ns.saturating_sub(gap.from_ns) as f64 / 1e9;
-            self.notes
-                .push(format!("epoch {}: {seconds:.3} s before it are a hole (gap, cause restart)", gap.head.epoch));
+            let (holes, longest_ns) = self.restarts.entry(gap.head.epoch).or_default();
+            *holes += 1;
+            if gap.from_ns != NO_TIME {
+                *longest_ns = gap.to_ns.saturating_sub(gap.from_ns).max(*longest_ns);
+            }
         }
     }
 
