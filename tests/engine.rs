@@ -72,9 +72,18 @@ fn a_private_source_is_its_owners_alone() {
         oanda("anns", own, "rate = 5.0\nspread = 0.01", "token = \"demo\"\nscope = \"private\"\nowner = \"ann\""),
     ];
     let engine = Engine::start(&config.concat());
-    let mut ann = engine.watch(&["--token", "ann-secret", "--delivery", "all", "--kinds", "tick,quote"]);
-    let mut bob =
-        engine.watch(&["--token", "bob-secret", "--delivery", "all", "--kinds", "tick,quote,gap,source_state"]);
+    let mut ann =
+        engine.watch(&["--token", "ann-secret", "--sources", "*", "--delivery", "all", "--kinds", "tick,quote"]);
+    let mut bob = engine.watch(&[
+        "--token",
+        "bob-secret",
+        "--sources",
+        "*",
+        "--delivery",
+        "all",
+        "--kinds",
+        "tick,quote,gap,source_state",
+    ]);
     ann.until(|r| word(r, "kind") == "tick" && word(r, "source") == "anns");
     ann.until(|r| word(r, "kind") == "quote" && word(r, "bid_source") == "anns");
     // Her spread is a hundredth of the common one: were it counted, it would own the common price.

@@ -38,8 +38,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Five minutes: longer than the dedupe window, so that its tables stop growing.
-const WARM_UP: u64 = 3_000;
+/// Fifty minutes, many dedupe windows long: its tables grow to the pace of a source once, and then no more.
+const WARM_UP: u64 = 30_000;
 const COUNTED: u64 = 30_000;
 const STEP_NS: i64 = 100_000_000;
 /// A Wednesday noon, when everything trades.

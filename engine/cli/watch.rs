@@ -33,6 +33,8 @@ pub struct WatchOptions {
     pub symbols: Vec<String>,
     /// Words of kinds; `quote` when empty.
     pub kinds: Vec<String>,
+    /// Names of sources or globs; when empty the common price for quotes and all there are for the rest.
+    pub sources: Vec<String>,
     /// `latest` or `all`.
     pub delivery: Delivery,
     /// Stop after so many records.
@@ -121,6 +123,7 @@ fn request(options: &WatchOptions) -> Result<Subscribe, String> {
     let mut request = Terminal::request();
     request.symbols = if options.symbols.is_empty() { vec!["*".into()] } else { options.symbols.clone() };
     request.delivery = options.delivery;
+    request.sources = (!options.sources.is_empty()).then(|| options.sources.clone());
     if !options.kinds.is_empty() {
         let kind = |word: &String| Kind::from_word(word).ok_or_else(|| format!("--kinds: there is no kind {word}"));
         request.kinds = options.kinds.iter().map(kind).collect::<Result<_, _>>()?;
@@ -196,7 +199,7 @@ impl Names {
     }
 }
 
-/// One line of `--json`. The last four fields are there for other kinds than quotes only.
+/// One line of `--json`. The last six fields are there for other kinds than quotes only.
 #[derive(Serialize, Default)]
 struct Line<'a> {
     kind: &'static str,
@@ -222,6 +225,10 @@ struct Line<'a> {
     size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_ns: Option<i64>,
 }
 
 fn price(e9: i64) -> Option<String> {
@@ -272,6 +279,7 @@ impl<'a> Line<'a> {
                 line.state = GapState::from_code(gap.state).map(GapState::word);
                 line.cause = Cause::from_code(gap.cause).map(Cause::word);
                 line.ts_recv_ns = time(gap.ts_recv_ns);
+                (line.from_ns, line.to_ns) = (time(gap.from_ns), time(gap.to_ns));
             }
             Data::SourceState(state) => {
                 line.state = SourceStatus::from_code(state.status).map(SourceStatus::word);
@@ -353,6 +361,7 @@ mod tests {
             token: None,
             symbols: vec![],
             kinds: vec![],
+            sources: Vec::new(),
             delivery: Delivery::Latest,
             limit: None,
             json: true,

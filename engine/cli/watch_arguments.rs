@@ -38,6 +38,9 @@ pub(super) struct Watch {
     /// Kinds of record, separated by commas; quote when left out
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
+    /// Sources or globs, separated by commas, `best` for the common price; the common price alone for quotes when left out
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    sources: Vec<String>,
     /// What to do when we cannot keep up
     #[arg(long, value_enum, default_value = "latest")]
     delivery: DeliveryWord,
@@ -48,11 +51,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn options(self, state_dir: PathBuf) -> WatchOptions {
-        let Watch { json, plain, connect, fingerprint, token, symbols, kinds, delivery, limit } = self;
+        let Watch { json, plain, connect, fingerprint, token, symbols, kinds, sources, delivery, limit } = self;
         let delivery = match delivery {
             DeliveryWord::Latest => Delivery::Latest,
             DeliveryWord::All => Delivery::All,
         };
-        WatchOptions { state_dir, connect, fingerprint, token, symbols, kinds, delivery, limit, json, plain }
+        WatchOptions { state_dir, connect, fingerprint, token, symbols, kinds, sources, delivery, limit, json, plain }
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,9 +13,12 @@ use tempfile::TempDir;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_tickwire");
 
-/// A port that is free now.
+/// A free port below those that the system hands out to clients, so that nobody takes it before the engine does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + (std::process::id() % 1_000) as u16 * 20;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Relaxed)).take(1_000).find(free).expect("a free port")
 }
 
 /// Everything on free ports, no database.
@@ -152,14 +156,15 @@ impl Watch {
         (self.lines.read_line(&mut line).unwrap() > 0).then(|| serde_json::from_str(&line).unwrap())
     }
 
-    /// The first record for which `wanted` holds. The test's own time limit bounds the wait.
+    /// The first record for which `wanted` holds, among the next ten thousand.
     pub fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
-        loop {
+        for _ in 0..10_000 {
             let record = self.next().expect("the terminal ended before the record came");
             if wanted(&record) {
                 return record;
             }
         }
+        panic!("ten thousand records, and not the one that was waited for");
     }
 }
 
