@@ -147,8 +147,8 @@ fn write_message(out: &mut Vec<u8>, n: u64) {
         .unwrap();
         return;
     }
-    let update = if n % 17 == 0 { n / 2 } else { n };
-    let spread = if n % 23 == 0 { 0 } else { 1 };
+    let update = if n.is_multiple_of(17) { n / 2 } else { n };
+    let spread = if n.is_multiple_of(23) { 0 } else { 1 };
     write!(
         out,
         "{{\"stream\":\"btcusdt@bookTicker\",\"data\":{{\"u\":{update},\"s\":\"BTCUSDT\",\"b\":\"{whole}.{part:02}000000\",\"B\":\"1.50000000\",\"a\":\"{}.{part:02}000000\",\"A\":\"2.50000000\"}}}}",
