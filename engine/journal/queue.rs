@@ -285,6 +285,14 @@ impl<'a> Filler<'a> {
         if !self.queue.gave_up() {
             metrics::JOURNAL_QUEUE_FULL.inc();
         }
+        // Seen at the door, where it names the cause of what is dropped, and by /health.
+        metrics::JOURNAL_WAITING.add(1);
+        let block = self.wait_for_block();
+        metrics::JOURNAL_WAITING.add(-1);
+        block
+    }
+
+    fn wait_for_block(&mut self) -> Option<Box<Block>> {
         loop {
             // The disk thread may be waiting for an answer before it syncs and gives blocks back.
             self.answer();
