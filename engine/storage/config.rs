@@ -60,7 +60,7 @@ pub struct StorageConfig {
 
 /// Most rows of an insert: one block of the server, so that a batch is one part and one token.
 const BATCH_ROWS_MAX: u64 = 1_000_000;
-/// Least memory, MiB, with which the embedded store can take an insert of [`BATCH_BYTES`].
+/// Least memory, MiB, of the embedded store: inserts of [`BATCH_BYTES`] were seen to pass with it.
 const MEMORY_MIB_MIN: u64 = 256;
 /// Most memory, MiB: 1 TiB.
 const MEMORY_MIB_MAX: u64 = 1 << 20;
