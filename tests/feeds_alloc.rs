@@ -1,49 +1,15 @@
 //! From bytes in hand to the inlet no adapter allocates: counted, for the message that each venue sends all day.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting_support;
 
+use counting_support::allocations;
 use tickwire::config::Config;
 use tickwire::feeds::adapters::adapters;
 use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
 use tickwire::feeds::lines::LineSplitter;
 use tickwire::market::{Input, InstrumentId, SourceId};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter is a constant-initialised thread-local
-// without a destructor, so that counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Keys of any adapter that it does not connect with.
 const KEYS: &[(&str, &str)] = &[
@@ -92,9 +58,9 @@ fn decoding_and_offering_allocates_nothing() {
             }
         };
         turn(&mut decode);
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         (0..1_000).for_each(|_| turn(&mut decode));
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{}", adapter.name);
+        assert_eq!(allocations() - before, 0, "{}", adapter.name);
         assert_eq!(ticks, 3 * 1_001, "{}", adapter.name);
     }
 }

@@ -1,10 +1,11 @@
 //! From bytes in hand through the stages to publication nothing allocates: counted over the whole path on one thread.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
-use std::cell::Cell;
+mod counting_support;
+
 use std::sync::Arc;
 
+use counting_support::allocations;
 use tickwire::config::Config;
 use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
@@ -13,30 +14,6 @@ use tickwire::ring::{Drained, InSlot, Inlet, Mark, Outlet, Poll, build_inbound, 
 use tickwire::stages::{Identity, Layout, Market, NAMES};
 use tickwire_schemas::record::{SourceState, Timer};
 use tickwire_schemas::words::{Kind, SourceStatus};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter is a constant-initialised thread-local
-// without a destructor, so that counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: MemoryLayout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Fifty minutes, many dedupe windows long: its tables grow to the pace of a source once, and then no more.
 const WARM_UP: u64 = 30_000;
@@ -91,7 +68,7 @@ fn bytes_in_hand_to_publication() {
         message.clear();
         write_message(&mut message, n);
         // From here on bytes are in hand.
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         let mut offer = |event| match event {
             Event::Tick(tick) => inlet.offer(tick.into()),
             Event::Trade(trade) => inlet.offer(trade.into()),
@@ -117,7 +94,7 @@ fn bytes_in_hand_to_publication() {
             });
             assert_ne!(drained, Drained::Shutdown);
         }
-        ALLOCATIONS.get() - before
+        allocations() - before
     };
     (0..WARM_UP).for_each(|n| assert!(turn(n, &mut published) < 1_000));
     let before = published;

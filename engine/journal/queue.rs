@@ -285,7 +285,7 @@ impl<'a> Filler<'a> {
         if !self.queue.gave_up() {
             metrics::JOURNAL_QUEUE_FULL.inc();
         }
-        // Seen at the door, where it names the cause of what is dropped, and by /health.
+        // Inputs that are dropped meanwhile are dropped because of us: their gap says so.
         metrics::JOURNAL_WAITING.add(1);
         let block = self.wait_for_block();
         metrics::JOURNAL_WAITING.add(-1);

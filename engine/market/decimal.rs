@@ -101,48 +101,29 @@ impl Size {
     }
 }
 
-/// Unsigned decimal text times 10^`places`, exactly. Zeros beyond the last place lose nothing and are allowed.
+/// Unsigned decimal text times 10^`places`, exactly.
 fn scaled(text: &[u8], places: u8) -> Result<u64, DecimalError> {
-    let mut value: u64 = 0;
-    let mut point = None;
-    let mut digits = 0usize;
-    let mut exponent = 0i32;
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u64::from(byte - b'0');
-                digits += 1;
-                // A zero behind the last place changes nothing; it must not overflow either.
-                if point.is_some_and(|p| at - p > usize::from(places)) {
-                    if digit != 0 && exponent_follows(text).is_none() {
-                        return Err(DecimalError::TooPrecise(places));
-                    }
-                    if exponent_follows(text).is_none() {
-                        continue;
-                    }
-                }
-                value = value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(DecimalError::OutOfRange)?;
-                if point.is_some() {
-                    exponent -= 1;
-                }
-            }
-            b'.' if point.is_none() && digits > 0 => point = Some(at),
-            b'e' | b'E' if digits > 0 => {
-                exponent += parse_exponent(&text[at + 1..])?;
-                break;
-            }
-            _ => return Err(DecimalError::Malformed),
-        }
-    }
-    // "5." is not a decimal: a point wants a digit behind it.
-    if digits == 0 || text.last() == Some(&b'.') {
+    let (mantissa, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
+        Some(at) => (&text[..at], parse_exponent(&text[at + 1..])?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = match mantissa.iter().position(|b| *b == b'.') {
+        Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+        None => (mantissa, &b"0"[..]),
+    };
+    // "5." and ".5" are no decimals: a point wants a digit on both sides.
+    if whole.is_empty() || fraction.is_empty() || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
         return Err(DecimalError::Malformed);
     }
-    shift(value, exponent + i32::from(places), places)
-}
-
-fn exponent_follows(text: &[u8]) -> Option<usize> {
-    text.iter().position(|b| matches!(b, b'e' | b'E'))
+    // Zeros at the end say nothing, and must not overflow either.
+    let fraction = &fraction[..fraction.iter().rposition(|b| *b != b'0').map_or(0, |last| last + 1)];
+    let mut value: u64 = 0;
+    for digit in whole.iter().chain(fraction) {
+        let next = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0')));
+        value = next.ok_or(DecimalError::OutOfRange)?;
+    }
+    let fraction = i32::try_from(fraction.len()).map_err(|_| DecimalError::OutOfRange)?;
+    shift(value, exponent + i32::from(places) - fraction, places)
 }
 
 fn parse_exponent(text: &[u8]) -> Result<i32, DecimalError> {

@@ -84,6 +84,14 @@ impl Engine {
         self.note()["console"].as_str().unwrap().parse().unwrap()
     }
 
+    pub fn quic(&self) -> SocketAddr {
+        self.note()["quic"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn trust(&self) -> tickwire_terminal::Trust {
+        tickwire_terminal::Trust::Fingerprint(self.note()["fingerprint"].as_str().unwrap().into())
+    }
+
     pub fn health(&self) -> (u16, Value) {
         let (status, body) = http(self.console(), "GET", "/health");
         (status, serde_json::from_str(&body).unwrap())
