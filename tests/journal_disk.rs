@@ -104,6 +104,7 @@ fn a_full_disk_loses_nothing_and_the_ring_waits() {
     feed.push(lines(1, 101..=20_000)); // Some 2 MB; the queue holds a quarter of one.
     until(|| metrics::JOURNAL_QUEUE_FULL.get() > waits && disk.refused.load(Ordering::SeqCst) >= 3);
     assert!(metrics::JOURNAL_ERRORS.get() >= errors + 3);
+    assert!(metrics::JOURNAL_WAITING.get() > 0, "who asks is told that the pipeline waits");
     assert!(feed.0.lock().unwrap().waiting.len() > 10_000, "what does not fit stays in the ring");
     assert_eq!(handle.durable().now().seq, 100);
     disk.full.store(false, Ordering::SeqCst);

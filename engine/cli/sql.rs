@@ -29,6 +29,7 @@ impl Database {
             Mode::Embedded => {
                 let mut store = StoreConfig::new(state, config.listen);
                 store.cores.clone_from(&config.cores);
+                store.memory_mib = config.memory_mib;
                 let connected = connect_or_start(store).map_err(|e| e.to_string())?;
                 let access = connected.access();
                 let endpoint = |user: &str, password: &str| Endpoint {

@@ -20,12 +20,15 @@ pub(super) struct Options {
     /// libchdb; else TICKWIRE_CHDB, else .cache/
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
+    /// Memory limit of the engine, MiB; 0: a quarter of the machine's, at most 2048
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    memory_mib: u64,
 }
 
 /// Serves until standard input ends.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
     log_to_stderr("info");
-    let Options { path, listen, library } = options;
-    serve(ServeOptions { path, listen, library }).map_err(Failure::failed)?;
+    let Options { path, listen, library, memory_mib } = options;
+    serve(ServeOptions { path, listen, library, memory_mib }).map_err(Failure::failed)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! Subscriptions, conflation and resume; QUIC sessions.
 //!
 //! [`access`], [`catalogue`], [`subscription`], [`window`], [`delivery`] and [`session`] are pure: bytes and a time in,
-//! bytes and actions out. [`transport`] alone knows sockets and could be replaced. Each record is copied out of the
+//! bytes and actions out. `transport` alone knows sockets and could be replaced. Each record is copied out of the
 //! outbound ring once and framed once, into a block that every terminal shares; terminals pull from there when their
 //! connection has room. There is no queue per terminal, so none of them can hold up another or the engine.
 

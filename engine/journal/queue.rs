@@ -286,9 +286,9 @@ impl<'a> Filler<'a> {
             metrics::JOURNAL_QUEUE_FULL.inc();
         }
         // Inputs that are dropped meanwhile are dropped because of us: their gap says so.
-        metrics::JOURNAL_WAITING.set(1);
+        metrics::JOURNAL_WAITING.add(1);
         let block = self.wait_for_block();
-        metrics::JOURNAL_WAITING.set(0);
+        metrics::JOURNAL_WAITING.add(-1);
         block
     }
 

@@ -50,6 +50,12 @@ impl Outbound {
                 slot.length = record.write(&mut slot.bytes) as u16;
             });
             if published.is_ok() {
+                // Here and not in the stages, which make the same records again in a replay.
+                match R::KIND {
+                    Kind::Quote => metrics::QUOTES.inc(),
+                    Kind::Gap => metrics::GAPS.inc(),
+                    _ => {}
+                }
                 return;
             }
             if !waited {

@@ -305,6 +305,7 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         let mut store_config = StoreConfig::new(state_dir, config.listen);
         store_config.library = Some(found);
         store_config.cores = store_cores(settings);
+        store_config.memory_mib = config.memory_mib;
         let (store, error) = (Arc::clone(&store), Arc::clone(&error));
         let start = move || match Supervisor::start(store_config) {
             Ok(handle) => {

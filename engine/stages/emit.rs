@@ -100,14 +100,12 @@ impl Derived<'_> {
     /// Publishes a best price.
     pub fn quote(&mut self, mut record: Quote) {
         self.identity.stamp(Quote::KIND, &mut record.head, self.publish_ns);
-        crate::metrics::QUOTES.inc();
         self.sink.quote(&record);
     }
 
     /// Publishes a hole.
     pub fn gap(&mut self, mut record: Gap) {
         self.identity.stamp(Gap::KIND, &mut record.head, self.publish_ns);
-        crate::metrics::GAPS.inc();
         self.sink.gap(&record);
     }
 }

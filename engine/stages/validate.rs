@@ -2,7 +2,7 @@
 //!
 //! A refused tick is kept with its reasons and counts nowhere. Flags never exclude and never lower confidence. A price
 //! that jumps is refused, but not for ever: a level that persists (`level_ticks` ticks over `level_ms`), or that another
-//! source shows too, becomes the new level.
+//! global source shows too, becomes the new level.
 
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::{Tick, Trade};

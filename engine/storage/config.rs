@@ -60,6 +60,10 @@ pub struct StorageConfig {
 
 /// Most rows of an insert: one block of the server, so that a batch is one part and one token.
 const BATCH_ROWS_MAX: u64 = 1_000_000;
+/// Least memory, MiB, of the embedded store: inserts of [`BATCH_BYTES`] were seen to pass with it.
+const MEMORY_MIB_MIN: u64 = 256;
+/// Most memory, MiB: 1 TiB.
+const MEMORY_MIB_MAX: u64 = 1 << 20;
 /// Bytes of an insert, far below the 256 MB at which a server cuts blocks.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -86,6 +90,13 @@ impl StorageConfig {
         if !(1..=60_000).contains(&section.batch_ms) {
             let problem = format!("{} is out of range, expected 1 to 60000", section.batch_ms);
             return Err(config.bad_key("storage.batch_ms", problem));
+        }
+        if section.memory_mib != 0 && !(MEMORY_MIB_MIN..=MEMORY_MIB_MAX).contains(&section.memory_mib) {
+            let problem = format!(
+                "{} is out of range, expected {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}, or 0 to go by the machine",
+                section.memory_mib
+            );
+            return Err(config.bad_key("storage.memory_mib", problem));
         }
         Ok(section)
     }

@@ -334,7 +334,7 @@ pub enum ErrorCode {
     Forbidden,
     /// No such instrument.
     UnknownSymbol,
-    /// No such source.
+    /// No such source, or none that the terminal may see.
     UnknownSource,
     /// A kind that is never delivered.
     UnknownKind,

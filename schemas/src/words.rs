@@ -92,9 +92,9 @@ words! {
 words! {
     /// The state of a quote.
     QuoteState {
-        /// Two or more sources, bid below ask.
+        /// Two or more sources, and no bid at or above the ask.
         Ok = 0 "ok",
-        /// One source alone.
+        /// One source alone, likewise.
         Single = 1 "single",
         /// No live source is young enough; the prices are absent.
         Stale = 2 "stale",
@@ -216,11 +216,11 @@ words! {
         Spread = 2 "spread",
         /// Further from the last good price than `max_price_change`.
         Jump = 3 "jump",
-        /// Sooner after the previous tick than `min_tick_interval`.
+        /// Sooner after the previous tick than `min_tick_interval_ms`.
         Interval = 4 "interval",
-        /// The source's stamp is older than `max_age`.
+        /// The source's stamp is older than `max_stale_ms`.
         Stale = 5 "stale",
-        /// The source's stamp lies in the future.
+        /// The source's stamp is further ahead than `max_future_ms`.
         Future = 6 "future",
         /// Outside the instrument's trading session.
         Session = 7 "session",

@@ -48,6 +48,8 @@ fn acknowledged_rows_survive_kill_9_and_the_store_comes_back() {
         kill_9(store.pid());
         assert_eq!(until_answered(&store, "SELECT count() FROM t"), format!("{}\n", round * 4500));
         assert_eq!((store.handle.restarts(), store.handle.url()), (round, url.clone()));
+        // Other stores of this test program may have been started again too.
+        assert!(tickwire::metrics::STORE_RESTARTS.get() >= round);
     }
 }
 
@@ -215,6 +217,17 @@ fn it_stays_on_the_cores_it_was_given() {
         let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
         assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
     }
+}
+
+#[test]
+fn it_keeps_to_the_memory_it_was_given() {
+    let state = tempfile::tempdir().unwrap();
+    let config = StoreConfig { memory_mib: 512, ..config(state.path()) };
+    let store = Store { handle: Supervisor::start(config).unwrap(), state };
+    // A query may take half of it.
+    assert_eq!(store.write("SELECT getSetting('max_memory_usage')"), format!("{}\n", 256 << 20));
+    let server = "SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'";
+    assert_eq!(store.write(server), format!("{}\n", 512 << 20));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// The library; else `find_library` looks for one.
     pub library: Option<PathBuf>,
+    /// Memory limit of the engine, MiB; 0: a quarter of the machine's, at most 2 GiB.
+    pub memory_mib: u64,
 }
 
 /// Where the passwords lie, beside a data folder.
@@ -97,7 +99,10 @@ fn run(options: &ServeOptions) -> Result<(), StoreError> {
     listener.set_nonblocking(true).map_err(port)?;
     let address = listener.local_addr().map_err(port)?;
     let chdb = Chdb::load(&library)?;
-    let memory = Memory::for_machine(memory_of_machine());
+    let memory = match options.memory_mib {
+        0 => Memory::for_machine(memory_of_machine()),
+        mib => Memory::of_engine(mib.saturating_mul(1 << 20)),
+    };
     let sandbox = sandbox::lock_in(&data, &library).map_err(|e| StoreError::Sandbox(e.to_string()))?;
     let (engine, resident) = Engine::start(chdb, data, memory)?;
     let version = resident

@@ -41,7 +41,11 @@ impl Memory {
     /// The designed limits on a machine with `total` bytes of memory: a quarter of it, at most 2 GiB; half of that a
     /// query; an eighth a result that cannot be streamed.
     pub(super) fn for_machine(total: u64) -> Self {
-        let engine = (total / 4).min(2 << 30);
+        Self::of_engine((total / 4).min(2 << 30))
+    }
+
+    /// The same shares of a limit of `engine` bytes.
+    pub(super) fn of_engine(engine: u64) -> Self {
         Self { engine, query: engine / 2, result: engine / 8 }
     }
 }

@@ -21,6 +21,7 @@ use super::StoreError;
 use super::lock::{self, Held};
 use super::secrets::Secrets;
 use super::serve::{FAILED, READY, lock_beside, secrets_beside};
+use crate::metrics;
 
 /// Pause before the first restart; doubles up to [`PAUSE_MAX`] while starts fail or are short-lived.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -47,6 +48,8 @@ pub struct StoreConfig {
     pub library: Option<PathBuf>,
     /// Cores the store may run on; empty: all that the calling thread may. Keep the hot path's out.
     pub cores: Vec<usize>,
+    /// Memory limit of its engine, MiB; 0: by the machine.
+    pub memory_mib: u64,
     /// How long a start may take, waiting for an earlier store's end included.
     pub ready_within: Duration,
 }
@@ -60,6 +63,7 @@ impl StoreConfig {
             listen,
             library: None,
             cores: Vec::new(),
+            memory_mib: 0,
             ready_within: Duration::from_secs(60),
         }
     }
@@ -272,6 +276,7 @@ impl Keeper {
             }
             pause = (pause * 2).min(PAUSE_MAX);
             self.shared.restarts.fetch_add(1, Relaxed);
+            metrics::STORE_RESTARTS.inc();
             match self.start() {
                 Ok((again, _)) => running = Some(again),
                 Err(error) => {
@@ -313,6 +318,7 @@ impl Keeper {
         if let Some(library) = &self.config.library {
             command.arg("--library").arg(library);
         }
+        command.arg("--memory-mib").arg(self.config.memory_mib.to_string());
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
         // The engine looks for settings in the home folder: it shall find none there.
         command.env("HOME", &self.config.path).env("TZ", "UTC");
