@@ -47,6 +47,13 @@ fn a_wrong_configuration_names_key_and_file() {
     says(failing(&open, &["check-config"], &[]), 2, &["console.listen", "not loopback"]);
     let env = failing(QUIET, &["check-config"], &[("TICKWIRE__JOURNAL__SYNC_MS", "often")]);
     says(env, 2, &["environment variable TICKWIRE__JOURNAL__SYNC_MS", "journal.sync_ms"]);
+    let embedded = "mode = \"embedded\"\n";
+    let store = |text: &str| {
+        failing(&QUIET.replace("mode = \"off\"\n", &format!("{embedded}{text}\n")), &["check-config"], &[])
+    };
+    says(store("listen = \"0.0.0.0:8123\""), 2, &["storage.listen", "not loopback"]);
+    says(store("database = \"prices\""), 2, &["storage.database", "prices"]);
+    says(check("[validate.instruments.EURUSDT]\nmax_spread = \"1 pip\""), 2, &["validate", "EURUSDT is no instrument"]);
     says(failing("[journal", &["check-config"], &[]), 2, &["test.toml"]);
 }
 
@@ -154,7 +161,10 @@ fn a_refused_login_and_garbage_are_said_and_the_others_go_on() {
     let refused =
         terminal.until(|r| r["kind"] == "source_state" && r["source"] == "refused" && r["cause"] == "login_refused");
     assert_eq!(refused["state"], "down");
-    (0..20).for_each(|_| drop(terminal.until(|r| r["kind"] == "quote" && r["bid_source"] == "good")));
+    // Quotes go on while the garbage comes in.
+    let mut quote = || drop(terminal.until(|r| r["kind"] == "quote" && r["bid_source"] == "good"));
+    (0..20).for_each(|_| quote());
+    assert!(std::iter::repeat_with(quote).take(1_000).any(|()| engine.metric("decode_errors_total") > 0.0));
     let (status, health) = engine.health();
     let connections = &health["broker_connections"];
     assert_eq!((status, health["status"].as_str()), (200, Some("degraded")));

@@ -27,7 +27,7 @@ pub(super) struct Options {
 
 /// Serves until standard input ends.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    log_to_stderr("info");
+    log_to_stderr("warn");
     let Options { path, listen, library, memory_mib } = options;
     serve(ServeOptions { path, listen, library, memory_mib }).map_err(Failure::failed)?;
     Ok(ExitCode::SUCCESS)

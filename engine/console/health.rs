@@ -1,7 +1,7 @@
 //! What `/health` says.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
@@ -47,7 +47,12 @@ struct Sample {
 pub(super) struct Sampler {
     facts: Facts,
     samples: Mutex<VecDeque<Sample>>,
+    /// Samples in a row that found the pipeline waiting for the journal.
+    stuck_samples: AtomicU32,
 }
+
+/// From so many on it is no burst that the disk will catch up with.
+const STUCK_SAMPLES: u32 = 2;
 
 fn total(source: usize) -> u64 {
     Verdict::ALL.iter().map(|verdict| metrics::TICKS.at(source, usize::from(verdict.code())).get()).sum()
@@ -55,10 +60,16 @@ fn total(source: usize) -> u64 {
 
 impl Sampler {
     pub(super) fn new(facts: Facts) -> Sampler {
-        Sampler { facts, samples: Mutex::new(VecDeque::with_capacity(RATE_WINDOW_S + 1)) }
+        Sampler {
+            facts,
+            samples: Mutex::new(VecDeque::with_capacity(RATE_WINDOW_S + 1)),
+            stuck_samples: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn sample(&self, at_ns: i64) {
+        let stuck = if metrics::JOURNAL_WAITING.get() > 0 { self.stuck_samples.load(Relaxed) + 1 } else { 0 };
+        self.stuck_samples.store(stuck, Relaxed);
         let totals = (0..self.facts.market.sources().len()).map(total).collect();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() > RATE_WINDOW_S {
@@ -88,7 +99,7 @@ impl Sampler {
             }
             connections.insert(source.name.clone(), self.connection(at, now_ns));
         }
-        let stuck = metrics::JOURNAL_WAITING.get() > 0;
+        let stuck = self.stuck_samples.load(Relaxed) >= STUCK_SAMPLES;
         let serves = live > 0 && !stuck;
         let storage = (facts.storage)();
         let well = serves && live == wanted && storage.last_error.is_none();

@@ -309,6 +309,7 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         let (store, error) = (Arc::clone(&store), Arc::clone(&error));
         let start = move || match Supervisor::start(store_config) {
             Ok(handle) => {
+                tracing::info!(url = handle.url(), "the embedded store is up");
                 tell.send_replace(Some(Endpoint {
                     url: handle.url(),
                     user: storage::store::WRITER.into(),

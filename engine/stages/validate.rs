@@ -185,6 +185,7 @@ impl Stage for Validate {
     type Config = Config;
 
     fn build(config: Config, market: &Market) -> Result<Self, String> {
+        config.check(market)?;
         let limits = market.instruments().iter().map(|i| config.limits(i)).collect::<Result<_, _>>()?;
         let calendars = Class::ALL.iter().map(|class| Calendar::new(*class)).collect::<Result<_, _>>()?;
         let levels = PerPair::new(market);

@@ -79,6 +79,14 @@ impl StorageConfig {
             let problem = format!("\"{}\" is not a database name, expected letters, digits and _", section.database);
             return Err(config.bad_key("storage.database", problem));
         }
+        if section.mode == Mode::Embedded && !section.listen.ip().is_loopback() {
+            let problem = format!("{} is not loopback; the embedded store serves this machine only", section.listen);
+            return Err(config.bad_key("storage.listen", problem));
+        }
+        if section.mode == Mode::Embedded && section.database != "md" {
+            let problem = format!("\"{}\": the embedded store's is `md`, which its reader may see", section.database);
+            return Err(config.bad_key("storage.database", problem));
+        }
         if section.mode == Mode::Server && !section.url.starts_with("http://") {
             let problem = format!("\"{}\": expected http://HOST:PORT (TLS is not supported yet)", section.url);
             return Err(config.bad_key("storage.url", problem));

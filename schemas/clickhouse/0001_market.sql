@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS rejects
     flags       Array(LowCardinality(String)),
     confidence  UInt8,
     verdict     LowCardinality(String) COMMENT 'duplicate, out_of_order or refused',
-    reasons     Array(LowCardinality(String)) COMMENT 'every check that failed, see names.md'
+    reasons     Array(LowCardinality(String)) COMMENT 'every refusing check that failed, see names.md'
 )
 ENGINE = MergeTree PARTITION BY toYYYYMMDD(ts_recv) ORDER BY (symbol, source, ts_recv, epoch, seq)
 SETTINGS non_replicated_deduplication_window = 10000;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tickwire_schemas::words::Check;
 
 use crate::market::{Class, Decimal9, Instrument};
+use crate::stages::Market;
 
 /// The section `[validate]`: one table for each class, and tables for single instruments that override their class.
 #[derive(Debug, Clone, Deserialize)]
@@ -123,6 +124,20 @@ impl Limits {
 }
 
 impl Config {
+    /// Refuses thresholds for symbols that nobody trades: they would be a typing error without a word.
+    ///
+    /// # Errors
+    /// A sentence naming the symbol.
+    pub fn check(&self, market: &Market) -> Result<(), String> {
+        let known = |symbol: &&String| market.instruments().iter().any(|i| i.symbol.eq_ignore_ascii_case(symbol));
+        match self.instruments.keys().find(|symbol| !known(symbol)) {
+            Some(symbol) => Err(format!(
+                "instruments.{symbol}: {symbol} is no instrument, expected a section [instruments.{symbol}]"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The limits of an instrument: its own, else its class's.
     ///
     /// # Errors
