@@ -272,7 +272,7 @@ fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
     metrics::TICKS.at(source, usize::from(mark.verdict.code())).inc();
     metrics::LAST_DATA_NS.at(source).set(recv_ns);
     if event_ns != NO_TIME {
-        metrics::LATENCY_US.at(source).set((recv_ns - event_ns) / 1000);
+        metrics::LATENCY_US.at(source).set(recv_ns.saturating_sub(event_ns) / 1000);
     }
     let failed = (mark.reasons | mark.flags) & 0xFFFF;
     if failed != 0 {

@@ -2,8 +2,8 @@
 //!
 //! Per source, instrument and channel (ticks, trades). A tick with the same source sequence, or with the same stamp,
 //! prices and sizes as one inside the window is a *duplicate*; one with neither stamp nor sequence only when it equals
-//! the tick before it. An older sequence or stamp is *out of order*. The same prices at a new time are news: that the
-//! price still holds.
+//! the tick before it. An older sequence or stamp is *out of order*, but a run of twenty of them is the new order. The
+//! same prices at a new time are news: that the price still holds.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -23,6 +23,9 @@ pub struct Config {
     entries: usize,
 }
 
+/// So many ticks in a row that are out of order are the new order.
+const LATE_RUN_MAX: u32 = 20;
+
 /// What makes two ticks the same. A source sequence stands alone; without one it is stamp, prices and sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 struct Key([u64; 5]);
@@ -34,6 +37,8 @@ struct Recent {
     last_seq: Option<u64>,
     /// The latest stamp so far.
     last_event_ns: Option<i64>,
+    /// Ticks in a row that were out of order.
+    late_run: u32,
     /// The tick before this one.
     previous: Option<Key>,
     /// Keys inside the window with their receive times, oldest first.
@@ -106,7 +111,7 @@ impl Dedupe {
     #[inline]
     fn check(recent: &mut Recent, seen: &Seen, limit: usize, window_ns: i64) -> (Verdict, u32) {
         recent.expire(seen.now_ns - window_ns);
-        let (verdict, mut flags) = match (seen.seq, seen.event_ns) {
+        let (mut verdict, mut flags) = match (seen.seq, seen.event_ns) {
             (None, None) => (if recent.previous == Some(seen.key) { Verdict::Duplicate } else { Verdict::Accepted }, 0),
             _ if recent.keys.contains(&seen.key) => (Verdict::Duplicate, 0),
             (Some(seq), _) if recent.last_seq.is_some_and(|last| seq < last) => (Verdict::OutOfOrder, 0),
@@ -117,6 +122,12 @@ impl Dedupe {
         };
         if seen.event_ns.is_some_and(|at| at > seen.now_ns) {
             flags |= flag::CLOCK_AHEAD;
+        }
+        // One stamp far in the future, a clock set back, a sequence that began anew: none may block a feed for ever.
+        recent.late_run = if verdict == Verdict::OutOfOrder { recent.late_run + 1 } else { 0 };
+        if recent.late_run == LATE_RUN_MAX {
+            (recent.late_run, recent.last_seq, recent.last_event_ns) = (0, None, None);
+            verdict = Verdict::Accepted;
         }
         if verdict != Verdict::Duplicate {
             recent.previous = Some(seen.key);

@@ -348,3 +348,26 @@ fn a_layout_that_breaks_a_rule_names_the_stage() {
     assert!(layout(&[&["dedupe", "aggregate"], &["gaps"]]).unwrap_err().contains("`aggregate` publishes records"));
     assert!(layout(&[]).unwrap_err().contains("empty"));
 }
+
+/// Nothing that a broker can say makes the stages fail.
+#[test]
+fn extreme_prices_sizes_and_stamps_are_judged_like_any_other() {
+    let mut b = Bench::new("");
+    let extremes = [i64::MIN + 1, -1, 0, 1, i64::MAX];
+    for source in [1, 2, 9] {
+        for bid in extremes {
+            for ask in extremes {
+                for stamp in [None, Some(i64::MIN + 1), Some(NOON), Some(i64::MAX)] {
+                    let (bid, ask) = (Price::from_e9(bid), Price::from_e9(ask));
+                    b.run_tick(TickInput { bid, ask, ts_event_ns: stamp, ..tick(source, 0, 1, 1) });
+                }
+            }
+        }
+    }
+    // The stamp at the end of time is behind us as well: after twenty ticks the source's order is believed again.
+    for at in 1..20 {
+        assert_eq!(verdict(&b.tick(1, at * 100, 108_510, 108_520).0), Verdict::OutOfOrder, "{at}");
+    }
+    let believed = (20..40).map(|at| verdict(&b.tick(1, at * 100, 108_510, 108_520).0)).collect::<Vec<_>>();
+    assert_eq!(believed.last(), Some(&Verdict::Accepted), "{believed:?}");
+}

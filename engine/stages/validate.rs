@@ -96,7 +96,7 @@ impl Validate {
         let level = self.levels.at(pair);
         // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
         let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
-        if level.last_ns != 0 && (0..limits.interval_ns).contains(&(said_ns - level.last_ns)) {
+        if level.last_ns != 0 && (0..limits.interval_ns).contains(&said_ns.saturating_sub(level.last_ns)) {
             failed |= Check::Interval.bit();
         }
         level.last_ns = said_ns;
