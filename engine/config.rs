@@ -85,7 +85,9 @@ impl Config {
 
     /// Sets one key from text: a TOML value if it is one (`5`, `true`, `["a"]`), else a string.
     fn set(&mut self, keys: &[String], value: &str, origin: &str) -> Result<(), ConfigError> {
-        let parsed = format!("x = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("x"));
+        // A secret is text, also one of digits alone.
+        let secret = keys.last().is_some_and(|key| is_secret(key));
+        let parsed = format!("x = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("x")).filter(|_| !secret);
         let mut value = parsed.unwrap_or_else(|| Value::String(value.into()));
         for key in keys.iter().rev() {
             // A table written in capitals in the file (a symbol) is meant by the same word in the environment.
@@ -203,9 +205,18 @@ fn mask_value(key: &str, value: &mut Value) {
 }
 
 /// A secret by reference: `env:NAME`, `file:PATH`, or the text itself (demo and tests). Never printed.
-#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    /// From text; what is not text is refused without being shown.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Secret(text)),
+            _ => Err(serde::de::Error::custom("not text, expected a secret in quotes")),
+        }
+    }
+}
 
 impl Secret {
     /// A secret reference from text, as it stands in a configuration.
@@ -301,5 +312,13 @@ mod tests {
         let shown = config("[s]\ntoken = \"canary\"\npassword = \"env:PW\"\nname = \"n\"", &[]).masked();
         assert!(!shown.contains("canary") && shown.contains("env:PW") && shown.contains("\"n\""), "{shown}");
         assert!(!format!("{:?}", Secret::new("canary")).contains("canary"));
+        #[derive(serde::Deserialize, Debug)]
+        struct S {
+            password: Secret,
+        }
+        let file = config("[s]\npassword = 12345678", &[]).section::<S>("s").unwrap_err().to_string();
+        assert!(file.contains("s.password: not text") && !file.contains("12345678"), "{file}");
+        let env = config("", &[("TICKWIRE__S__PASSWORD", "12345678")]).section::<S>("s").unwrap();
+        assert_eq!(env.password.resolve().unwrap(), "12345678");
     }
 }

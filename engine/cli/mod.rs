@@ -73,7 +73,10 @@ struct Common {
 
 impl Common {
     fn config(&self) -> Result<Config, ConfigError> {
-        Config::load(&self.configs, std::env::vars())
+        // Other programs' variables need not be text.
+        let text =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Config::load(&self.configs, text)
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {

@@ -50,17 +50,19 @@ pub fn unix_seconds(text: &[u8]) -> Option<i64> {
 }
 
 /// An integer time since 1970 in seconds, milliseconds, microseconds or nanoseconds, told apart by its magnitude: each
-/// unit covers 1973 to 2286.
+/// unit covers 1973 to 2262.
 #[must_use]
 pub fn unix_by_magnitude(value: u64) -> Option<i64> {
     let value = i64::try_from(value).ok()?;
-    Some(match value {
-        0..100_000_000_000 => value * SECOND_NS,
-        100_000_000_000..100_000_000_000_000 => value * 1_000_000,
-        100_000_000_000_000..100_000_000_000_000_000 => value * 1_000,
-        _ => value,
-    })
-    .filter(|_| (100_000_000..10_000_000_000).contains(&value) || value >= 100_000_000_000)
+    let unit_ns = match value {
+        100_000_000..10_000_000_000 => SECOND_NS,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+        100_000_000_000_000_000.. => 1,
+        _ => return None,
+    };
+    // Nanoseconds end in 2262, before the larger units do.
+    value.checked_mul(unit_ns)
 }
 
 /// `Z`, `+hh:mm`, `-hh:mm`, or nothing.
@@ -134,6 +136,7 @@ mod tests {
             assert_eq!(unix_by_magnitude(value), Some(1_715_940_930_000_000_000), "{value}");
         }
         assert_eq!(unix_by_magnitude(0), None);
+        assert_eq!(unix_by_magnitude(9_300_000_000), None, "seconds beyond 2262");
         assert_eq!(unix_by_magnitude(u64::MAX), None);
     }
 

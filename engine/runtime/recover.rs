@@ -75,8 +75,8 @@ pub fn compare(dir: &Path, pipeline: &mut Pipeline) -> Result<Comparison, Journa
     let mut epoch = 0;
     while let Some(entry) = reader.next()? {
         let Ok(head) = read_head(entry.kind, entry.bytes) else { continue };
-        if epoch == 0 && (head.seq, head.chain) != (1, 1) {
-            // The beginning is gone: only a snapshot says how things stood.
+        if epoch == 0 && ((head.seq, head.chain) != (1, 1) || entry.kind == Kind::Drop) {
+            // The beginning is gone (only a restart begins with a Drop): only a snapshot says how things stood.
             let snapshot = snapshot::oldest(dir)?;
             skip_to = Some(snapshot.as_ref().map_or((u32::MAX, 0), |s| (s.epoch, s.seq)));
             if let Some(Err(error)) = snapshot.map(|s| pipeline.load(&s)) {

@@ -142,6 +142,18 @@ impl Aggregate {
         }
     }
 
+    /// Whether a state that a broker repeats on subscription is the last that was accepted: a duplicate to the record, but
+    /// news to the price, since the source had left and says that its last word still holds. What was refused is not.
+    fn is_confirmed(&self, tick: &Tick, mark: &Mark) -> bool {
+        let repeated = mark.verdict == Verdict::Duplicate && tick.flags & flag::SNAPSHOT != 0;
+        repeated
+            && self.market.pair(&tick.head).is_some_and(|pair| {
+                let last = self.latest.get(pair);
+                let said = (tick.bid_e9, tick.ask_e9, tick.bid_size_e8, tick.ask_size_e8);
+                last.ts_recv_ns != 0 && said == (last.bid_e9, last.ask_e9, last.bid_size_e8, last.ask_size_e8)
+            })
+    }
+
     /// A source's price of an instrument no longer counts.
     fn withdraw(&mut self, source: usize, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
         self.latest.at((source, instrument)).valid = false;
@@ -211,12 +223,7 @@ impl Stage for Aggregate {
 
     fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
         match input {
-            // A state that a broker repeats on subscription is a duplicate to the record and news to the price: the
-            // source had left, and says that its last word still holds.
-            Input::Tick(tick)
-                if mark.verdict == Verdict::Accepted
-                    || (mark.verdict == Verdict::Duplicate && tick.flags & flag::SNAPSHOT != 0) =>
-            {
+            Input::Tick(tick) if mark.verdict == Verdict::Accepted || self.is_confirmed(tick, mark) => {
                 self.on_tick(tick, out);
             }
             Input::SourceState(state) if state.status != SourceStatus::Live.code() => {
@@ -231,7 +238,7 @@ impl Stage for Aggregate {
 
     fn save(&self, out: &mut Vec<u8>) {
         let (mut latest, mut own) = (Vec::new(), Vec::new());
-        self.latest.save(&self.market, |latest| latest.valid, &mut latest);
+        self.latest.save(&self.market, |latest| latest.ts_recv_ns != 0, &mut latest);
         self.own.save(&self.market, |own| own.ever, &mut own);
         let best: Vec<_> = self.market.instruments().iter().zip(&self.best).map(|(i, best)| (i.id.0, *best)).collect();
         super::group::save_value(&(latest, own, best), out);

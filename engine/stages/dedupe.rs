@@ -132,7 +132,8 @@ impl Dedupe {
         if verdict != Verdict::Duplicate {
             recent.previous = Some(seen.key);
             recent.last_seq = recent.last_seq.max(seen.seq);
-            recent.last_event_ns = recent.last_event_ns.max(seen.event_ns);
+            // A stamp ahead of our clock must not make later ones late.
+            recent.last_event_ns = recent.last_event_ns.max(seen.event_ns.map(|at| at.min(seen.now_ns)));
             if seen.seq.is_some() || seen.event_ns.is_some() {
                 recent.remember(seen.now_ns, seen.key, limit);
             }

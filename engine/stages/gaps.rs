@@ -67,8 +67,8 @@ impl Gaps {
     }
 
     fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
-        let away = [SourceStatus::Mute, SourceStatus::Down, SourceStatus::Stopped];
-        let is_away = SourceStatus::from_code(state.status).is_some_and(|status| away.contains(&status));
+        // Connecting too: where the ring was full it may be all that is left of a disconnection.
+        let is_away = state.status != SourceStatus::Live.code();
         if let (true, Some(source)) = (is_away, self.market.source(state.head.source_id)) {
             self.open(source, state.ts_recv_ns, state.cause, out);
         }

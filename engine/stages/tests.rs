@@ -242,8 +242,13 @@ fn a_source_that_is_not_live_or_too_old_leaves_and_its_repeated_state_brings_it_
     assert_eq!((stale[0].state, stale[0].bid_e9, stale[0].sources), (QuoteState::Stale.code(), NO_PRICE, 0));
     assert_eq!(b.timer(5000), [], "said once");
     let again = TickInput { snapshot: true, ts_recv_ns: NOON + 6000 * MS, ..tick(2, 500, 108_512, 108_525) };
-    let (tick, quotes) = b.run_tick(again);
-    assert_eq!((verdict(&tick), quotes[0].bid_source_id), (Verdict::Duplicate, 2));
+    let (confirmed, quotes) = b.run_tick(again);
+    assert_eq!((verdict(&confirmed), quotes[0].bid_source_id), (Verdict::Duplicate, 2));
+    // What was refused when it was said does not come back as a duplicate.
+    let finger = TickInput { snapshot: true, ..tick(2, 6500, 120_000, 120_010) };
+    assert_eq!(verdict(&b.run_tick(finger).0), Verdict::Refused);
+    let (repeated, quotes) = b.run_tick(finger);
+    assert_eq!((verdict(&repeated), quotes), (Verdict::Duplicate, vec![]));
 }
 
 #[test]
@@ -364,10 +369,24 @@ fn extreme_prices_sizes_and_stamps_are_judged_like_any_other() {
             }
         }
     }
-    // The stamp at the end of time is behind us as well: after twenty ticks the source's order is believed again.
-    for at in 1..20 {
-        assert_eq!(verdict(&b.tick(1, at * 100, 108_510, 108_520).0), Verdict::OutOfOrder, "{at}");
-    }
+    // The stamp at the end of time does not make what follows late.
     let believed = (20..40).map(|at| verdict(&b.tick(1, at * 100, 108_510, 108_520).0)).collect::<Vec<_>>();
     assert_eq!(believed.last(), Some(&Verdict::Accepted), "{believed:?}");
+}
+
+/// A sequence that begins anew is late twenty times, and then the new order.
+#[test]
+fn a_run_of_late_ticks_is_the_new_order() {
+    let mut b = Bench::new("");
+    let mut with_seq = |at: i64, seq: u64| {
+        verdict(&b.run_tick(TickInput { source_seq: Some(seq), ts_event_ns: None, ..tick(1, at, 108_510, 108_520) }).0)
+    };
+    assert_eq!(with_seq(0, u64::MAX - 1), Verdict::Accepted);
+    for n in 1..20 {
+        assert_eq!(with_seq(n * 100, n as u64), Verdict::OutOfOrder, "{n}");
+    }
+    assert_eq!(
+        (with_seq(2000, 20), with_seq(2100, 21), with_seq(2200, 20)),
+        (Verdict::Accepted, Verdict::Accepted, Verdict::Duplicate)
+    );
 }
