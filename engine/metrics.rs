@@ -190,6 +190,8 @@ pub static CHECKS: PerSource<16> = PerSource::new();
 pub static DECODE_ERRORS: PerSource<1> = PerSource::new();
 /// Inputs refused by a full inbound ring.
 pub static INPUTS_DROPPED: PerSource<1> = PerSource::new();
+/// Ticks and trades too late to change their bar.
+pub static LATE_TICKS: PerSource<1> = PerSource::new();
 /// Connections made after the first.
 pub static RECONNECTS: PerSource<1> = PerSource::new();
 /// Receive time of the last tick or trade, nanoseconds UTC; 0 before the first.
@@ -227,6 +229,7 @@ pub fn render() -> String {
         &[""],
         &INPUTS_DROPPED,
     );
+    render_labelled(&mut out, names, "late_ticks_total", "Too late to change their bar.", "", &[""], &LATE_TICKS);
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
     render_latency(&mut out, "stage_latency_ns", "Time of an input in the pipeline, last seconds.", &STAGE_LATENCY);
     render_latency(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.", &PUBLISH_LATENCY);

@@ -9,7 +9,7 @@ use counting_support::allocations;
 use tickwire::config::Config;
 use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
-use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId};
+use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
 use tickwire::ring::{Drained, InSlot, Inlet, Mark, Outlet, Poll, build_inbound, build_outbound};
 use tickwire::stages::{Identity, Layout, Market, NAMES};
 use tickwire_schemas::record::{SourceState, Timer};
@@ -29,6 +29,7 @@ fn market() -> Market {
         scope,
         owner: String::new(),
         priority: 1,
+        volume: VolumeOf::default(),
     };
     let instrument = Instrument {
         id: InstrumentId(1),

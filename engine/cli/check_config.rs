@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Common, Failure};
-use crate::market::{Instrument, InstrumentId, Source, SourceId};
+use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
 /// Parses every section, builds the stages for the configured market, and prints the effective configuration.
@@ -16,6 +16,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         scope: spec.scope,
         owner: spec.owner.clone(),
         priority: spec.priority,
+        volume: VolumeOf::default(),
     });
     let instruments = settings.instruments.iter().zip(1..).map(|((symbol, spec), id)| Instrument {
         id: InstrumentId(id),
@@ -24,7 +25,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         digits: spec.digits,
         pip: spec.pip,
     });
-    let market = Market::new(sources.collect(), instruments.collect());
+    let market = Market::new(sources.collect(), instruments.collect()).with_holidays(settings.holidays.clone());
     settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
     print!("{}", settings.config.masked());
     Ok(ExitCode::SUCCESS)

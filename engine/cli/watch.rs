@@ -287,7 +287,7 @@ impl<'a> Line<'a> {
                 line.ts_recv_ns = time(state.ts_recv_ns);
             }
             Data::Bar(bar) => line.price = price(bar.mid.close_e9),
-            Data::Indicator(indicator) => line.price = price(indicator.values_e9[0]),
+            Data::Indicator(indicator) => line.price = indicator.values()[0].map(|value| value.to_string()),
         }
         line.source = source;
         line
@@ -343,7 +343,7 @@ mod tests {
             ask_source_id: 0,
             sources: 1,
             state: 1,
-            reserved: 0,
+            flags: 0,
         };
         let mut out = Vec::new();
         Line::new(&Data::Quote(quote), 5, &names).write(true, &mut out).unwrap();

@@ -3,14 +3,16 @@
 pub mod broker_time;
 pub mod calendar;
 pub mod decimal;
+pub mod indicator;
 pub mod input;
 pub mod instrument;
 pub mod source;
 pub mod time_text;
 
 pub use broker_time::{BrokerClock, BrokerTime};
-pub use calendar::Calendar;
+pub use calendar::{Calendar, Holidays, Span};
 pub use decimal::{Decimal9, DecimalError, Price, Size};
+pub use indicator::{IndicatorId, IndicatorName};
 pub use input::{Input, TickInput, TradeInput};
 pub use instrument::{Class, Instrument, InstrumentId};
-pub use source::{Scope, Source, SourceId};
+pub use source::{Scope, Source, SourceId, VolumeOf};

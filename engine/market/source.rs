@@ -16,6 +16,17 @@ pub enum Scope {
     Private,
 }
 
+/// What a source's volume is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumeOf {
+    /// The sizes of its trades; none where it has no trades.
+    #[default]
+    Trades,
+    /// The sizes at the bid of its ticks, added up, as Dukascopy counts.
+    BidSize,
+}
+
 /// One data connection to one account or venue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -29,4 +40,7 @@ pub struct Source {
     pub owner: String,
     /// Rank among equal prices: the smaller wins.
     pub priority: u16,
+    /// What the volume of its bars is made of.
+    #[serde(default)]
+    pub volume: VolumeOf,
 }

@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Settings;
 use crate::control::{Catalogue, ControlError};
-use crate::market::{Instrument, InstrumentId, Source, SourceId};
+use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
 /// A state directory that this process alone uses, until it is dropped.
@@ -51,6 +51,7 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
             scope: spec.scope,
             owner: spec.owner.clone(),
             priority: spec.priority,
+            volume: VolumeOf::default(),
         });
     }
     let mut instruments = Vec::new();
@@ -63,5 +64,5 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
             pip: spec.pip,
         });
     }
-    Ok(Market::new(sources, instruments))
+    Ok(Market::new(sources, instruments).with_holidays(settings.holidays.clone()))
 }

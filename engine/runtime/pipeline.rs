@@ -73,6 +73,13 @@ impl Pipeline {
         }
     }
 
+    /// Publishes what is still forming: the end of a recording.
+    pub fn finish(&mut self, sink: &mut dyn Emit, publish_ns: i64) {
+        if let Some(last) = self.groups.last_mut() {
+            last.finish(&mut self.identity, sink, publish_ns);
+        }
+    }
+
     /// Runs the input of a journaled record under that record's own identity. False when it is not an input.
     pub fn replay(&mut self, kind: Kind, bytes: &[u8], sink: &mut dyn Emit) -> bool {
         let (Some(input), Ok(head)) = (Input::from_record(kind, bytes), read_head(kind, bytes)) else { return false };

@@ -11,7 +11,7 @@ use crate::control::{InstrumentSpec, instruments};
 use crate::fanout::FanoutConfig;
 use crate::feeds::{self, IngestConfig, SourceSpec};
 use crate::journal::JournalConfig;
-use crate::market::Scope;
+use crate::market::{Holidays, Scope};
 use crate::metrics::SOURCES_MAX;
 use crate::ring::Idle;
 use crate::simulator;
@@ -29,7 +29,10 @@ const SECTIONS: &[&str] = &[
     "dedupe",
     "validate",
     "aggregate",
+    "bars",
+    "indicators",
     "gaps",
+    "calendar",
     "instruments",
     "sources",
     "simulators",
@@ -64,6 +67,8 @@ pub struct Settings {
     pub sources: Vec<SourceSpec>,
     /// What is traded.
     pub instruments: BTreeMap<String, InstrumentSpec>,
+    /// Days on which classes do not trade.
+    pub holidays: Holidays,
     /// The durable log.
     pub journal: JournalConfig,
     /// The database.
@@ -104,6 +109,7 @@ impl Settings {
             ingest,
             sources: feeds::config::sources(&config)?,
             instruments: instruments(&config)?,
+            holidays: config.section("calendar")?,
             journal,
             storage: StorageConfig::parse(&config)?,
             fanout: FanoutConfig::from_config(&config)?,

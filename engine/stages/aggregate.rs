@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::{Head, Quote, Tick};
-use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag};
+use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag, quote_flag};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
 use super::{Derived, Market, PerPair, Stage, StateError};
@@ -48,6 +48,7 @@ struct Published {
     ask: (i64, u64, u32),
     sources: u16,
     state: u8,
+    flags: u8,
 }
 
 /// The stage.
@@ -71,7 +72,7 @@ pub struct Aggregate {
 impl Aggregate {
     /// Scans the global sources for the best sides. Few sources hold an instrument, so a scan beats any index.
     fn best_of(&mut self, instrument: usize, now_ns: i64) -> Published {
-        let mut found = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: 0 };
+        let mut found = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: 0, flags: 0 };
         let mut expires_ns = i64::MAX;
         for source in &self.preference {
             let latest = self.latest.get((*source, instrument));
@@ -96,7 +97,24 @@ impl Aggregate {
         }
         self.expires_ns[instrument] = expires_ns;
         found.state = state_of(&found).code();
+        if found.state == QuoteState::Crossed.code() && self.is_cross_source(instrument, now_ns, &found) {
+            found.flags = quote_flag::CROSS_SOURCE;
+        }
         found
+    }
+
+    /// Whether one source bids more than another asks. The best bid and ask of one and the same source may hide it.
+    fn is_cross_source(&self, instrument: usize, now_ns: i64, found: &Published) -> bool {
+        if found.bid.2 != found.ask.2 {
+            return true;
+        }
+        self.preference.iter().any(|source| {
+            let latest = self.latest.get((*source, instrument));
+            let too_old = self.max_age_ns > 0 && latest.ts_recv_ns.saturating_add(self.max_age_ns) < now_ns;
+            let is_another = latest.valid && !too_old && self.market.sources()[*source].id.0 != found.bid.2;
+            let bids_more = latest.bid_e9 != NO_PRICE && latest.bid_e9 > found.ask.0;
+            is_another && (bids_more || (latest.ask_e9 != NO_PRICE && found.bid.0 > latest.ask_e9))
+        })
     }
 
     /// Publishes the common price of an instrument if it changed.
@@ -134,6 +152,7 @@ impl Aggregate {
             ask: side(tick.ask_e9, tick.ask_size_e8),
             sources: 1,
             state: 0,
+            flags: 0,
         };
         own.state = state_of(&own).code();
         if *self.own.get(pair) != own || self.every_tick {
@@ -160,7 +179,8 @@ impl Aggregate {
         if self.market.is_global(source) {
             return self.refresh(instrument, now_ns, NO_TIME, false, out);
         }
-        let gone = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code() };
+        let gone =
+            Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code(), flags: 0 };
         *self.own.at((source, instrument)) = gone;
         let (source, instrument) = (&self.market.sources()[source], &self.market.instruments()[instrument]);
         out.quote(gone.quote(source.id.0, instrument.id.0, now_ns, NO_TIME));
@@ -288,7 +308,7 @@ impl Published {
             ask_source_id: self.ask.2,
             sources: self.sources,
             state: self.state,
-            reserved: 0,
+            flags: self.flags,
         }
     }
 }

@@ -4,7 +4,10 @@ use tickwire_schemas::record::{
     Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, SourceState, Tick, Timer, Trade,
 };
 
+use tickwire_schemas::words::BarState;
+
 use super::Identity;
+use crate::metrics;
 use crate::ring::Outbound;
 
 /// Takes finished records: the outbound ring in the running engine, a list or a comparison in a replay.
@@ -27,12 +30,15 @@ pub trait Emit {
     fn timer(&mut self, record: &Timer);
     /// Inputs lost at the door.
     fn drop(&mut self, record: &DropRecord);
+    /// A tick or trade of the source with this dense index came too late to change its bar; it is no record.
+    fn late(&mut self, _source: usize) {}
 }
 
 /// Implements [`Emit`] by one generic function over any record.
 macro_rules! emit_all_by {
-    ($type:ty, $function:ident) => {
+    ($type:ty, $function:ident $(, $more:item)*) => {
         impl Emit for $type {
+            $($more)*
             fn tick(&mut self, record: &Tick) {
                 self.$function(record);
             }
@@ -64,7 +70,13 @@ macro_rules! emit_all_by {
     };
 }
 
-emit_all_by!(Outbound, publish);
+emit_all_by!(
+    Outbound,
+    publish,
+    fn late(&mut self, source: usize) {
+        metrics::LATE_TICKS.at(source, 0).inc();
+    }
+);
 
 /// Records as they stand on the wire, one after another: what a replay compares.
 #[derive(Debug, Default)]
@@ -83,10 +95,26 @@ impl Recorder {
 
 emit_all_by!(Recorder, keep);
 
-/// What a deriving stage publishes through: it stamps the record's identity and hands it on.
+/// What has been derived from one input so far, for the stages behind.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    quotes: Vec<Quote>,
+    bars: Vec<Bar>,
+}
+
+impl Made {
+    pub(super) fn clear(&mut self) {
+        self.quotes.clear();
+        self.bars.clear();
+    }
+}
+
+/// What a deriving stage publishes through: it stamps the record's identity, hands it on, and shows it to the stages
+/// behind.
 pub struct Derived<'a> {
     pub(super) identity: &'a mut Identity,
     pub(super) sink: &'a mut dyn Emit,
+    pub(super) made: &'a mut Made,
     pub(super) publish_ns: i64,
 }
 
@@ -97,15 +125,49 @@ impl Derived<'_> {
         (self.identity.epoch(), self.identity.next_seq())
     }
 
+    /// The best prices that earlier stages made of this input.
+    #[must_use]
+    pub fn quotes(&self) -> &[Quote] {
+        &self.made.quotes
+    }
+
+    /// The final bars that earlier stages made of this input.
+    #[must_use]
+    pub fn bars(&self) -> &[Bar] {
+        &self.made.bars
+    }
+
     /// Publishes a best price.
     pub fn quote(&mut self, mut record: Quote) {
         self.identity.stamp(Quote::KIND, &mut record.head, self.publish_ns);
         self.sink.quote(&record);
+        self.made.quotes.push(record);
+    }
+
+    /// Publishes a bar.
+    pub fn bar(&mut self, mut record: Bar) {
+        self.identity.stamp_series(Bar::KIND, &mut record.head, (record.timeframe, 0), self.publish_ns);
+        self.sink.bar(&record);
+        if record.state == BarState::Final.code() {
+            self.made.bars.push(record);
+        }
+    }
+
+    /// Publishes an indicator's values.
+    pub fn indicator(&mut self, mut record: Indicator) {
+        let series = (record.timeframe, record.indicator_id);
+        self.identity.stamp_series(Indicator::KIND, &mut record.head, series, self.publish_ns);
+        self.sink.indicator(&record);
     }
 
     /// Publishes a hole.
     pub fn gap(&mut self, mut record: Gap) {
         self.identity.stamp(Gap::KIND, &mut record.head, self.publish_ns);
         self.sink.gap(&record);
+    }
+
+    /// Counts an input that came too late for its bar.
+    pub fn late(&mut self, source: usize) {
+        self.sink.late(source);
     }
 }

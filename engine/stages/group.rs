@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::emit::Made;
 use super::{AnyStage, Derived, Emit, Identity, Market, NAMES};
 use crate::config::{Config, ConfigError};
 use crate::market::Input;
@@ -73,7 +74,7 @@ impl Layout {
                 let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
                 return Err(BuildError::Layout(problem));
             }
-            groups.push(Group { stages });
+            groups.push(Group { stages, made: Made::default() });
         }
         Ok(groups)
     }
@@ -82,6 +83,8 @@ impl Layout {
 /// The stages that run fused on one thread.
 pub struct Group {
     stages: Vec<AnyStage>,
+    /// Kept between inputs for its room.
+    made: Made,
 }
 
 impl Group {
@@ -105,10 +108,18 @@ impl Group {
     ) {
         self.judge(input, mark);
         publish_input(input, mark, identity, sink, publish_ns);
-        let mut out = Derived { identity, sink, publish_ns };
+        self.made.clear();
+        let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
         for stage in &mut self.stages {
             stage.derive(input, mark, &mut out);
         }
+    }
+
+    /// Publishes what is still forming, at the end of a recording.
+    pub fn finish(&mut self, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+        self.made.clear();
+        let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
+        self.stages.iter_mut().for_each(|stage| stage.finish(&mut out));
     }
 
     /// Appends the state of every stage, each under its name.

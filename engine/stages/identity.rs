@@ -1,19 +1,28 @@
 //! `epoch`, `seq` and `chain`: the identity that proves to a reader that it missed nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tickwire_schemas::record::Head;
 use tickwire_schemas::words::Kind;
 
 use super::{Market, StateError};
 
-/// The counters behind `chain`: one per source, instrument and kind.
+/// The counters behind `chain`: one per source, instrument and kind, and for bars and indicators per timeframe and
+/// indicator too.
 #[derive(Debug)]
 pub struct Chains {
     /// Indexed by kind, then source (0 is the common price), then instrument (0 is "all").
     counters: Vec<u64>,
+    /// Of bars and indicators, which are few a minute: a table over all that are possible would be mostly empty.
+    series: HashMap<Series, u64>,
     market: Market,
 }
+
+/// Kind, source id, instrument id, timeframe and indicator id.
+type Series = (u8, u32, u32, u8, u32);
+
+/// The counters as saved, keyed by persistent ids.
+type Saved = (BTreeMap<(u8, u32, u32), u64>, BTreeMap<Series, u64>);
 
 /// Record kinds have codes below this.
 const KINDS: usize = 10;
@@ -23,7 +32,7 @@ impl Chains {
     #[must_use]
     pub fn new(market: &Market) -> Chains {
         let counters = vec![0; KINDS * (market.sources().len() + 1) * (market.instruments().len() + 1)];
-        Chains { counters, market: market.clone() }
+        Chains { counters, series: HashMap::new(), market: market.clone() }
     }
 
     fn at(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> &mut u64 {
@@ -42,6 +51,13 @@ impl Chains {
         *counter
     }
 
+    /// The next number of a chain of bars or indicators.
+    fn next_of_series(&mut self, series: Series) -> u64 {
+        let counter = self.series.entry(series).or_default();
+        *counter += 1;
+        *counter
+    }
+
     /// Appends the counters that have counted, keyed by persistent ids.
     pub fn save(&self, out: &mut Vec<u8>) {
         let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
@@ -53,7 +69,8 @@ impl Chains {
             let instrument_id = if instrument == 0 { 0 } else { self.market.instruments()[instrument - 1].id.0 };
             chains.insert((kind as u8, source_id, instrument_id), *count);
         }
-        super::group::save_value(&chains, out);
+        let series: BTreeMap<Series, u64> = self.series.iter().map(|(series, count)| (*series, *count)).collect();
+        super::group::save_value::<Saved>(&(chains, series), out);
     }
 
     /// Takes up what [`Chains::save`] wrote.
@@ -61,7 +78,8 @@ impl Chains {
     /// # Errors
     /// When the bytes are not such counters.
     pub fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let chains: BTreeMap<(u8, u32, u32), u64> = super::group::load_value(bytes)?;
+        let (chains, series): Saved = super::group::load_value(bytes)?;
+        self.series = series.into_iter().collect();
         for ((kind, source_id, instrument_id), count) in chains {
             let known_source = source_id == 0 || self.market.source(source_id).is_some();
             let known_instrument = instrument_id == 0 || self.market.instrument(instrument_id).is_some();
@@ -118,6 +136,17 @@ impl Identity {
         head.epoch = self.epoch;
         head.seq = self.seq;
         head.chain = self.chains.next(kind, head.source_id, head.instrument_id);
+        head.ts_publish_ns = publish_ns;
+    }
+
+    /// The same for a bar or indicator: `series` is its timeframe and its indicator, 0 for a bar.
+    pub fn stamp_series(&mut self, kind: Kind, head: &mut Head, series: (u8, u32), publish_ns: i64) {
+        self.seq += 1;
+        head.epoch = self.epoch;
+        head.seq = self.seq;
+        let (timeframe, indicator) = series;
+        head.chain =
+            self.chains.next_of_series((kind.code(), head.source_id, head.instrument_id, timeframe, indicator));
         head.ts_publish_ns = publish_ns;
     }
 

@@ -40,6 +40,9 @@ pub trait Stage: Sized + Send {
     /// Publishes what follows from the input, which has been judged and published. Judging stages do not derive.
     fn derive(&mut self, _input: &Input, _mark: &Mark, _out: &mut Derived<'_>) {}
 
+    /// Publishes what is still forming, marked as such: at the end of a recording.
+    fn finish(&mut self, _out: &mut Derived<'_>) {}
+
     /// Appends its state, keyed by persistent ids, so that a run with other sources can read it.
     fn save(&self, out: &mut Vec<u8>);
 
@@ -89,6 +92,10 @@ macro_rules! stages {
                 match self { $(AnyStage::$stage(stage) => stage.derive(input, mark, out),)* }
             }
 
+            fn finish(&mut self, out: &mut Derived<'_>) {
+                match self { $(AnyStage::$stage(stage) => stage.finish(out),)* }
+            }
+
             fn save(&self, out: &mut Vec<u8>) {
                 match self { $(AnyStage::$stage(stage) => stage.save(out),)* }
             }
@@ -100,7 +107,7 @@ macro_rules! stages {
     };
 }
 
-stages![dedupe Dedupe, validate Validate, aggregate Aggregate, gaps Gaps];
+stages![dedupe Dedupe, validate Validate, aggregate Aggregate, bars Bars, gaps Gaps];
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::market::{Class, Instrument, Scope, Source};
+use crate::market::{Calendar, Class, Holidays, IndicatorName, Instrument, Scope, Source};
 
 /// Marks an id that this run does not know.
 const UNKNOWN: u16 = u16::MAX;
@@ -12,8 +12,10 @@ const UNKNOWN: u16 = u16::MAX;
 pub struct Market {
     sources: Arc<[Source]>,
     instruments: Arc<[Instrument]>,
+    indicators: Arc<[IndicatorName]>,
     source_index: Arc<[u16]>,
     instrument_index: Arc<[u16]>,
+    holidays: Arc<Holidays>,
 }
 
 impl Market {
@@ -22,7 +24,35 @@ impl Market {
     pub fn new(sources: Vec<Source>, instruments: Vec<Instrument>) -> Market {
         let source_index = index(sources.iter().map(|s| s.id.0));
         let instrument_index = index(instruments.iter().map(|i| i.id.0));
-        Market { sources: sources.into(), instruments: instruments.into(), source_index, instrument_index }
+        let (indicators, holidays) = (Arc::default(), Arc::default());
+        let (sources, instruments) = (sources.into(), instruments.into());
+        Market { sources, instruments, indicators, source_index, instrument_index, holidays }
+    }
+
+    /// The same with the indicators that are computed, under their persistent ids.
+    #[must_use]
+    pub fn with_indicators(self, indicators: Vec<IndicatorName>) -> Market {
+        Market { indicators: indicators.into(), ..self }
+    }
+
+    /// The same with days on which its classes do not trade.
+    #[must_use]
+    pub fn with_holidays(self, holidays: Holidays) -> Market {
+        Market { holidays: Arc::new(holidays), ..self }
+    }
+
+    /// The indicators that are computed.
+    #[must_use]
+    pub fn indicators(&self) -> &[IndicatorName] {
+        &self.indicators
+    }
+
+    /// A calendar for a class.
+    ///
+    /// # Errors
+    /// When the time zone database lacks the zone.
+    pub fn calendar(&self, class: Class) -> Result<Calendar, String> {
+        Calendar::new(class, &self.holidays)
     }
 
     /// The sources, by dense index.

@@ -7,7 +7,7 @@ use tickwire_schemas::{NO_PRICE, NO_TIME};
 
 use super::*;
 use crate::config::Config;
-use crate::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput};
+use crate::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 
 const MS: i64 = 1_000_000;
 /// A Wednesday noon, when everything trades.
@@ -26,6 +26,7 @@ fn market() -> Market {
         scope,
         owner: String::new(),
         priority,
+        volume: VolumeOf::default(),
     };
     let instrument = |id, symbol: &str, class, pip| Instrument {
         id: InstrumentId(id),

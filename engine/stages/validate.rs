@@ -187,7 +187,7 @@ impl Stage for Validate {
     fn build(config: Config, market: &Market) -> Result<Self, String> {
         config.check(market)?;
         let limits = market.instruments().iter().map(|i| config.limits(i)).collect::<Result<_, _>>()?;
-        let calendars = Class::ALL.iter().map(|class| Calendar::new(*class)).collect::<Result<_, _>>()?;
+        let calendars = Class::ALL.iter().map(|class| market.calendar(*class)).collect::<Result<_, _>>()?;
         let levels = PerPair::new(market);
         Ok(Validate { market: market.clone(), limits, calendars, levels, last_trade_sum: PerPair::new(market) })
     }

@@ -1,7 +1,7 @@
 //! The column types that our tables use, in ClickHouse's RowBinary encoding: little endian, one value after another.
 
 use tickwire_schemas::words::flag;
-use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME};
+use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, NO_VALUE};
 
 /// A column type: its name as the server spells it, and how a value of the wire is written.
 pub(super) trait Column {
@@ -53,10 +53,10 @@ columns! {
         flag::words(bits).for_each(|word| put_text(word, out));
     };
     /// Up to four values of an indicator; absent ones at the end are left away.
-    Values "Array(Nullable(Decimal(18, 9)))" |values: [i64; 4], out| {
-        let count = values.iter().rposition(|v| *v != NO_PRICE).map_or(0, |at| at + 1);
+    Values "Array(Nullable(Float64))" |bits: [u64; 4], out| {
+        let count = bits.iter().rposition(|v| *v != NO_VALUE).map_or(0, |at| at + 1);
         put_length(count, out);
-        values[..count].iter().for_each(|value| OptPrice::put(*value, out));
+        bits[..count].iter().for_each(|value| nullable(*value != NO_VALUE, &value.to_le_bytes(), out));
     };
 }
 
@@ -118,8 +118,8 @@ mod tests {
     fn lists_carry_their_length() {
         assert_eq!(encoded::<Words>(0), [0]);
         assert_eq!(encoded::<Words>(1 << 1), b"\x01\x07crossed");
-        assert_eq!(encoded::<Values>([NO_PRICE; 4]), [0]);
-        assert_eq!(encoded::<Values>([NO_PRICE, 1, NO_PRICE, NO_PRICE])[..3], [2, 1, 0]);
+        assert_eq!(encoded::<Values>([NO_VALUE; 4]), [0]);
+        assert_eq!(encoded::<Values>([NO_VALUE, 1, NO_VALUE, NO_VALUE])[..3], [2, 1, 0]);
         assert_eq!(encoded::<Text>(&"x".repeat(200))[..2], [200, 1]);
     }
 }

@@ -8,7 +8,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::{Bar, Gap, Head, Indicator, Quote, Record, RecordError, SourceState, Tick, Trade};
-use tickwire_schemas::words::{Aggressor, Cause, GapState, Kind, QuoteState, SourceStatus, Timeframe, Verdict};
+use tickwire_schemas::words::{
+    Aggressor, BarState, Basis, Cause, GapState, IndicatorState, Kind, Origin, QuoteState, SourceStatus, Timeframe,
+    Verdict,
+};
 
 use super::column::{
     Column, OptPrice, OptSize, OptTime, OptU64, Price, Text, Time, U8, U16, U32, U64, Values, Words, put_length,
@@ -144,7 +147,7 @@ pub enum Stored {
 }
 
 /// State of a bar that is still forming: not stored.
-const PROVISIONAL: u8 = 0;
+const PROVISIONAL: u8 = BarState::Provisional.code();
 
 impl Stored {
     /// Reads a journaled record; `None` for kinds that are not stored (timers, drops, forming bars).
@@ -325,8 +328,8 @@ row! { bar: |r: &Bar, names|
     symbol Text = &names.symbol(r.head.instrument_id),
     instrument_id U32 = r.head.instrument_id,
     timeframe Text = word(Timeframe::from_code(r.timeframe), Timeframe::word),
-    origin Text = one_of(&["own", "polled", "backfill", "repair"], r.origin),
-    basis Text = one_of(&["quote", "bid", "ask", "mid", "last"], r.basis),
+    origin Text = word(Origin::from_code(r.origin), Origin::word),
+    basis Text = word(Basis::from_code(r.basis), Basis::word),
     open_ts Time = r.open_ts_ns,
     close_ts Time = r.close_ts_ns,
     bid_o OptPrice = r.bid.open_e9,
@@ -344,7 +347,7 @@ row! { bar: |r: &Bar, names|
     ticks U64 = r.ticks,
     volume OptSize = r.volume_e8,
     revision U32 = u32::from(r.revision),
-    state Text = one_of(&["provisional", "final", "revised"], r.state),
+    state Text = word(BarState::from_code(r.state), BarState::word),
 }
 
 row! { indicator: |r: &Indicator, names|
@@ -358,8 +361,8 @@ row! { indicator: |r: &Indicator, names|
     timeframe Text = word(Timeframe::from_code(r.timeframe), Timeframe::word),
     indicator Text = &names.indicator(r.indicator_id),
     bar_ts Time = r.bar_ts_ns,
-    values Values = r.values_e9,
-    state Text = one_of(&["warming", "ready"], r.state),
+    values Values = r.values_bits,
+    state Text = word(IndicatorState::from_code(r.state), IndicatorState::word),
 }
 
 row! { gap: |r: &Gap, names|
@@ -391,10 +394,6 @@ row! { source_state: |r: &SourceState, names|
     state Text = word(SourceStatus::from_code(r.status), SourceStatus::word),
     cause Text = word(Cause::from_code(r.cause), Cause::word),
     attempt U32 = r.attempt,
-}
-
-fn one_of(words: &[&'static str], code: u8) -> &'static str {
-    words.get(usize::from(code)).copied().unwrap_or("")
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ fn golden_quote_of_version_1() {
         ask_source_id: 5,
         sources: 0x0102,
         state: 1,
-        reserved: 0,
+        flags: 0,
     };
     let mut out = [0xEE; RECORD_BYTES_MAX];
     let length = quote.write(&mut out);

@@ -31,6 +31,9 @@ pub const NO_TIME: i64 = i64::MIN;
 /// "No number": the value of an absent source sequence, trade id or count.
 pub const NO_NUMBER: u64 = u64::MAX;
 
+/// "No value": the bits of an absent indicator value, which are those of a quiet NaN. No other NaN ever stands there.
+pub const NO_VALUE: u64 = 0x7FF8_0000_0000_0000;
+
 /// `source_id` of the common price, and "no source" where a contributor is named.
 pub const SOURCE_BEST: u32 = 0;
 

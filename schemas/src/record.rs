@@ -191,11 +191,11 @@ pub struct Quote {
     pub sources: u16,
     /// [`crate::words::QuoteState`].
     pub state: u8,
-    /// Zero; for later use.
-    pub reserved: u8,
+    /// [`crate::words::quote_flag`] bits.
+    pub flags: u8,
 }
 record!(Quote, Quote, 96, head @ 0, ts_event_ns @ 36, ts_recv_ns @ 44, bid_e9 @ 52, ask_e9 @ 60, bid_size_e8 @ 68,
-    ask_size_e8 @ 76, bid_source_id @ 84, ask_source_id @ 88, sources @ 92, state @ 94, reserved @ 95);
+    ask_size_e8 @ 76, bid_source_id @ 84, ask_source_id @ 88, sources @ 92, state @ 94, flags @ 95);
 
 /// Open, high, low and close of one price, all [`crate::NO_PRICE`] when there was none: 32 bytes.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,11 +233,11 @@ pub struct Bar {
     pub revision: u16,
     /// [`crate::words::Timeframe`].
     pub timeframe: u8,
-    /// 0 own, 1 polled, 2 backfill, 3 repair.
+    /// [`crate::words::Origin`].
     pub origin: u8,
-    /// 0 quote (bid, ask and mid), 1 bid, 2 ask, 3 mid, 4 last.
+    /// [`crate::words::Basis`].
     pub basis: u8,
-    /// 0 provisional, 1 final, 2 revised.
+    /// [`crate::words::BarState`].
     pub state: u8,
 }
 record!(Bar, Bar, 170, head @ 0, open_ts_ns @ 36, close_ts_ns @ 44, bid @ 52, ask @ 84, mid @ 116, ticks @ 148,
@@ -250,16 +250,25 @@ pub struct Indicator {
     pub head: Head,
     /// Start of the bar it was computed after.
     pub bar_ts_ns: i64,
-    /// Values in units of 1e-9, in the order the indicator documents, [`crate::NO_PRICE`] when absent.
-    pub values_e9: [i64; 4],
+    /// Values as bits of IEEE 754 binary64, in the order the indicator documents, [`crate::NO_VALUE`] when absent. A
+    /// value is a computed number and no price: nine decimals would keep five digits of a small MACD.
+    pub values_bits: [u64; 4],
     /// The indicator with its parameters, named in the catalogue.
     pub indicator_id: u32,
     /// [`crate::words::Timeframe`].
     pub timeframe: u8,
-    /// 0 warming up, 1 ready.
+    /// [`crate::words::IndicatorState`].
     pub state: u8,
 }
-record!(Indicator, Indicator, 82, head @ 0, bar_ts_ns @ 36, values_e9 @ 44, indicator_id @ 76, timeframe @ 80, state @ 81);
+record!(Indicator, Indicator, 82, head @ 0, bar_ts_ns @ 36, values_bits @ 44, indicator_id @ 76, timeframe @ 80, state @ 81);
+
+impl Indicator {
+    /// The values, in the order the indicator documents; `None` where absent.
+    #[must_use]
+    pub fn values(&self) -> [Option<f64>; 4] {
+        self.values_bits.map(|bits| (bits != crate::NO_VALUE).then(|| f64::from_bits(bits)))
+    }
+}
 
 /// A hole in the data of a source.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -206,6 +206,58 @@ words! {
 }
 
 words! {
+    /// The state of a bar.
+    BarState {
+        /// Still forming: another record follows.
+        Provisional = 0 "provisional",
+        /// The interval is over.
+        Final = 1 "final",
+        /// Late data or a repair changed it after that.
+        Revised = 2 "revised",
+    }
+}
+
+words! {
+    /// Where a bar comes from.
+    Origin {
+        /// Built here from ticks or quotes.
+        Own = 0 "own",
+        /// Asked of the venue now and then.
+        Polled = 1 "polled",
+        /// Fetched from the venue's history.
+        Backfill = 2 "backfill",
+        /// Fetched to mend a hole.
+        Repair = 3 "repair",
+    }
+}
+
+words! {
+    /// Which price a bar is made of.
+    Basis {
+        /// Bid, ask and mid.
+        Quote = 0 "quote",
+        /// The bid alone.
+        Bid = 1 "bid",
+        /// The ask alone.
+        Ask = 2 "ask",
+        /// The mid alone.
+        Mid = 3 "mid",
+        /// Trades.
+        Last = 4 "last",
+    }
+}
+
+words! {
+    /// Whether an indicator has seen enough bars.
+    IndicatorState {
+        /// Not yet: its values are absent or not what they will be.
+        Warming = 0 "warming",
+        /// Yes.
+        Ready = 1 "ready",
+    }
+}
+
+words! {
     /// The checks of the validate stage. The code is a bit number in `reasons` and `flags`.
     Check {
         /// A price of zero or less.
@@ -235,6 +287,12 @@ impl Check {
     pub const fn bit(self) -> u32 {
         1 << self as u8
     }
+}
+
+/// Remarks on a quote: bits of its `flags`.
+pub mod quote_flag {
+    /// One source bids more than another asks. A crossed quote without it is one source crossed with itself.
+    pub const CROSS_SOURCE: u8 = 1;
 }
 
 /// Remarks on a tick or trade beside the checks: bits of `flags` from 16 upwards.

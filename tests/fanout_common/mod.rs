@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tickwire::clock::now_ns;
 use tickwire::config::Secret;
 use tickwire::fanout::{Catalogue, FanoutConfig, FanoutHandle, TokenConfig, start};
-use tickwire::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId};
+use tickwire::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
 use tickwire::ring::{Drained, Outlet};
 use tickwire_schemas::record::{Gap, Head, Quote, RECORD_BYTES_MAX, Record, Tick, Timer};
 use tickwire_schemas::words::Kind;
@@ -108,6 +108,7 @@ pub fn catalogue() -> Catalogue {
         scope,
         owner: owner.into(),
         priority: 1,
+        volume: VolumeOf::default(),
     };
     let sources = vec![
         source(1, "oanda", Scope::Global, ""),

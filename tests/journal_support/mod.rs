@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tickwire::journal::{self, Catalogue, JournalConfig, JournalHandle, Reader, Report, SegmentId, Setup};
-use tickwire::market::{Scope, Source, SourceId};
+use tickwire::market::{Scope, Source, SourceId, VolumeOf};
 use tickwire::ring::{Drained, Outlet};
 use tickwire_schemas::record::{Quote, RECORD_BYTES_MAX, Record, Tick, Timer};
 use tickwire_schemas::words::Kind;
@@ -101,7 +101,14 @@ pub fn config() -> JournalConfig {
 
 pub fn setup(epoch: u32) -> Setup {
     let scope = Scope::Global;
-    let source = Source { id: SourceId(1), name: "oanda".into(), scope, owner: String::new(), priority: 1 };
+    let source = Source {
+        id: SourceId(1),
+        name: "oanda".into(),
+        scope,
+        owner: String::new(),
+        priority: 1,
+        volume: VolumeOf::default(),
+    };
     let catalogue = Catalogue { engine_id: "tw-test".into(), sources: vec![source], instruments: vec![] };
     Setup { epoch, first_seq: 1, catalogue }
 }

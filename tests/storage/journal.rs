@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use tickwire::journal::format::put_entry;
 use tickwire::journal::{Catalogue, Durable, DurableAt, DurableSetter, Position, SegmentHeader, SegmentId};
-use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId};
+use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf};
 use tickwire_schemas::record::{
     Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade,
 };
 use tickwire_schemas::words::{Cause, Check, Kind, Verdict, flag};
-use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME};
+use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, NO_VALUE};
 
 pub const OANDA: u32 = 1;
 pub const BINANCE: u32 = 2;
@@ -39,6 +39,7 @@ pub fn catalogue() -> Catalogue {
         scope,
         owner: owner.into(),
         priority: 0,
+        volume: VolumeOf::default(),
     };
     let instrument = |id, symbol: &str, class| Instrument {
         id: InstrumentId(id),
@@ -159,7 +160,7 @@ impl Journal {
             ask_source_id: 0,
             sources: 1,
             state: 1,
-            reserved: 0,
+            flags: 0,
         };
         self.append(&quote);
     }
@@ -210,8 +211,8 @@ impl Journal {
 
     pub fn indicator(&mut self) {
         let head = self.head(OANDA, 1);
-        let values_e9 = [1_500_000_000, NO_PRICE, -1, NO_PRICE];
-        self.append(&Indicator { head, bar_ts_ns: BEGIN_NS, values_e9, indicator_id: 4, timeframe: 5, state: 1 });
+        let values_bits = [1.5f64.to_bits(), NO_VALUE, (-1e-9f64).to_bits(), NO_VALUE];
+        self.append(&Indicator { head, bar_ts_ns: BEGIN_NS, values_bits, indicator_id: 4, timeframe: 5, state: 1 });
     }
 
     /// `count` records of every kind, global and private, on the disk.

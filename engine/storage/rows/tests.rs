@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::journal::Catalogue;
-use crate::market::{Scope, Source, SourceId};
+use crate::market::{Scope, Source, SourceId, VolumeOf};
 use crate::storage::migrate::{MIGRATIONS, statements};
 use proptest::prelude::*;
 use tickwire_schemas::record::RECORD_BYTES_MAX;
@@ -15,6 +15,7 @@ fn names() -> Names {
         scope,
         owner: String::new(),
         priority: 0,
+        volume: VolumeOf::default(),
     };
     let sources = vec![source(1, "oanda", Scope::Global), source(2, "mine", Scope::Private)];
     Names::new(&Catalogue { sources, ..Catalogue::default() })
