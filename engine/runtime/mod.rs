@@ -5,6 +5,7 @@ mod crash;
 mod market;
 pub mod pipeline;
 mod recover;
+mod replay;
 mod settings;
 mod stopping;
 
@@ -13,5 +14,6 @@ pub use crash::catch_crashes;
 pub use market::{StateDir, open_market};
 pub use pipeline::Pipeline;
 pub use recover::{Comparison, compare};
+pub use replay::{ReplayOptions, ReplayReport, Watcher, replay};
 pub use settings::Settings;
 pub use stopping::wait_for_signal;
