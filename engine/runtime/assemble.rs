@@ -101,6 +101,7 @@ impl Engine {
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            clock: Some(journal::Clock { started_ns, timer_ms: settings.ingest.timer_ms }),
         };
         let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;

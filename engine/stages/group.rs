@@ -88,6 +88,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// A group without stages: it publishes inputs as they came. What a recording is made with.
+    #[must_use]
+    pub fn of_no_stages() -> Group {
+        Group { stages: Vec::new(), made: Made::default() }
+    }
+
     /// Lets every stage judge an input: all that a group before the last one does.
     #[inline]
     pub fn judge(&mut self, input: &Input, mark: &mut Mark) {
