@@ -83,13 +83,13 @@ impl Recording {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tickwire_schemas::record::{Record, Timer};
+    use tickwire_schemas::record::{RECORD_BYTES_MAX, Record, Timer};
 
     use super::*;
     use crate::journal::{Clock, Reader};
 
     fn timer(now_ns: i64) -> Vec<u8> {
-        let mut bytes = [0; 128];
+        let mut bytes = [0; RECORD_BYTES_MAX];
         let length = Timer { now_ns, ..Timer::default() }.write(&mut bytes);
         bytes[..length].to_vec()
     }
@@ -107,7 +107,7 @@ mod tests {
         let mut recording = Recording::create(&path, catalogue.clone()).unwrap();
         let mut reader = Reader::file(&path).unwrap();
         assert_eq!(reader.catalogue(), &catalogue);
-        assert_eq!(times(&mut reader), []);
+        assert!(times(&mut reader).is_empty());
         (0..10_000).for_each(|now_ns| recording.append(Kind::Timer, &timer(now_ns)).unwrap());
         recording.sync().unwrap();
         assert_eq!(times(&mut reader), (0..10_000).collect::<Vec<_>>());
