@@ -239,7 +239,7 @@ fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, started_ns: 
     inlets
 }
 
-fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
+pub(super) fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
     let id_of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol).map(|i| i.id);
     settings
         .sources
