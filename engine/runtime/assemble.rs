@@ -91,8 +91,8 @@ impl Engine {
         let journal_dir = state_dir.join("journal");
         let mut recovery = journal::recover(&journal_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
-        let mut pipeline = Pipeline::new(settings.layout.build(&settings.config, &market)?, market.clone());
-        let replayed = recover::restore(&mut pipeline, &mut recovery)?;
+        let make = || Pipeline::build(&settings, &market);
+        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
