@@ -83,6 +83,8 @@ emit_all_by!(
 pub struct Recorder {
     /// Kind and bytes of each record.
     pub records: Vec<(tickwire_schemas::words::Kind, Vec<u8>)>,
+    /// Inputs that came too late for their bar.
+    pub late: u64,
 }
 
 impl Recorder {
@@ -93,7 +95,13 @@ impl Recorder {
     }
 }
 
-emit_all_by!(Recorder, keep);
+emit_all_by!(
+    Recorder,
+    keep,
+    fn late(&mut self, _source: usize) {
+        self.late += 1;
+    }
+);
 
 /// What has been derived from one input so far, for the stages behind.
 #[derive(Debug, Default)]
