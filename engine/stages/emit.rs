@@ -104,13 +104,18 @@ emit_all_by!(
 );
 
 /// What has been derived from one input so far, for the stages behind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Made {
     quotes: Vec<Quote>,
     bars: Vec<Bar>,
 }
 
 impl Made {
+    /// With room for what a timer makes of some hundred series: more grow it once.
+    pub(super) fn new() -> Made {
+        Made { quotes: Vec::with_capacity(256), bars: Vec::with_capacity(1024) }
+    }
+
     pub(super) fn clear(&mut self) {
         self.quotes.clear();
         self.bars.clear();
