@@ -189,6 +189,7 @@ fn each_check_refuses_or_flags_as_configured() {
     strict.tick(1, 0, 108_510, 108_520);
     let quick = strict.tick(1, 40, 108_530, 108_520).0;
     assert_eq!((quick.reasons, quick.flags & 0xFFFF), (Check::Interval.bit(), Check::Crossed.bit()));
+    assert_eq!(verdict(&strict.tick(1, 60, 108_510, 108_521).0), Verdict::Accepted, "60 ms after the last good one");
 }
 
 #[test]
@@ -210,6 +211,11 @@ fn a_new_level_is_believed_when_it_persists_or_another_source_shows_it() {
     assert_eq!(verdict(&b.tick(1, 1000, 112_000, 112_010).0), Verdict::Refused);
     assert_eq!(verdict(&b.tick(2, 1100, 112_002, 112_012).0), Verdict::Accepted, "source 1 shows it too");
     assert_eq!(verdict(&b.tick(1, 1200, 112_001, 112_011).0), Verdict::Accepted);
+
+    let mut late = Bench::new("");
+    late.tick(1, 0, 108_510, 108_520);
+    assert_eq!(verdict(&late.tick(2, 1000, 112_000, 112_010).0), Verdict::Refused, "its first, far from the other's");
+    assert_eq!(verdict(&late.tick(2, 1100, 108_511, 108_521).0), Verdict::Accepted);
 
     let mut lonely = Bench::new("");
     lonely.tick(1, 0, 108_510, 108_520);
