@@ -146,7 +146,7 @@ fn a_run_replays_to_the_same_bytes_also_over_a_restart_and_in_other_groups() {
         dir = Some(folder);
     }
     let dir = dir.unwrap();
-    let groups = "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"gaps\"]]\n";
+    let groups = "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"bars\", \"gaps\"]]\n";
     for (name, text) in [("one.toml", config.clone()), ("three.toml", format!("{groups}{config}"))] {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();

@@ -74,7 +74,7 @@ impl Layout {
                 let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
                 return Err(BuildError::Layout(problem));
             }
-            groups.push(Group { stages, made: Made::default() });
+            groups.push(Group { stages, made: Made::new() });
         }
         Ok(groups)
     }

@@ -32,7 +32,8 @@ impl Chains {
     #[must_use]
     pub fn new(market: &Market) -> Chains {
         let counters = vec![0; KINDS * (market.sources().len() + 1) * (market.instruments().len() + 1)];
-        Chains { counters, series: HashMap::new(), market: market.clone() }
+        // Room for the bars of some hundred series: more grow it as they come.
+        Chains { counters, series: HashMap::with_capacity(1 << 13), market: market.clone() }
     }
 
     fn at(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> &mut u64 {
