@@ -76,7 +76,7 @@ pub fn record(
     let start = || -> Result<_, RunError> {
         let simulators = std::mem::take(&mut settings.simulators);
         let simulators = if simulators.is_empty() { None } else { Some(simulator::start(simulators)?) };
-        Ok((simulators, feeds::start(feeds_of(&settings, &market), &settings.ingest, inbound.inlets, stopped)?))
+        Ok((simulators, feeds::start(feeds_of(&settings, &market)?, &settings.ingest, inbound.inlets, stopped)?))
     };
     let (simulators, feeds) = start().inspect_err(|_| {
         // Nothing is in it, and it would be in the way of the next attempt.

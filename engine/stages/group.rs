@@ -91,7 +91,7 @@ impl Group {
     /// A group without stages: it publishes inputs as they came. What a recording is made with.
     #[must_use]
     pub fn of_no_stages() -> Group {
-        Group { stages: Vec::new(), made: Made::default() }
+        Group { stages: Vec::new(), made: Made::new() }
     }
 
     /// Lets every stage judge an input: all that a group before the last one does.
