@@ -3,6 +3,7 @@
 pub mod audit;
 mod check_config;
 mod record;
+mod replay;
 mod replay_check;
 mod run;
 mod simulate;
@@ -61,6 +62,8 @@ enum Command {
     CheckConfig,
     /// Replays the journal and compares every record with the journaled one; exit code 1 on any difference
     ReplayCheck,
+    /// Plays recordings through the stages, as fast as it goes, and writes what they make of them
+    Replay(replay::Options),
 }
 
 /// What every subcommand takes.
@@ -76,10 +79,15 @@ struct Common {
 
 impl Common {
     fn config(&self) -> Result<Config, ConfigError> {
+        self.config_over("")
+    }
+
+    /// The configuration over defaults that a subcommand has of its own.
+    fn config_over(&self, own_defaults: &str) -> Result<Config, ConfigError> {
         // Other programs' variables need not be text.
         let text =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Config::load(&self.configs, text)
+        Config::load_over(own_defaults, &self.configs, text)
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -125,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),
+        Command::Replay(options) => replay::run(&common, options),
     };
     match outcome {
         Ok(code) => code,

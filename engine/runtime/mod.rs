@@ -6,6 +6,7 @@ mod market;
 pub mod pipeline;
 mod record;
 mod recover;
+mod replay;
 mod settings;
 mod stopping;
 
@@ -15,5 +16,6 @@ pub use market::{StateDir, open_market};
 pub use pipeline::Pipeline;
 pub use record::{Recorded, record};
 pub use recover::{Comparison, compare};
+pub use replay::{ReplayOptions, ReplayReport, Watcher, replay};
 pub use settings::Settings;
 pub use stopping::{on_signal, wait_for_signal};

@@ -82,6 +82,22 @@ impl Pipeline {
         }
     }
 
+    /// The state behind the last record, which [`Pipeline::load`] takes up.
+    #[must_use]
+    pub fn save(&mut self) -> Snapshot {
+        let mut stages = Vec::new();
+        self.groups.iter().for_each(|group| group.save(&mut stages));
+        let mut chains = Vec::new();
+        self.identity.chains().save(&mut chains);
+        stages.push((CHAINS.into(), chains));
+        Snapshot { epoch: self.identity.epoch(), seq: self.identity.seq(), stages }
+    }
+
+    /// Goes on behind the record `seq` of `epoch`; a new epoch begins behind 0.
+    pub fn resume_after(&mut self, epoch: u32, seq: u64) {
+        self.identity.resume_after(epoch, seq);
+    }
+
     /// Runs one input through all groups.
     pub fn run(&mut self, input: &Input, sink: &mut dyn Emit, publish_ns: i64) {
         let mut mark = Mark::NEW;
