@@ -16,7 +16,7 @@ use tickwire_schemas::record::{SourceState, Timer};
 use tickwire_schemas::words::{Kind, SourceStatus};
 
 /// Fifty minutes, many dedupe windows long: its tables grow to the pace of a source once, and then no more.
-const WARM_UP: u64 = 30_000;
+const WARM_UP: u64 = 3_000;
 const COUNTED: u64 = 30_000;
 const STEP_NS: i64 = 100_000_000;
 /// A Wednesday noon, when everything trades.

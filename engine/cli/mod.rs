@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod check_config;
+mod record;
 mod replay;
 mod replay_check;
 mod run;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Runs the engine: feeds, stages, journal, fan-out, storage, console, and the simulators a configuration names
     Run,
+    /// Writes what the sources say to one file, for `replay`
+    Record(record::Options),
     /// Runs the simulated brokers of a configuration alone
     Simulate,
     /// Serves the embedded ClickHouse engine over HTTP; started by `run`
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
     let outcome = match command {
         Command::Run => run::run(&common),
+        Command::Record(options) => record::run(&common, &options),
         Command::Simulate => simulate::run(&common),
         Command::Store(options) => store::run(options),
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),

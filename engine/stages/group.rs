@@ -74,7 +74,7 @@ impl Layout {
                 let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
                 return Err(BuildError::Layout(problem));
             }
-            groups.push(Group { stages, made: Made::default() });
+            groups.push(Group { stages, made: Made::new() });
         }
         Ok(groups)
     }
@@ -88,6 +88,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// A group without stages: it publishes inputs as they came. What a recording is made with.
+    #[must_use]
+    pub fn of_no_stages() -> Group {
+        Group { stages: Vec::new(), made: Made::new() }
+    }
+
     /// Lets every stage judge an input: all that a group before the last one does.
     #[inline]
     pub fn judge(&mut self, input: &Input, mark: &mut Mark) {
