@@ -360,3 +360,13 @@ fn a_journal_gives_the_records_of_the_engine_that_wrote_it() {
     assert!(out.status.success() && stderr(&out).contains("are no entry, expected a sound one"), "{}", stderr(&out));
     assert_eq!(line_of(&stdout(&out), "malformed"), "1");
 }
+
+#[test]
+fn the_columns_are_those_of_the_list_of_names() {
+    use tickwire::replay::output::{BARS, INDICATORS, QUOTES, REJECTS};
+    let names = include_str!("../schemas/names.md");
+    for (table, columns) in [("quotes", QUOTES), ("bars", BARS), ("rejects", REJECTS), ("indicators", INDICATORS)] {
+        let columns = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",");
+        assert!(names.contains(&format!("\n| {table} | `{columns}`")), "{columns}");
+    }
+}

@@ -22,6 +22,8 @@ fn unpacked(path: &Path) -> String {
     text
 }
 
+const HOUR_NS: i64 = 3_600_000_000_000;
+
 const BROKERS: [&str; 2] = ["oanda", "fxcm"];
 const PAIRS: [&str; 2] = ["eurusd", "nzdusd"];
 const DAYS: [&str; 3] = ["20140501", "20140502", "20140504"];
@@ -75,7 +77,7 @@ fn bars_of_every_tick_file_equal_the_shipped_minutes() {
         for pair in PAIRS {
             for day in DAYS {
                 bench.replay(&lean(broker, pair, day, ""), &["--stages", "bars", "--bars", "bars.csv"]);
-                let offset_ns = if broker == "fxcm" { 5 * 3_600_000_000_000 } else { 0 };
+                let offset_ns = if broker == "fxcm" { 5 * HOUR_NS } else { 0 };
                 let file = data(&format!("lean/minute/{broker}/{pair}/{day}_{pair}_minute_quote.csv.zst"));
                 let mut expected = BTreeMap::new();
                 for line in unpacked(&file).lines() {
@@ -159,7 +161,7 @@ fn the_best_of_two_brokers_counts_as_the_independent_merge_did() {
 
 /// The rows of a tick file that were not accepted: their numbers with the verdict or reasons.
 fn refused(bench: &Bench, table: &str, broker: &str, pair: &str, day: &str) -> BTreeMap<usize, String> {
-    let offset_ns = if broker == "fxcm" { 5 * 3_600_000_000_000 } else { 0 };
+    let offset_ns = if broker == "fxcm" { 5 * HOUR_NS } else { 0 };
     let symbol = pair.to_uppercase();
     let mut rejects = bench.rows(table).into_iter().filter(|row| row[1] == broker && row[2] == symbol).peekable();
     let mut found = BTreeMap::new();
@@ -193,13 +195,19 @@ fn the_payrolls_day_is_not_blocked_by_validation() {
     let bench = Bench::new();
     let summary = bench.replay(&brokers(&["20140502"]), &["--rejects", "rejects.csv"]);
     println!("{summary}");
+    let mut longest = BTreeMap::new();
     for (broker, pair) in BROKERS.iter().flat_map(|broker| PAIRS.map(|pair| (*broker, pair))) {
         let refused = refused(&bench, "rejects.csv", broker, pair, "20140502");
-        let any = longest_run(&refused, |_| true);
-        // A crossed quote is no price that anyone moved to; the others may be a true move.
-        let moves = longest_run(&refused, |reasons| reasons != "crossed" && reasons != "duplicate");
-        println!("{broker} {pair}: {} not accepted, longest run {any}, of a move {moves}", refused.len());
+        let run = |check: &str| longest_run(&refused, |reasons| reasons.split('|').any(|reason| reason == check));
+        let runs = ["jump", "spread", "crossed"].map(run);
+        println!("{broker} {pair}: {} refused; longest run by jump, spread, crossed: {runs:?}", refused.len());
+        assert_eq!(runs[0], 0, "a move of a release is no jump");
+        longest.insert((broker, pair), runs);
     }
+    let most = |at: usize| longest.values().map(|runs| runs[at]).max().unwrap();
+    // OANDA quoted NZDUSD 20 to 40 pips wide for 46 seconds around the release; nothing else was wide.
+    assert_eq!((most(1), longest[&("oanda", "nzdusd")][1]), (547, 547));
+    assert_eq!(most(2), 33, "FXCM's bid was above its ask");
 }
 
 #[test]
@@ -211,7 +219,11 @@ fn the_sunday_open_begins_one_day_at_17_00_new_york() {
         let rows =
             bench.rows("bars.csv").into_iter().filter(|row| row[0] == source && row[1] == "EURUSD" && row[2] == "D1");
         let days: Vec<_> = rows.map(|row| (row[3].parse::<i64>().unwrap(), row[15].clone())).collect();
-        println!("{source}: {days:?}");
+        let sunday: Vec<_> = days.iter().filter(|(open_ns, _)| *open_ns > date_ns("20140503")).collect();
+        // FXCM prints from 19:00 UTC, two hours before the market opens: that belongs to the day before.
+        let early = (date_ns("20140503") + 21 * HOUR_NS, "final".to_string());
+        let open = (date_ns("20140504") + 21 * HOUR_NS, "provisional".to_string());
+        assert_eq!(sunday, if source == "oanda" { vec![&open] } else { vec![&early, &open] }, "{source}");
     }
 }
 
