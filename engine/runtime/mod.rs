@@ -2,6 +2,7 @@
 
 mod assemble;
 mod crash;
+pub mod latency;
 mod market;
 pub mod pipeline;
 mod record;
