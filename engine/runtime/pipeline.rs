@@ -11,6 +11,7 @@ use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::{Check, Kind};
 
+use super::Settings;
 use super::latency::{self, Stopwatch};
 use crate::clock;
 use crate::console::LastSeen;
@@ -18,7 +19,7 @@ use crate::journal::Snapshot;
 use crate::market::Input;
 use crate::metrics::{self, LatencyCell};
 use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, Mark, Outbound, Pace, Poll};
-use crate::stages::{Emit, Group, Identity, Market, StateError};
+use crate::stages::{BuildError, Emit, Group, Identity, Market, StateError};
 use crate::storage::telemetry::Seconds;
 
 /// Inputs handled before the consumers are woken and slots given back: some 20 µs of work.
@@ -59,10 +60,27 @@ impl Pipeline {
         Pipeline { seconds, ..self }
     }
 
+    /// With the stages that the settings name, empty.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a stage's section is wrong.
+    pub fn build(settings: &Settings, market: &Market) -> Result<Pipeline, BuildError> {
+        Ok(Pipeline::new(settings.layout.build(&settings.config, market)?, market.clone()))
+    }
+
+    /// The state after the record with this `seq`.
+    #[must_use]
+    pub fn snapshot(&mut self, seq: u64) -> Snapshot {
+        let mut stages = Vec::new();
+        self.groups.iter().for_each(|group| group.save(&mut stages));
+        stages.push(saved_chains(&mut self.identity));
+        Snapshot { epoch: self.identity.epoch(), seq, stages }
+    }
+
     /// Takes up the state of a snapshot.
     ///
     /// # Errors
-    /// When it is damaged or of another version.
+    /// When it is damaged or of another version; some stages may have taken up theirs, so such a pipeline is of no use.
     pub fn load(&mut self, snapshot: &Snapshot) -> Result<(), StateError> {
         for group in &mut self.groups {
             group.load(&snapshot.stages)?;
@@ -71,6 +89,22 @@ impl Pipeline {
             Some(bytes) => self.identity.chains().load(bytes),
             None => Err(StateError),
         }
+    }
+
+    /// The state behind the last record, which [`Pipeline::load`] takes up.
+    #[must_use]
+    pub fn save(&mut self) -> Snapshot {
+        let mut stages = Vec::new();
+        self.groups.iter().for_each(|group| group.save(&mut stages));
+        let mut chains = Vec::new();
+        self.identity.chains().save(&mut chains);
+        stages.push((CHAINS.into(), chains));
+        Snapshot { epoch: self.identity.epoch(), seq: self.identity.seq(), stages }
+    }
+
+    /// Goes on behind the record `seq` of `epoch`; a new epoch begins behind 0.
+    pub fn resume_after(&mut self, epoch: u32, seq: u64) {
+        self.identity.resume_after(epoch, seq);
     }
 
     /// Runs one input through all groups.
@@ -95,6 +129,11 @@ impl Pipeline {
         self.identity.resume_after(head.epoch, head.seq.saturating_sub(1));
         self.run(&input, sink, head.ts_publish_ns);
         true
+    }
+
+    /// Numbers what comes as if it had published this record: when the state before it is not known any more.
+    pub fn follow(&mut self, kind: Kind, record: &[u8]) {
+        self.identity.chains().follow(kind, record);
     }
 
     /// Begins a new epoch and moves to threads: one for each group of `inputs`.
@@ -275,12 +314,16 @@ impl Last {
             return;
         }
         self.group.save(&mut stages);
-        let mut chains = Vec::new();
-        self.identity.chains().save(&mut chains);
-        stages.push((CHAINS.into(), chains));
+        stages.push(saved_chains(&mut self.identity));
         // Full when the disk is slow: the state is still in the journal, the restart only takes longer.
         let _ = self.snapshots.try_send(Snapshot { epoch: self.identity.epoch(), seq, stages });
     }
+}
+
+fn saved_chains(identity: &mut Identity) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    identity.chains().save(&mut bytes);
+    (CHAINS.into(), bytes)
 }
 
 /// Counts an input by its verdict and failed checks.

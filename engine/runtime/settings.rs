@@ -38,6 +38,9 @@ const SECTIONS: &[&str] = &[
     "simulators",
 ];
 
+/// A thread is pinned through a set of so many cores.
+const CORES_MAX: usize = 1024;
+
 /// The section `[pipeline]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +102,11 @@ impl Settings {
             if !slots.is_power_of_two() || !(64..=1 << 24).contains(&slots) {
                 let problem = format!("{slots}, expected a power of two from 64 to 16777216");
                 return Err(config.bad_key(&format!("pipeline.{key}"), problem));
+            }
+        }
+        for (key, cores) in [("pipeline.cores", &pipeline.cores), ("ingest.cores", &ingest.cores)] {
+            if let Some(core) = cores.iter().find(|core| **core >= CORES_MAX) {
+                return Err(config.bad_key(key, format!("{core} is no core, expected a number below {CORES_MAX}")));
             }
         }
         let settings = Settings {

@@ -60,8 +60,9 @@ struct Clock {
     now_ns: i64,
     /// The minute up to which the clock has closed bars.
     swept_ns: i64,
-    /// When forming bars were last published.
-    provisional_ns: i64,
+    /// When the round of publishing forming bars began, and how many series it has been to.
+    round_ns: i64,
+    visited: usize,
 }
 
 /// Who a series is of: dense indices, the source `None` for the composite.
@@ -148,15 +149,28 @@ impl Bars {
                 self.series[at].forget(now_ns, &self.timing);
             }
         }
-        if self.provisional_ns > 0 && now_ns - self.clock.provisional_ns >= self.provisional_ns {
-            self.clock.provisional_ns = now_ns;
-            self.publish_forming(true, out);
+        if self.provisional_ns > 0 {
+            self.go_round(now_ns, out);
         }
     }
 
+    /// Publishes forming bars that changed: every series once a round, spread over its timers, so that no tick waits behind
+    /// all of them.
+    fn go_round(&mut self, now_ns: i64, out: &mut Derived<'_>) {
+        let count = self.series.len();
+        let passed = (now_ns - self.clock.round_ns).clamp(0, self.provisional_ns);
+        let due = (count as i128 * i128::from(passed) / i128::from(self.provisional_ns)) as usize;
+        let visiting = self.clock.visited.min(count)..due;
+        self.clock.visited = self.clock.visited.max(due);
+        if self.clock.visited >= count {
+            (self.clock.round_ns, self.clock.visited) = (now_ns, 0);
+        }
+        self.publish_forming(visiting, true, out);
+    }
+
     /// Publishes what is forming, of series that changed since the last time or of all.
-    fn publish_forming(&mut self, changed: bool, out: &mut Derived<'_>) {
-        for at in 0..self.series.len() {
+    fn publish_forming(&mut self, of: std::ops::Range<usize>, changed: bool, out: &mut Derived<'_>) {
+        for at in of {
             if changed && !self.series[at].changed() {
                 continue;
             }
@@ -240,7 +254,7 @@ impl Stage for Bars {
     }
 
     fn finish(&mut self, out: &mut Derived<'_>) {
-        self.publish_forming(false, out);
+        self.publish_forming(0..self.series.len(), false, out);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

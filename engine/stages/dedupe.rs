@@ -2,8 +2,8 @@
 //!
 //! Per source, instrument and channel (ticks, trades). A tick with the same source sequence, or with the same stamp,
 //! prices and sizes as one inside the window is a *duplicate*; one with neither stamp nor sequence only when it equals
-//! the tick before it. An older sequence or stamp is *out of order*, but a run of twenty of them is the new order. The
-//! same prices at a new time are news: that the price still holds.
+//! the tick before it. An older sequence or stamp is *out of order*, but twenty of them over a second, with none in order
+//! between, are the new order. The same prices at a new time are news: that the price still holds.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -23,12 +23,20 @@ pub struct Config {
     entries: usize,
 }
 
-/// So many ticks in a row that are out of order are the new order.
+/// So many ticks out of order with none in order between them...
 const LATE_RUN_MAX: u32 = 20;
+/// ...over at least so long are the new order. A burst that was held up somewhere is shorter.
+const LATE_RUN_NS: i64 = 1_000_000_000;
 
-/// What makes two ticks the same. A source sequence stands alone; without one it is stamp, prices and sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
-struct Key([u64; 5]);
+/// What makes two ticks the same. A source sequence stands alone; without one it is stamp, prices and sizes. Greater is
+/// later: the sequence or stamp comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Key(i64, [u64; 4]);
+
+impl Key {
+    /// Stands for prices and sizes in a key that is a sequence.
+    const SEQUENCE: [u64; 4] = [u64::MAX; 4];
+}
 
 /// What one channel said lately.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,64 +45,77 @@ struct Recent {
     last_seq: Option<u64>,
     /// The latest stamp so far.
     last_event_ns: Option<i64>,
-    /// Ticks in a row that were out of order.
+    /// Ticks out of order since the last one in order, and when the first of them came.
     late_run: u32,
+    late_since_ns: i64,
     /// The tick before this one.
     previous: Option<Key>,
-    /// Keys inside the window with their receive times, oldest first.
-    order: VecDeque<(i64, Key)>,
-    /// The same keys, to look up.
+    /// Inside the window, with receive times: keys that were not below any when they came. So they are sorted by their first
+    /// part: a greater one is news without a look, any other is found by halving.
+    in_order: VecDeque<(i64, Key)>,
+    /// The others, oldest first.
+    late: VecDeque<(i64, Key)>,
+    /// Their keys, to look up.
     #[serde(skip)]
-    keys: HashSet<Key, FewBits>,
-}
-
-/// Keys are already spread by prices and times: one multiplication mixes them, as good for this table as a slow hash.
-type FewBits = std::hash::BuildHasherDefault<Mixer>;
-
-#[derive(Debug, Default, Clone)]
-struct Mixer(u64);
-
-impl std::hash::Hasher for Mixer {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
+    late_keys: HashSet<Key>,
 }
 
 impl Recent {
+    fn knows(&self, key: &Key) -> bool {
+        let is_greatest = self.in_order.back().is_none_or(|(_, greatest)| key.0 > greatest.0);
+        (!is_greatest && self.is_in_order(key)) || (!self.late.is_empty() && self.late_keys.contains(key))
+    }
+
+    /// Whether it is among those in order. Those of one moment stand as they came.
+    fn is_in_order(&self, key: &Key) -> bool {
+        let from = self.in_order.partition_point(|(_, known)| known.0 < key.0);
+        self.in_order.range(from..).take_while(|(_, known)| known.0 == key.0).any(|(_, known)| known == key)
+    }
+
     /// Lets go of keys from before `horizon_ns`.
     fn expire(&mut self, horizon_ns: i64) {
-        while self.order.front().is_some_and(|(at, _)| *at < horizon_ns) {
-            self.forget_oldest();
+        while self.in_order.front().is_some_and(|(at, _)| *at < horizon_ns) {
+            self.in_order.pop_front();
+        }
+        while self.late.front().is_some_and(|(at, _)| *at < horizon_ns) {
+            self.forget_late();
         }
     }
 
     /// Takes up a key that is not in the window; beyond `limit` the oldest leaves.
     fn remember(&mut self, now_ns: i64, key: Key, limit: usize) {
-        if self.order.len() >= limit {
-            self.forget_oldest();
+        if self.in_order.len() + self.late.len() >= limit {
+            let oldest = |keys: &VecDeque<(i64, Key)>| keys.front().map_or(i64::MAX, |(at, _)| *at);
+            if oldest(&self.late) < oldest(&self.in_order) {
+                self.forget_late();
+            } else {
+                self.in_order.pop_front();
+            }
         }
-        self.order.push_back((now_ns, key));
-        self.keys.insert(key);
+        if self.in_order.back().is_none_or(|(_, greatest)| key.0 >= greatest.0) {
+            self.in_order.push_back((now_ns, key));
+        } else {
+            self.late.push_back((now_ns, key));
+            self.late_keys.insert(key);
+        }
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, oldest)) = self.order.pop_front() {
-            self.keys.remove(&oldest);
+    fn forget_late(&mut self) {
+        if let Some((_, oldest)) = self.late.pop_front() {
+            self.late_keys.remove(&oldest);
         }
+    }
+
+    /// What comes next is the order from now on: all that is known is late by it.
+    fn begin_anew(&mut self) {
+        (self.last_seq, self.last_event_ns) = (None, None);
+        self.late.extend(self.in_order.drain(..));
+        self.late.make_contiguous().sort_by_key(|(at, _)| *at);
+        self.reindex();
     }
 
     fn reindex(&mut self) {
-        self.keys = self.order.iter().map(|(_, key)| *key).collect();
+        self.late_keys = self.late.iter().map(|(_, key)| *key).collect();
     }
 }
 
@@ -113,7 +134,7 @@ impl Dedupe {
         recent.expire(seen.now_ns - window_ns);
         let (mut verdict, mut flags) = match (seen.seq, seen.event_ns) {
             (None, None) => (if recent.previous == Some(seen.key) { Verdict::Duplicate } else { Verdict::Accepted }, 0),
-            _ if recent.keys.contains(&seen.key) => (Verdict::Duplicate, 0),
+            _ if recent.knows(&seen.key) => (Verdict::Duplicate, 0),
             (Some(seq), _) if recent.last_seq.is_some_and(|last| seq < last) => (Verdict::OutOfOrder, 0),
             (None, Some(at)) if recent.last_event_ns.is_some_and(|last| at < last) => {
                 (Verdict::OutOfOrder, flag::CLOCK_BACKWARDS)
@@ -124,10 +145,21 @@ impl Dedupe {
             flags |= flag::CLOCK_AHEAD;
         }
         // One stamp far in the future, a clock set back, a sequence that began anew: none may block a feed for ever.
-        recent.late_run = if verdict == Verdict::OutOfOrder { recent.late_run + 1 } else { 0 };
-        if recent.late_run == LATE_RUN_MAX {
-            (recent.late_run, recent.last_seq, recent.last_event_ns) = (0, None, None);
-            verdict = Verdict::Accepted;
+        match verdict {
+            Verdict::OutOfOrder => {
+                if recent.late_run == 0 {
+                    recent.late_since_ns = seen.now_ns;
+                }
+                recent.late_run += 1;
+                if recent.late_run >= LATE_RUN_MAX && seen.now_ns - recent.late_since_ns >= LATE_RUN_NS {
+                    recent.late_run = 0;
+                    recent.begin_anew();
+                    verdict = Verdict::Accepted;
+                }
+            }
+            // Says nothing about the order: a repeat may be of before or of after.
+            Verdict::Duplicate => {}
+            _ => recent.late_run = 0,
         }
         if verdict != Verdict::Duplicate {
             recent.previous = Some(seen.key);
@@ -155,8 +187,9 @@ impl Seen {
         let seq = (seq != NO_NUMBER).then_some(seq);
         let event_ns = (event_ns != NO_TIME).then_some(event_ns);
         let key = match seq {
-            Some(seq) => Key([seq, u64::MAX, 0, 0, 0]),
-            None => Key([event_ns.unwrap_or(NO_TIME) as u64, rest[0], rest[1], rest[2], rest[3]]),
+            // Beyond 2^63 numbers are still told apart, though not in order.
+            Some(seq) => Key(seq as i64, Key::SEQUENCE),
+            None => Key(event_ns.unwrap_or(NO_TIME), rest),
         };
         Seen { now_ns, seq, event_ns, key }
     }

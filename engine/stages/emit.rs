@@ -83,6 +83,8 @@ emit_all_by!(
 pub struct Recorder {
     /// Kind and bytes of each record.
     pub records: Vec<(tickwire_schemas::words::Kind, Vec<u8>)>,
+    /// Inputs that came too late for their bar.
+    pub late: u64,
 }
 
 impl Recorder {
@@ -93,16 +95,27 @@ impl Recorder {
     }
 }
 
-emit_all_by!(Recorder, keep);
+emit_all_by!(
+    Recorder,
+    keep,
+    fn late(&mut self, _source: usize) {
+        self.late += 1;
+    }
+);
 
 /// What has been derived from one input so far, for the stages behind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Made {
     quotes: Vec<Quote>,
     bars: Vec<Bar>,
 }
 
 impl Made {
+    /// With room for what a timer makes of some hundred series: more grow it once.
+    pub(super) fn new() -> Made {
+        Made { quotes: Vec::with_capacity(256), bars: Vec::with_capacity(1024) }
+    }
+
     pub(super) fn clear(&mut self) {
         self.quotes.clear();
         self.bars.clear();

@@ -74,7 +74,7 @@ impl Layout {
                 let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
                 return Err(BuildError::Layout(problem));
             }
-            groups.push(Group { stages, made: Made::default() });
+            groups.push(Group { stages, made: Made::new() });
         }
         Ok(groups)
     }
@@ -91,6 +91,12 @@ impl Group {
     /// Names of its stages, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.stages.iter().map(AnyStage::name)
+    }
+
+    /// A group without stages: it publishes inputs as they came. What a recording is made with.
+    #[must_use]
+    pub fn of_no_stages() -> Group {
+        Group { stages: Vec::new(), made: Made::new() }
     }
 
     /// Lets every stage judge an input: all that a group before the last one does. Of an input that is measured each

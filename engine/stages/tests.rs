@@ -9,17 +9,17 @@ use super::*;
 use crate::config::Config;
 use crate::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 
-const MS: i64 = 1_000_000;
+pub(super) const MS: i64 = 1_000_000;
 /// A Wednesday noon, when everything trades.
-const NOON: i64 = 1_714_564_800_000_000_000;
+pub(super) const NOON: i64 = 1_714_564_800_000_000_000;
 
-struct Bench {
-    group: Group,
-    identity: Identity,
-    out: Recorder,
+pub(super) struct Bench {
+    pub(super) group: Group,
+    pub(super) identity: Identity,
+    pub(super) out: Recorder,
 }
 
-fn market() -> Market {
+pub(super) fn market() -> Market {
     let source = |id, name: &str, scope, priority| Source {
         id: SourceId(id),
         name: name.into(),
@@ -47,16 +47,20 @@ fn market() -> Market {
 }
 
 impl Bench {
-    fn new(overrides: &str) -> Bench {
+    pub(super) fn new(overrides: &str) -> Bench {
+        Bench::of(NAMES, overrides)
+    }
+
+    pub(super) fn of(stages: &[&str], overrides: &str) -> Bench {
         let mut config = Config::load(&[], std::iter::empty()).unwrap();
         config.overlay(overrides, "test").unwrap();
-        let layout = Layout::new(vec![NAMES.iter().map(|n| n.to_string()).collect()]).unwrap();
+        let layout = Layout::new(vec![stages.iter().map(|n| n.to_string()).collect()]).unwrap();
         let group = layout.build(&config, &market()).unwrap().remove(0);
         Bench { group, identity: Identity::new(1, &market()), out: Recorder::default() }
     }
 
     /// Runs an input and returns the records that came of it.
-    fn run(&mut self, input: Input) -> Vec<(Kind, Vec<u8>)> {
+    pub(super) fn run(&mut self, input: Input) -> Vec<(Kind, Vec<u8>)> {
         let mut mark = Mark::NEW;
         self.group.run(&input, &mut mark, &mut self.identity, &mut self.out, 77);
         std::mem::take(&mut self.out.records)
@@ -84,12 +88,12 @@ impl Bench {
     }
 }
 
-fn only<R: Record>(records: &[(Kind, Vec<u8>)]) -> Vec<R> {
+pub(super) fn only<R: Record>(records: &[(Kind, Vec<u8>)]) -> Vec<R> {
     records.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, bytes)| R::read(bytes).unwrap()).collect()
 }
 
 /// Prices in tenths of a pip: 108510 is 1.08510.
-fn tick(source: u32, at_ms: i64, bid: i64, ask: i64) -> TickInput {
+pub(super) fn tick(source: u32, at_ms: i64, bid: i64, ask: i64) -> TickInput {
     TickInput {
         source: SourceId(source),
         instrument: InstrumentId(1),
@@ -185,6 +189,7 @@ fn each_check_refuses_or_flags_as_configured() {
     strict.tick(1, 0, 108_510, 108_520);
     let quick = strict.tick(1, 40, 108_530, 108_520).0;
     assert_eq!((quick.reasons, quick.flags & 0xFFFF), (Check::Interval.bit(), Check::Crossed.bit()));
+    assert_eq!(verdict(&strict.tick(1, 60, 108_510, 108_521).0), Verdict::Accepted, "60 ms after the last good one");
 }
 
 #[test]
@@ -206,6 +211,11 @@ fn a_new_level_is_believed_when_it_persists_or_another_source_shows_it() {
     assert_eq!(verdict(&b.tick(1, 1000, 112_000, 112_010).0), Verdict::Refused);
     assert_eq!(verdict(&b.tick(2, 1100, 112_002, 112_012).0), Verdict::Accepted, "source 1 shows it too");
     assert_eq!(verdict(&b.tick(1, 1200, 112_001, 112_011).0), Verdict::Accepted);
+
+    let mut late = Bench::new("");
+    late.tick(1, 0, 108_510, 108_520);
+    assert_eq!(verdict(&late.tick(2, 1000, 112_000, 112_010).0), Verdict::Refused, "its first, far from the other's");
+    assert_eq!(verdict(&late.tick(2, 1100, 108_511, 108_521).0), Verdict::Accepted);
 
     let mut lonely = Bench::new("");
     lonely.tick(1, 0, 108_510, 108_520);
@@ -390,4 +400,50 @@ fn a_run_of_late_ticks_is_the_new_order() {
         (with_seq(2000, 20), with_seq(2100, 21), with_seq(2200, 20)),
         (Verdict::Accepted, Verdict::Accepted, Verdict::Duplicate)
     );
+}
+
+/// A burst that was held up is late however long it is; a clock set back is the new order within a second, repeats or not.
+#[test]
+fn late_ticks_are_the_new_order_only_after_a_second() {
+    let mut b = Bench::new("");
+    b.tick(1, 60_000, 108_510, 108_520);
+    for n in 0..200 {
+        assert_eq!(verdict(&b.tick(1, 30_000 + n, 108_510, 108_520 + n % 7).0), Verdict::OutOfOrder, "{n}");
+    }
+    let mut b = Bench::new("[validate.fx]\nmax_stale_ms = 0");
+    b.tick(1, 60_000, 108_510, 108_520);
+    let at =
+        |n: i64| TickInput { ts_recv_ns: NOON + (60_000 + n * 100) * MS, ..tick(1, 1_000 + n * 100, 108_510, 108_520) };
+    let mut verdicts = Vec::new();
+    for n in 1..=25 {
+        verdicts.push(verdict(&b.run_tick(at(n)).0));
+        verdicts.push(verdict(&b.run_tick(at(n)).0));
+    }
+    let accepted = verdicts.iter().position(|v| *v == Verdict::Accepted).unwrap();
+    assert_eq!(accepted, 38, "{verdicts:?}");
+    assert!(verdicts[40..].chunks(2).all(|pair| pair == [Verdict::Accepted, Verdict::Duplicate]), "{verdicts:?}");
+    // What was known before the clock was set back is known still.
+    assert_eq!(verdict(&b.tick(1, 60_000, 108_510, 108_520).0), Verdict::Duplicate);
+}
+
+proptest::proptest! {
+    /// The verdict is what a search through everything inside the window gives.
+    #[test]
+    fn a_repeat_is_found_wherever_it_stands(said in proptest::collection::vec((0i64..40, 0i64..3, 0u8..8), 1..200)) {
+        let mut b = Bench::new("[dedupe]\nentries = 30\n[validate.fx]\nrefuse = []");
+        let mut known: std::collections::VecDeque<(i64, i64)> = std::collections::VecDeque::new();
+        for (n, (back, bid, kind)) in said.into_iter().enumerate() {
+            let now = n as i64 * 10;
+            let stamp = if kind < 3 { now - back * 10 } else { now };
+            let input = TickInput { ts_recv_ns: NOON + now * MS, ..tick(1, stamp, 108_510 + bid, 108_520) };
+            let found = verdict(&b.run_tick(input).0);
+            proptest::prop_assert_eq!(found == Verdict::Duplicate, known.contains(&(stamp, bid)), "{:?} {}", known, stamp);
+            if found != Verdict::Duplicate {
+                known.push_back((stamp, bid));
+                if known.len() > 30 {
+                    known.pop_front();
+                }
+            }
+        }
+    }
 }

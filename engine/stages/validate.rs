@@ -2,7 +2,8 @@
 //!
 //! A refused tick is kept with its reasons and counts nowhere. Flags never exclude and never lower confidence. A price
 //! that jumps is refused, but not for ever: a level that persists (`level_ticks` ticks over `level_ms`), or that another
-//! global source shows too, becomes the new level.
+//! global source shows too, becomes the new level. The first price of a source is measured against what other global
+//! sources said within `confirm_ms`.
 
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::{Tick, Trade};
@@ -23,7 +24,7 @@ struct Level {
     /// Twice the mid of the last good tick: a sum of two prices needs no rounding. 0 before the first.
     good_sum: i64,
     good_recv_ns: i64,
-    /// Time of the previous tick, for the interval.
+    /// Time of the previous tick that was not refused, for the interval.
     last_ns: i64,
     /// A level beyond the jump limit: its sum, how often it was seen, and since when.
     candidate_sum: i64,
@@ -62,6 +63,18 @@ impl Validate {
         failed | stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags)
     }
 
+    /// The level to compare with: the source's own, for its first price another's, if one is fresh. 0 when there is none.
+    fn known_sum(&self, pair: (usize, usize), now_ns: i64) -> i64 {
+        let own = self.levels.get(pair).good_sum;
+        if own != 0 {
+            return own;
+        }
+        let others = (0..self.market.sources().len()).filter(|s| self.market.is_global(*s));
+        let levels = others.map(|source| self.levels.get((source, pair.1)));
+        let fresh = levels.filter(|l| l.good_sum != 0 && now_ns - l.good_recv_ns <= self.limits[pair.1].confirm_ns);
+        fresh.max_by_key(|level| level.good_recv_ns).map_or(0, |level| level.good_sum)
+    }
+
     /// Whether a sum beyond the jump limit is believed after all: it persisted, or another source shows it too.
     fn persists(&mut self, pair: (usize, usize), sum: i64, now_ns: i64) -> bool {
         let limits = &self.limits[pair.1];
@@ -93,19 +106,17 @@ impl Validate {
         if !self.calendars[class_index(self.market.class(pair.1))].is_open(now_ns) {
             failed |= Check::Session.bit();
         }
-        let level = self.levels.at(pair);
+        let level = self.levels.get(pair);
         // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
         let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
         if level.last_ns != 0 && (0..limits.interval_ns).contains(&said_ns.saturating_sub(level.last_ns)) {
             failed |= Check::Interval.bit();
         }
-        level.last_ns = said_ns;
-
         let sum = sum_of(tick);
         let broken = failed & limits.refuse != 0 || sum == 0;
         if !broken {
-            let level = *self.levels.get(pair);
-            if level.good_sum != 0 && self.limits[pair.1].jumps(level.good_sum, sum) {
+            let known = self.known_sum(pair, now_ns);
+            if known != 0 && self.limits[pair.1].jumps(known, sum) {
                 if self.persists(pair, sum, now_ns) {
                     mark.flags |= flag::NEW_LEVEL
                 } else {
@@ -118,8 +129,12 @@ impl Validate {
         mark.flags |= failed & !limits.refuse;
         if mark.reasons != 0 {
             mark.verdict = Verdict::Refused;
-        } else if sum != 0 {
-            let level = self.levels.at(pair);
+            return;
+        }
+        let level = self.levels.at(pair);
+        // Of a refused tick the next one is not too soon: else a fast feed would be refused for ever.
+        level.last_ns = said_ns;
+        if sum != 0 {
             level.good_sum = sum;
             level.good_recv_ns = now_ns;
             level.candidate_ticks = 0;
@@ -206,7 +221,7 @@ impl Stage for Validate {
 
     fn save(&self, out: &mut Vec<u8>) {
         let (mut levels, mut trades) = (Vec::new(), Vec::new());
-        self.levels.save(&self.market, |level| level.last_ns != 0, &mut levels);
+        self.levels.save(&self.market, |level| level.last_ns != 0 || level.candidate_ticks != 0, &mut levels);
         self.last_trade_sum.save(&self.market, |sum| *sum != 0, &mut trades);
         super::group::save_value(&(levels, trades), out);
     }

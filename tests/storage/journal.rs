@@ -60,6 +60,7 @@ pub fn catalogue() -> Catalogue {
             instrument(2, "BTCUSDT", Class::Crypto),
             instrument(3, "GBPUSD", Class::Fx),
         ],
+        ..Catalogue::default()
     }
 }
 

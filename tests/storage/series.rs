@@ -106,7 +106,10 @@ fn bars_and_failures_are_executions_and_private_ones_stay_private() {
          3\toanda\t1\t\t\tfeed\tfailed\t2026-01-01 23:59:59.003000000\t2026-01-01 23:59:59.003000000\t0\tread_error\n\
          4\toanda\t1\t\t\tingest\tfailed\t2026-01-01 23:59:57.504000000\t2026-01-01 23:59:59.004000000\t1500000000\tring_full\n"
     );
-    assert_eq!(bench.sql("SELECT seq, connection FROM md_private.pipeline_executions ORDER BY seq"), "5\tmine\n7\tmine\n8\tmine\n");
+    assert_eq!(
+        bench.sql("SELECT seq, connection FROM md_private.pipeline_executions ORDER BY seq"),
+        "5\tmine\n7\tmine\n8\tmine\n"
+    );
     bench.assert_exact();
     writer.stop(GRACE);
     bench.assert_clean();

@@ -24,6 +24,10 @@ pub(super) type Publish<'a> = dyn FnMut(Timeframe, &Candle, BarState) + 'a;
 const MINUTES: usize = 0;
 const COUNT: usize = Timeframe::ALL.len();
 
+/// Room for closed bars that is made at the first tick: with the default lateness of a minute two minutes and one bar of
+/// each longer timeframe are kept at most.
+const CLOSED: usize = 16;
+
 /// The bars of one source and instrument.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Series {
@@ -68,6 +72,9 @@ impl Series {
             }
             self.revise(update, calendar, publish);
             return true;
+        }
+        if self.closed.capacity() == 0 {
+            self.closed.reserve(CLOSED);
         }
         self.close_until(minute.from_ns, calendar, publish);
         self.forget(now_ns, timing);
