@@ -88,15 +88,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// Names of its stages, in order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.stages.iter().map(AnyStage::name)
-    }
-
     /// A group without stages: it publishes inputs as they came. What a recording is made with.
     #[must_use]
     pub fn of_no_stages() -> Group {
         Group { stages: Vec::new(), made: Made::new() }
+    }
+
+    /// Names of its stages, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.stages.iter().map(AnyStage::name)
     }
 
     /// Lets every stage judge an input: all that a group before the last one does. Of an input that is measured each
