@@ -24,6 +24,7 @@ use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
 use crate::stages::{BuildError, Market};
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
+use crate::storage::telemetry::Seconds;
 use crate::storage::{self, Endpoint, Mode};
 use crate::{clock, metrics};
 
@@ -117,7 +118,7 @@ impl Engine {
         origin.check_follows(recovery.last_recv_ns, state_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
         let make = || Pipeline::build(&settings, &market);
-        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
+        let (mut pipeline, replayed) = recover::restore(make, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -132,7 +133,8 @@ impl Engine {
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
-        let database = start_storage(&settings, state_dir, &journal)?;
+        let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
+        pipeline = pipeline.reporting_to(database.seconds.take());
 
         let inbound = build_inbound(
             settings.inbound_slots,
@@ -299,15 +301,22 @@ struct Database {
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
     error: Arc<Mutex<Option<String>>>,
+    /// Takes what the stages took.
+    seconds: Option<Seconds>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
-fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle) -> Result<Database, RunError> {
+fn start_storage(
+    settings: &Settings,
+    state_dir: &Path,
+    journal: &JournalHandle,
+    epoch: u32,
+) -> Result<Database, RunError> {
     let config = &settings.storage;
     let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
-        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error });
+        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error, seconds: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -343,6 +352,7 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         None
     };
     let stored = journal.stored();
+    let (seconds, rows) = storage::telemetry::channel();
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -352,9 +362,10 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         database: config.database.clone(),
         limits: config.limits(),
         mode: config.mode,
+        telemetry: Some((epoch, rows)),
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
-    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error })
+    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error, seconds: Some(seconds) })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -3,6 +3,7 @@
 mod assemble;
 mod crash;
 mod inputs;
+pub mod latency;
 mod market;
 pub mod pipeline;
 mod record;

@@ -7,11 +7,13 @@
 mod emit;
 mod group;
 mod identity;
+mod laps;
 mod table;
 
 pub use emit::{Derived, Emit, Recorder};
 pub use group::{BuildError, Group, Layout, StateError};
 pub use identity::{Chains, Identity};
+pub use laps::Laps;
 pub use table::{Market, PerPair};
 
 use crate::market::Input;
