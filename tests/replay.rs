@@ -242,7 +242,7 @@ fn a_wrong_manifest_is_told_by_entry_key_value_and_what_was_expected() {
     for (arguments, expected) in [
         (["--stages", "bars,dedupe"], "`dedupe` is out of order"),
         (["--stages", "nothing"], "`nothing` is not a stage"),
-        (["--speed", "0"], "--speed is 0, expected a number above zero"),
+        (["--strict", "--speed=-1"], "--speed is -1, expected a number from zero"),
     ] {
         let out = bench.run(&good, &arguments);
         assert_eq!(out.status.code(), Some(2), "{arguments:?}");
