@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::RECORD_BYTES_MAX;
 use tickwire_schemas::words::Kind;
 
-use crate::market::{Instrument, Source};
+use crate::market::{IndicatorName, Instrument, Source};
 
 /// First bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"TICKWJRN";
@@ -177,6 +177,9 @@ pub struct Catalogue {
     pub sources: Vec<Source>,
     /// Every instrument it may name.
     pub instruments: Vec<Instrument>,
+    /// Every indicator it may name; segments written before there were any have none.
+    #[serde(default)]
+    pub indicators: Vec<IndicatorName>,
 }
 
 /// What a segment begins with.
@@ -339,6 +342,12 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(SegmentHeader::from_bytes(&bad), SegmentHeader::from_bytes(&bytes), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_catalogue_from_before_there_were_indicators_has_none() {
+        let old = r#"{"engine_id":"tw-1","sources":[],"instruments":[]}"#;
+        assert_eq!(serde_json::from_str::<Catalogue>(old).unwrap().indicators, []);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Settings;
 use crate::control::{Catalogue, ControlError};
-use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
+use crate::market::{IndicatorId, IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
 /// A state directory that this process alone uses, until it is dropped.
@@ -38,7 +38,7 @@ impl StateDir {
     }
 }
 
-/// Gives every configured source and instrument its id.
+/// Gives every configured source, instrument and indicator its id.
 ///
 /// # Errors
 /// [`ControlError`] when the catalogue cannot be read or written.
@@ -64,5 +64,10 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
             pip: spec.pip,
         });
     }
-    Ok(Market::new(sources, instruments).with_holidays(settings.holidays.clone()))
+    let mut indicators = Vec::new();
+    for name in &settings.indicators {
+        indicators.push(IndicatorName { id: IndicatorId(catalogue.indicator_id(name)?), name: name.clone() });
+    }
+    let market = Market::new(sources, instruments).with_holidays(settings.holidays.clone());
+    Ok(market.with_indicators(indicators))
 }

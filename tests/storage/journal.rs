@@ -56,6 +56,7 @@ pub fn catalogue() -> Catalogue {
             source(MINE, "mine", Scope::Private, "alice"),
         ],
         instruments: vec![instrument(1, "EURUSD", Class::Fx), instrument(2, "BTCUSDT", Class::Crypto)],
+        indicators: vec![],
     }
 }
 
