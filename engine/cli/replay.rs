@@ -46,7 +46,7 @@ pub(super) struct Options {
     /// Run the whole engine with the recording in the place of the feeds: terminals, journal, database
     #[arg(long, conflicts_with_all = ["quotes", "bars", "rejects", "indicators", "checkpoint"])]
     serve: bool,
-    /// With --serve: stop when all is journaled and stored, instead of serving on
+    /// Stop when everything is journaled and stored, instead of serving on
     #[arg(long, requires = "serve")]
     exit: bool,
     /// Stop at the first malformed row
