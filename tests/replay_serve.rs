@@ -247,3 +247,16 @@ fn with_exit_it_ends_by_itself_and_everything_is_in_the_database() {
     assert!(said.trim_end().ends_with(&quotes.last().unwrap().head.seq.to_string()), "{said}");
     replay_check(&dir);
 }
+
+#[test]
+fn who_is_told_a_second_time_to_stop_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = lean(dir.path());
+    // Nobody listens there: what is journaled cannot be stored, and --exit waits for it.
+    let server = format!("[storage]\nmode = \"server\"\nurl = \"http://127.0.0.1:{}\"\n", free_port());
+    let config = QUIET.replace("[storage]\nmode = \"off\"\n", &server);
+    let arguments = ["replay", &manifest, "--serve", "--speed", "0", "--exit"];
+    let mut engine = Engine::start_as(dir, &config, &arguments);
+    engine.until_said("waiting until everything is stored");
+    assert_eq!(engine.interrupt_until_it_ends(), Some(130));
+}

@@ -131,7 +131,12 @@ fn serve(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
         }
     }
     println!("stopping: replay, stages, journal, terminals, database");
-    let stopped = if options.exit && is_done { engine.finish() } else { engine.stop() };
+    let stopped = if options.exit && is_done {
+        println!("waiting until everything is stored; Ctrl-C twice ends at once");
+        engine.finish()
+    } else {
+        engine.stop()
+    };
     ended.transpose()?;
     stopped.map_err(Failure::failed)?;
     println!("stopped");

@@ -135,6 +135,17 @@ impl Engine {
         Watch { child, lines }
     }
 
+    /// Sends SIGINT again and again until it ends; its exit code. Two that come together may count as one.
+    pub fn interrupt_until_it_ends(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        }
+    }
+
     /// Sends SIGINT and waits; whether it ended with 0, and the folder.
     pub fn stop(mut self) -> (bool, TempDir) {
         let pid = self.child.id().to_string();
