@@ -118,7 +118,7 @@ impl Engine {
         origin.check_follows(recovery.last_recv_ns, state_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
         let make = || Pipeline::build(&settings, &market);
-        let (mut pipeline, replayed) = recover::restore(make, &mut recovery)?;
+        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -127,14 +127,15 @@ impl Engine {
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            indicators: market.indicators().to_vec(),
             clock: Some(journal::Clock { started_ns, timer_ms: origin.timer_ms(&settings) }),
         };
         let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
-        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec());
+        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
+            .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
-        pipeline = pipeline.reporting_to(database.seconds.take());
 
         let inbound = build_inbound(
             settings.inbound_slots,
@@ -146,6 +147,7 @@ impl Engine {
         let last_seen: LastSeen =
             (0..market.sources().len() * market.instruments().len()).map(|_| AtomicI64::new(0)).collect();
         let pipeline = pipeline
+            .reporting_to(database.seconds.take())
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), Arc::clone(&last_seen))
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 

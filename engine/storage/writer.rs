@@ -81,22 +81,15 @@ impl Writer {
         let (stop, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ready = Arc::new(AtomicBool::new(false));
-        let telemetry = setup.telemetry.take().map(|(epoch, rows)| Telemetry {
-            rows,
-            epoch,
-            database: setup.database.clone(),
-            endpoint: setup.endpoint.clone(),
-            ready: Arc::clone(&ready),
-            stopped: stopped.clone(),
-        });
+        let telemetry = setup.telemetry.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
         let work = Work::new(setup, manifests, status.clone(), (stopped, ready))?;
         let both = async {
-            match telemetry {
-                Some(telemetry) => {
-                    tokio::join!(work.run(), telemetry.run());
+            let telemetry = async {
+                if let Some(telemetry) = telemetry {
+                    telemetry.run().await
                 }
-                None => work.run().await,
-            }
+            };
+            tokio::join!(work.run(), telemetry);
         };
         let thread = std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(both))?;
         Ok(Writer { thread: Some(thread), stop, status })
