@@ -8,8 +8,8 @@ use crossbeam::channel::Receiver;
 use tickwire_schemas::words::Kind;
 use tokio::sync::watch;
 
-use super::assemble::{RunError, feeds_of};
-use super::{Settings, open_market};
+use super::inputs::feeds_of;
+use super::{RunError, Settings, open_market};
 use crate::control::Catalogue;
 use crate::journal::{self, Clock, JournalError, Recording};
 use crate::market::Input;

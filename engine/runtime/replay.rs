@@ -63,8 +63,8 @@ pub struct ReplayReport {
 
 /// Of the bars' section what matters here.
 #[derive(Deserialize)]
-struct BarsTiming {
-    close_delay_ms: u32,
+pub(super) struct BarsTiming {
+    pub(super) close_delay_ms: u32,
 }
 
 /// Replays a manifest.
