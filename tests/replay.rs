@@ -325,7 +325,7 @@ fn journal_of(bench: &Bench, manifest: &str) {
     }
     std::fs::create_dir_all(bench.path("journal")).unwrap();
     let (sources, instruments) = (market.sources().to_vec(), market.instruments().to_vec());
-    let catalogue = Catalogue { engine_id: "tw-test".into(), sources, instruments };
+    let catalogue = Catalogue { engine_id: "tw-test".into(), sources, instruments, ..Catalogue::default() };
     let feed = Feed::default();
     let setup = Setup { epoch: 4, first_seq: 1, catalogue };
     let handle = journal::start(&config(), &bench.path("journal"), setup, Box::new(feed.clone())).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::words::{Cause, GapState, QuoteState, SourceStatus, Verdict};
+use tickwire_schemas::words::{Cause, GapState, QuoteState, SourceStatus, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 use tickwire_terminal::schemas::control::Catalogue;
 use tickwire_terminal::{Data, Delivery, Event, Follow, Followed, Kind, Subscribe, Target, Terminal, Trust};
@@ -181,13 +181,15 @@ async fn print(
 struct Names {
     instruments: HashMap<u32, String>,
     sources: HashMap<u32, String>,
+    indicators: HashMap<u32, String>,
 }
 
 impl Names {
     fn new(catalogue: &Catalogue) -> Self {
         let instruments = catalogue.instruments.iter().map(|i| (i.id, i.symbol.clone())).collect();
         let sources = catalogue.sources.iter().map(|s| (s.id, s.name.clone())).collect();
-        Names { instruments, sources }
+        let indicators = catalogue.indicators.iter().map(|i| (i.id, i.name.clone())).collect();
+        Names { instruments, sources, indicators }
     }
 
     fn instrument(&self, id: u32) -> Option<&str> {
@@ -199,7 +201,7 @@ impl Names {
     }
 }
 
-/// One line of `--json`. The last six fields are there for other kinds than quotes only.
+/// One line of `--json`. The last eight fields are there for other kinds than quotes only.
 #[derive(Serialize, Default)]
 struct Line<'a> {
     kind: &'static str,
@@ -229,6 +231,10 @@ struct Line<'a> {
     from_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeframe: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    indicator: Option<&'a str>,
 }
 
 fn price(e9: i64) -> Option<String> {
@@ -286,8 +292,15 @@ impl<'a> Line<'a> {
                 line.cause = Cause::from_code(state.cause).map(Cause::word);
                 line.ts_recv_ns = time(state.ts_recv_ns);
             }
-            Data::Bar(bar) => line.price = price(bar.mid.close_e9),
-            Data::Indicator(indicator) => line.price = indicator.values()[0].map(|value| value.to_string()),
+            Data::Bar(bar) => {
+                line.price = price(bar.mid.close_e9);
+                line.timeframe = Timeframe::from_code(bar.timeframe).map(Timeframe::word);
+            }
+            Data::Indicator(indicator) => {
+                line.price = indicator.values()[0].map(|value| value.to_string());
+                line.timeframe = Timeframe::from_code(indicator.timeframe).map(Timeframe::word);
+                line.indicator = names.indicators.get(&indicator.indicator_id).map(String::as_str);
+            }
         }
         line.source = source;
         line
@@ -322,14 +335,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use tickwire_schemas::record::{Head, Quote};
-    use tickwire_terminal::schemas::control::{InstrumentEntry, SourceEntry};
+    use tickwire_terminal::schemas::control::{IndicatorEntry, InstrumentEntry, SourceEntry};
 
     #[test]
     fn a_line_of_json_has_exactly_the_documented_fields() {
         let instrument =
             InstrumentEntry { id: 3, symbol: "EURUSD".into(), class: "fx".into(), digits: 5, pip_e9: 100_000 };
         let source = SourceEntry { id: 7, name: "oanda".into(), scope: "global".into() };
-        let names = Names::new(&Catalogue { instruments: vec![instrument], sources: vec![source] });
+        let ema = IndicatorEntry { id: 5, name: "EMA(20)".into() };
+        let names =
+            Names::new(&Catalogue { instruments: vec![instrument], sources: vec![source], indicators: vec![ema] });
         let head = Head { epoch: 2, seq: 10, chain: 4, source_id: 0, instrument_id: 3, ts_publish_ns: 30 };
         let quote = Quote {
             head,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::RECORD_BYTES_MAX;
 use tickwire_schemas::words::Kind;
 
-use crate::market::{Instrument, Source};
+use crate::market::{IndicatorName, Instrument, Source};
 
 /// First bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"TICKWJRN";
@@ -192,6 +192,9 @@ pub struct Catalogue {
     /// The clock that stamped the records, where the writer said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
+    /// Every indicator it may name; segments written before there were any have none.
+    #[serde(default)]
+    pub indicators: Vec<IndicatorName>,
 }
 
 /// The clock of a run.
@@ -363,6 +366,12 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(SegmentHeader::from_bytes(&bad), SegmentHeader::from_bytes(&bytes), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_catalogue_from_before_there_were_indicators_has_none() {
+        let old = r#"{"engine_id":"tw-1","sources":[],"instruments":[]}"#;
+        assert_eq!(serde_json::from_str::<Catalogue>(old).unwrap().indicators, []);
     }
 
     #[test]
