@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{Common, Failure};
-use crate::market::{IndicatorId, IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
-use crate::stages::Market;
+use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
+use crate::stages::{self, Market};
 
 /// Parses every section, builds the stages for the configured market, and prints the effective configuration.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
@@ -25,11 +25,9 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         digits: spec.digits,
         pip: spec.pip,
     });
-    let indicators = settings.indicators.iter().zip(1..);
-    let indicators = indicators.map(|(name, id)| IndicatorName { id: IndicatorId(id), name: name.clone() });
     let market = Market::new(sources.collect(), instruments.collect())
         .with_holidays(settings.holidays.clone())
-        .with_indicators(indicators.collect());
+        .with_indicators(stages::indicators::numbered(&settings.indicators));
     settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
     print!("{}", settings.config.masked());
     Ok(ExitCode::SUCCESS)

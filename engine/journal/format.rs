@@ -52,6 +52,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// A recording is never written over anything.
+    #[error("journal: {path} exists; a recording is not written over it", path = .path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not begin as a segment does, or its beginning is damaged.
+    #[error("journal: {path} has no sound header, expected a recording or a journal segment", path = .path.display())]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process, or another journal of this one, writes there.
     #[error("journal: {path} is locked: another engine is using this folder", path = .path.display())]
     Locked {
@@ -180,6 +192,18 @@ pub struct Catalogue {
     /// Every indicator it may name; segments written before there were any have none.
     #[serde(default)]
     pub indicators: Vec<IndicatorName>,
+    /// The clock that stamped the records, where the writer said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+}
+
+/// The clock of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// When the run began, nanoseconds UTC by the machine's clock.
+    pub started_ns: i64,
+    /// Interval of its Timer inputs, milliseconds.
+    pub timer_ms: u64,
 }
 
 /// What a segment begins with.
@@ -319,6 +343,7 @@ pub(super) fn list_pairs(dir: &Path, extension: &str) -> Result<Vec<(u32, u64)>,
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::market::IndicatorId;
 
     #[test]
     fn positions_keep_their_order_and_text() {
@@ -333,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
-        let catalogue = Catalogue { engine_id: "tw-1".into(), ..Catalogue::default() };
+        let indicators = vec![IndicatorName { id: IndicatorId(1), name: "EMA(20)".into() }];
+        let catalogue = Catalogue { engine_id: "tw-1".into(), indicators, ..Catalogue::default() };
         let header = SegmentHeader { id: SegmentId { epoch: 2, number: 7 }, first_seq: 99, catalogue };
         let bytes = header.to_bytes();
         assert_eq!(SegmentHeader::from_bytes(&bytes), Some(header));

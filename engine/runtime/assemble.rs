@@ -19,11 +19,12 @@ use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds::{self, Feed, FeedsHandle};
 use crate::journal::{self, JournalError, JournalHandle};
-use crate::market::Input;
+use crate::market::{Class, Input};
 use crate::ring::{InletMaker, build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
 use crate::stages::{BuildError, Market};
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
+use crate::storage::telemetry::Seconds;
 use crate::storage::{self, Endpoint, Mode};
 use crate::{clock, metrics};
 
@@ -91,8 +92,8 @@ impl Engine {
         let journal_dir = state_dir.join("journal");
         let mut recovery = journal::recover(&journal_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
-        let mut pipeline = Pipeline::new(settings.layout.build(&settings.config, &market)?, market.clone());
-        let replayed = recover::restore(&mut pipeline, &mut recovery)?;
+        let make = || Pipeline::build(&settings, &market);
+        let (mut pipeline, replayed) = recover::restore(make, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -102,13 +103,15 @@ impl Engine {
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
             indicators: market.indicators().to_vec(),
+            clock: Some(journal::Clock { started_ns, timer_ms: settings.ingest.timer_ms }),
         };
         let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
             .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
-        let database = start_storage(&settings, state_dir, &journal)?;
+        let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
+        pipeline = pipeline.reporting_to(database.seconds.take());
 
         let inbound = build_inbound(
             settings.inbound_slots,
@@ -127,7 +130,7 @@ impl Engine {
         let simulators = if simulators.is_empty() { None } else { Some(simulator::start(simulators)?) };
         let (stop_feeds, stopped) = watch::channel(false);
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
-        let feeds = feeds::start(feeds_of(&settings, &market), &settings.ingest, inlets, stopped)?;
+        let feeds = feeds::start(feeds_of(&settings, &market)?, &settings.ingest, inlets, stopped)?;
 
         let facts = facts(&market, last_seen, &feeds, &fanout, &database, started_ns);
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
@@ -240,21 +243,20 @@ fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, started_ns: 
     inlets
 }
 
-fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
-    let id_of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol).map(|i| i.id);
-    settings
-        .sources
-        .iter()
-        .zip(market.sources())
-        .enumerate()
-        .map(|(index, (spec, source))| Feed {
-            spec: spec.clone(),
-            source: source.id,
-            index,
-            // The settings checked that every symbol is an instrument.
-            instruments: spec.symbols.iter().filter_map(|symbol| id_of(&symbol.canonical)).collect(),
-        })
-        .collect()
+pub(super) fn feeds_of(settings: &Settings, market: &Market) -> Result<Vec<Feed>, RunError> {
+    let mut feeds = Vec::new();
+    for (index, (spec, source)) in settings.sources.iter().zip(market.sources()).enumerate() {
+        // The settings checked that every symbol is an instrument.
+        let of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol);
+        let instruments: Vec<_> = spec.symbols.iter().filter_map(|symbol| of(&symbol.canonical)).collect();
+        let mut spec = spec.clone();
+        for class in Class::ALL.into_iter().filter(|class| instruments.iter().any(|i| i.class == *class)) {
+            spec.calendars.push(market.calendar(class).map_err(RunError::Other)?);
+        }
+        let instruments = instruments.into_iter().map(|i| i.id).collect();
+        feeds.push(Feed { spec, source: source.id, index, instruments });
+    }
+    Ok(feeds)
 }
 
 fn facts(
@@ -291,15 +293,22 @@ struct Database {
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
     error: Arc<Mutex<Option<String>>>,
+    /// Takes what the stages took.
+    seconds: Option<Seconds>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
-fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle) -> Result<Database, RunError> {
+fn start_storage(
+    settings: &Settings,
+    state_dir: &Path,
+    journal: &JournalHandle,
+    epoch: u32,
+) -> Result<Database, RunError> {
     let config = &settings.storage;
     let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
-        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error });
+        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error, seconds: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -335,6 +344,7 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         None
     };
     let stored = journal.stored();
+    let (seconds, rows) = storage::telemetry::channel();
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -344,9 +354,10 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         database: config.database.clone(),
         limits: config.limits(),
         mode: config.mode,
+        telemetry: Some((epoch, rows)),
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
-    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error })
+    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error, seconds: Some(seconds) })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -2,9 +2,12 @@
 
 mod assemble;
 mod crash;
+pub mod latency;
 mod market;
 pub mod pipeline;
+mod record;
 mod recover;
+mod replay;
 mod settings;
 mod stopping;
 
@@ -12,6 +15,8 @@ pub use assemble::{Engine, RunError};
 pub use crash::catch_crashes;
 pub use market::{StateDir, open_market};
 pub use pipeline::Pipeline;
+pub use record::{Recorded, record};
 pub use recover::{Comparison, compare};
+pub use replay::{ReplayOptions, ReplayReport, Watcher, replay};
 pub use settings::Settings;
-pub use stopping::wait_for_signal;
+pub use stopping::{on_signal, wait_for_signal};
