@@ -54,7 +54,7 @@ fn stages_are_measured_in_every_group_and_failures_are_told() {
         let page = http(engine.console(), "GET", "/metrics").1;
         let shown =
             |stage: &&str| page.contains(&format!("tickwire_stage_latency_ns{{stage=\"{stage}\",quantile=\"0.99\"}}"));
-        stages.iter().all(|stage| shown(stage)) && shown(&"all")
+        stages.iter().all(&shown) && shown(&"all")
     });
     let (ended, dir) = engine.stop();
     assert!(ended);
