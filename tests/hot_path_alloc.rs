@@ -9,8 +9,11 @@ use counting_support::allocations;
 use tickwire::config::Config;
 use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
-use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
+use tickwire::market::{
+    Class, IndicatorName, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf,
+};
 use tickwire::ring::{Drained, InSlot, Inlet, Mark, Outlet, Poll, build_inbound, build_outbound};
+use tickwire::runtime::latency;
 use tickwire::stages::{self, Identity, Layout, Market, NAMES};
 use tickwire_schemas::record::{SourceState, Timer};
 use tickwire_schemas::words::{Kind, SourceStatus};
@@ -49,7 +52,7 @@ fn bytes_in_hand_to_publication() {
     let every_family = include_str!("../config/indicators.toml").replace(", \"H1\"", "");
     config.overlay(&every_family, "indicators.toml").unwrap();
     let names = stages::indicators::names(&config).unwrap();
-    let market = market().with_indicators(stages::indicators::numbered(&names));
+    let market = market().with_indicators(IndicatorName::numbered(&names));
     let feed = "[sources.one]\nadapter = \"binance\"\nsymbols = [\"BTCUSDT\"]\nbase_url = \"ws://h\"";
     config.overlay(feed, "test").unwrap();
     let spec = sources(&config).unwrap().remove(0);
@@ -64,6 +67,9 @@ fn bytes_in_hand_to_publication() {
     let mut inbound = build_inbound(1024, 1, 1, ids, market.source_table());
     let inlet: Box<dyn Inlet> = inbound.inlets.remove(0)();
     let (mut outbound, mut outlets) = build_outbound(1024);
+
+    let (mut watches, collector) = latency::start(&[group.names().collect()], None).unwrap();
+    let mut watch = watches.remove(0);
 
     let mut published = [0u64; 16];
     let mut message = Vec::with_capacity(400);
@@ -89,7 +95,9 @@ fn bytes_in_hand_to_publication() {
         }
         inbound.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
             let mut mark = Mark::NEW;
-            group.run(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns);
+            let laps = watch.next_input();
+            group.run_measured(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns, laps);
+            watch.input_done();
         });
         outbound.ring();
         for outlet in &mut outlets {
@@ -113,6 +121,8 @@ fn bytes_in_hand_to_publication() {
         count(Kind::Gap)
     );
     assert!(count(Kind::Indicator) >= 12 * 45, "twelve families over 50 minutes: {}", count(Kind::Indicator));
+    drop(watch);
+    collector.join().unwrap();
     assert_eq!(allocations, 0, "allocations on the hot path over {COUNTED} messages");
 }
 

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::{Common, Failure};
-use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
-use crate::stages::{self, Market};
+use crate::market::{IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
+use crate::stages::Market;
 
 /// Parses every section, builds the stages for the configured market, and prints the effective configuration.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
     });
     let market = Market::new(sources.collect(), instruments.collect())
         .with_holidays(settings.holidays.clone())
-        .with_indicators(stages::indicators::numbered(&settings.indicators));
+        .with_indicators(IndicatorName::numbered(&settings.indicators));
     settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
     print!("{}", settings.config.masked());
     Ok(ExitCode::SUCCESS)

@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::run::print_addresses;
 use super::{Common, Failure, log_to_stderr};
+use crate::config::Config;
 use crate::replay::{Paths, ReplayError};
-use crate::runtime::{ReplayOptions, ReplayReport, Settings, Watcher, replay};
+use crate::runtime::{Engine, Playback, ReplayOptions, ReplayReport, Settings, Watcher, on_signal, replay};
+use crate::stages::Layout;
 
 /// What is different from a running engine: bars are published as they close and not while they form.
 const DEFAULTS: &str = "[bars]\nprovisional_ms = 0\n";
@@ -37,9 +40,15 @@ pub(super) struct Options {
     /// Write indicators
     #[arg(long, value_name = "FILE")]
     indicators: Option<PathBuf>,
-    /// How many times faster than it happened; as fast as it goes when left out
+    /// How many times faster than it happened; 0 is as fast as it goes, and so is none, but with --serve that is 1
     #[arg(long, value_name = "N")]
     speed: Option<f64>,
+    /// Run the whole engine with the recording in the place of the feeds: terminals, journal, database
+    #[arg(long, conflicts_with_all = ["quotes", "bars", "rejects", "indicators", "checkpoint"])]
+    serve: bool,
+    /// With --serve: stop when all is journaled and stored, instead of serving on
+    #[arg(long, requires = "serve")]
+    exit: bool,
     /// Stop at the first malformed row
     #[arg(long)]
     strict: bool,
@@ -63,22 +72,21 @@ impl From<ReplayError> for Failure {
 
 /// Replays a manifest and prints what was counted.
 pub(super) fn run(common: &Common, options: Options) -> Result<ExitCode, Failure> {
-    log_to_stderr("warn");
-    if options.speed.is_some_and(|speed| !(speed > 0.0 && speed.is_finite())) {
+    if options.speed.is_some_and(|speed| !(speed >= 0.0 && speed.is_finite())) {
         let speed = options.speed.unwrap_or_default();
-        return Err(Failure::usage(format!("--speed is {speed}, expected a number above zero")));
+        return Err(Failure::usage(format!("--speed is {speed}, expected a number from zero")));
     }
-    let mut config = common.config_over(DEFAULTS)?;
-    if options.quotes_every_tick {
-        config.overlay("[aggregate]\nquotes_every_tick = true\n", "--quotes-every-tick")?;
+    if options.serve {
+        return serve(common, &options);
     }
-    let settings = Settings::new(config)?;
+    log_to_stderr("warn");
+    let settings = settings(common.config_over(DEFAULTS)?, &options)?;
     let Options { manifest, stages, quotes, bars, rejects, indicators, speed, strict, checkpoint, .. } = options;
     let options = ReplayOptions {
         manifest,
         stages,
         paths: Paths { quotes, bars, rejects, indicators },
-        speed,
+        speed: speed.filter(|speed| *speed > 0.0),
         strict,
         checkpoint: checkpoint.map(|path| (path, options.checkpoint_every)),
     };
@@ -86,6 +94,47 @@ pub(super) fn run(common: &Common, options: Options) -> Result<ExitCode, Failure
     let outcome = replay(&settings, &options, &mut terminal);
     terminal.bar.finish_and_clear();
     print(&outcome?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(mut config: Config, options: &Options) -> Result<Settings, Failure> {
+    if options.quotes_every_tick {
+        config.overlay("[aggregate]\nquotes_every_tick = true\n", "--quotes-every-tick")?;
+    }
+    Ok(Settings::new(config)?)
+}
+
+/// Runs the engine on a manifest until told to stop, or until everything is stored.
+fn serve(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
+    log_to_stderr("info");
+    let mut settings = settings(common.config()?, options)?;
+    if !options.stages.is_empty() {
+        settings.layout =
+            Layout::new(vec![options.stages.clone()]).map_err(|error| Failure::usage(format!("--stages: {error}")))?;
+    }
+    let speed = Some(options.speed.unwrap_or(1.0)).filter(|speed| *speed > 0.0);
+    let playback = Playback::open(&settings, &options.manifest, options.strict, speed)?;
+    let (mode, store) = (settings.storage.mode, settings.storage.listen);
+    let told = on_signal().map_err(Failure::failed)?;
+    let (engine, ended) = Engine::serve(settings, &common.state_dir, playback).map_err(Failure::failed)?;
+    print_addresses(&engine, mode, store);
+    let ended = crossbeam::select! {
+        recv(told) -> _ => None,
+        recv(ended) -> ended => ended.ok(),
+    };
+    let is_done = matches!(ended, Some(Ok(_)));
+    if let Some(Ok(played)) = &ended {
+        println!("the recording has ended: {} inputs, {} malformed", played.inputs, played.malformed);
+        if !options.exit {
+            // The other end is only dropped when the process ends.
+            let _ = told.recv();
+        }
+    }
+    println!("stopping: replay, stages, journal, terminals, database");
+    let stopped = if options.exit && is_done { engine.finish() } else { engine.stop() };
+    ended.transpose()?;
+    stopped.map_err(Failure::failed)?;
+    println!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -189,12 +189,12 @@ pub struct Catalogue {
     pub sources: Vec<Source>,
     /// Every instrument it may name.
     pub instruments: Vec<Instrument>,
-    /// Every indicator it may name; segments written before there were any have none.
-    #[serde(default)]
-    pub indicators: Vec<IndicatorName>,
     /// The clock that stamped the records, where the writer said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
+    /// Every indicator it may name; segments written before there were any have none.
+    #[serde(default)]
+    pub indicators: Vec<IndicatorName>,
 }
 
 /// The clock of a run.

@@ -135,7 +135,7 @@ impl Manifest {
         if raw.source.is_empty() {
             return Err(wrong("no [[source]], expected at least one".into()));
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let entry = |(at, table)| {
             entry(at + 1, table, folder).map_err(|problem| wrong(format!("[[source]] number {}: {problem}", at + 1)))
         };

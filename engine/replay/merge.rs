@@ -266,8 +266,8 @@ impl Timers {
             return None;
         }
         let quiet_hour = up_to_multiple(self.last_ns.saturating_add(HOUR_NS), HOUR_NS);
-        // Whole hours, and the last stretch before the data in steps as ever.
-        let in_hole = next_ns >= quiet_hour && next_ns % HOUR_NS == 0 && until_ns - next_ns > HOUR_NS;
+        // From whole hour to whole hour, and from the last one before the data in steps as ever.
+        let in_hole = next_ns >= quiet_hour && next_ns % HOUR_NS == 0 && until_ns - next_ns >= HOUR_NS;
         self.next_ns = Some(next_ns + if in_hole { HOUR_NS } else { self.step_ns });
         Some(next_ns)
     }
@@ -335,5 +335,43 @@ fn plain_source(name: &str) -> Source {
         owner: String::new(),
         priority: PRIORITY,
         volume: VolumeOf::Trades,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Timers before each data time, and behind the last.
+    fn run(step_ns: i64, data: &[i64], close_delay_ns: i64) -> Vec<Vec<i64>> {
+        let mut timers = Timers::new(step_ns);
+        timers.close_delay_ns = Some(close_delay_ns);
+        let mut before = |at_ns: Option<i64>| std::iter::from_fn(|| timers.before(at_ns)).collect::<Vec<_>>();
+        let mut all: Vec<_> = data.iter().map(|at_ns| before(Some(*at_ns))).collect();
+        all.push(before(None));
+        all
+    }
+
+    const SECOND_NS: i64 = 1_000_000_000;
+
+    #[test]
+    fn the_clock_begins_with_the_data_and_goes_on_until_the_last_minute_is_closed() {
+        let s = |seconds: &[i64]| seconds.iter().map(|s| s * SECOND_NS).collect::<Vec<_>>();
+        let data = [65 * SECOND_NS + 5, 66 * SECOND_NS, 68 * SECOND_NS + 1, 68 * SECOND_NS + 1];
+        let expected = [s(&[]), s(&[66]), s(&[67, 68]), s(&[]), (69..=121).map(|s| s * SECOND_NS).collect()];
+        assert_eq!(run(SECOND_NS, &data, SECOND_NS / 2), expected);
+        assert_eq!(run(SECOND_NS, &[], 5), [s(&[])], "without data there is no time");
+    }
+
+    #[test]
+    fn a_long_hole_has_a_timer_an_hour_behind_its_first() {
+        let data = [HOUR_NS + SECOND_NS, 100 * HOUR_NS + 2 * SECOND_NS];
+        let timers = &run(SECOND_NS, &data, 0)[1];
+        assert!(timers.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(timers.last(), Some(&data[1]));
+        let in_steps = |from: i64, to: i64| (from..=to).step_by(SECOND_NS as usize).all(|ns| timers.contains(&ns));
+        assert!(in_steps(data[0] + SECOND_NS, data[0] + HOUR_NS) && in_steps(100 * HOUR_NS, data[1]));
+        assert!((3..=100).all(|hour| timers.contains(&(hour * HOUR_NS))), "on the hour");
+        assert!(timers.len() < 2 * 3_600 + 110, "{}", timers.len());
     }
 }

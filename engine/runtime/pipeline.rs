@@ -68,15 +68,6 @@ impl Pipeline {
         Ok(Pipeline::new(settings.layout.build(&settings.config, market)?, market.clone()))
     }
 
-    /// The state after the record with this `seq`.
-    #[must_use]
-    pub fn snapshot(&mut self, seq: u64) -> Snapshot {
-        let mut stages = Vec::new();
-        self.groups.iter().for_each(|group| group.save(&mut stages));
-        stages.push(saved_chains(&mut self.identity));
-        Snapshot { epoch: self.identity.epoch(), seq, stages }
-    }
-
     /// Takes up the state of a snapshot.
     ///
     /// # Errors
@@ -96,9 +87,7 @@ impl Pipeline {
     pub fn save(&mut self) -> Snapshot {
         let mut stages = Vec::new();
         self.groups.iter().for_each(|group| group.save(&mut stages));
-        let mut chains = Vec::new();
-        self.identity.chains().save(&mut chains);
-        stages.push((CHAINS.into(), chains));
+        stages.push(saved_chains(&mut self.identity));
         Snapshot { epoch: self.identity.epoch(), seq: self.identity.seq(), stages }
     }
 
@@ -176,6 +165,7 @@ impl Pipeline {
                     earlier: count - 1,
                     latency: Latency::new(),
                     last_seen: Arc::clone(&last_seen),
+                    recorded: clock::is_recorded(),
                 };
                 threads.push(builder.spawn(move || worker.run(input, seat))?);
             }
@@ -266,6 +256,8 @@ struct Last {
     snapshots: Sender<Snapshot>,
     latency: Latency,
     last_seen: LastSeen,
+    /// The inputs are a recording's.
+    recorded: bool,
 }
 
 impl Last {
@@ -278,7 +270,8 @@ impl Last {
     fn step(&mut self, slot: &InSlot) {
         let input = slot.input();
         IN_FLIGHT.set(Some(*input));
-        let now_ns = clock::now_ns();
+        // What a replay publishes is stamped as if it had taken no time, so that it is the same every time.
+        let now_ns = if self.recorded { input.now_ns() } else { clock::now_ns() };
         self.latency.step(now_ns, input);
         let seq = self.identity.next_seq();
         let mut mark = slot.mark();

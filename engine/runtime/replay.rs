@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Pipeline, Settings};
 use crate::clock;
-use crate::market::Input;
+use crate::market::{IndicatorName, Input};
 use crate::replay::{Checkpoint, Manifest, Outputs, Paths, Recording, ReplayError, Summary};
-use crate::stages::{self, Layout, Market};
+use crate::stages::{Layout, Market};
 
 /// Inputs between two looks at the clock and the progress.
 const BATCH: u64 = 1 << 16;
@@ -63,8 +63,8 @@ pub struct ReplayReport {
 
 /// Of the bars' section what matters here.
 #[derive(Deserialize)]
-struct BarsTiming {
-    close_delay_ms: u32,
+pub(super) struct BarsTiming {
+    pub(super) close_delay_ms: u32,
 }
 
 /// Replays a manifest.
@@ -84,11 +84,8 @@ pub fn replay(
     if options.strict {
         recording.be_strict();
     }
-    let market = recording
-        .market()
-        .clone()
-        .with_holidays(settings.holidays.clone())
-        .with_indicators(stages::indicators::numbered(&settings.indicators));
+    let market = recording.market().clone().with_holidays(settings.holidays.clone());
+    let market = market.with_indicators(IndicatorName::numbered(&settings.indicators));
     let layout = if options.stages.is_empty() {
         settings.layout.clone()
     } else {

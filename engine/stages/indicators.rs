@@ -44,7 +44,7 @@ use crate::ring::Mark;
 
 pub use family::{Candle, FACTOR_MAX, Family, PERIOD_MAX, Parameter, Parameters, Values};
 use spec::{PriceOf, Wanted};
-pub use spec::{Spec, names, numbered};
+pub use spec::{Spec, names};
 
 /// The list: one word makes a module and an entry in [`Computation`].
 macro_rules! families {

@@ -15,6 +15,7 @@ use super::client::{self, DatabaseError, Endpoint};
 use super::column::{Column, Second, Text, U32, U64};
 use super::names::Names;
 use super::rows::{header_of, row};
+use super::writer::Setup;
 use crate::metrics;
 
 const TABLE: &str = "stage_latency";
@@ -104,16 +105,23 @@ struct Batch {
 
 /// Brings measurements into the database.
 pub(super) struct Telemetry {
-    pub(super) rows: Rows,
-    pub(super) epoch: u32,
-    pub(super) database: String,
-    pub(super) endpoint: watch::Receiver<Option<Endpoint>>,
+    rows: Rows,
+    epoch: u32,
+    database: String,
+    endpoint: watch::Receiver<Option<Endpoint>>,
     /// Whether the tables are there.
-    pub(super) ready: Arc<AtomicBool>,
-    pub(super) stopped: watch::Receiver<Option<Duration>>,
+    ready: Arc<AtomicBool>,
+    stopped: Stopped,
 }
 
+type Stopped = watch::Receiver<Option<Duration>>;
+
 impl Telemetry {
+    pub(super) fn new((epoch, rows): (u32, Rows), setup: &Setup, ready: &Arc<AtomicBool>, stopped: &Stopped) -> Self {
+        let (database, endpoint) = (setup.database.clone(), setup.endpoint.clone());
+        Telemetry { rows, epoch, database, endpoint, ready: Arc::clone(ready), stopped: stopped.clone() }
+    }
+
     /// Sends what comes until the writer stops, and then what is left.
     pub(super) async fn run(mut self) {
         let mut outbox = Outbox { epoch: self.epoch, ..Outbox::default() };

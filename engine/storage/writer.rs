@@ -81,22 +81,15 @@ impl Writer {
         let (stop, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ready = Arc::new(AtomicBool::new(false));
-        let telemetry = setup.telemetry.take().map(|(epoch, rows)| Telemetry {
-            rows,
-            epoch,
-            database: setup.database.clone(),
-            endpoint: setup.endpoint.clone(),
-            ready: Arc::clone(&ready),
-            stopped: stopped.clone(),
-        });
+        let telemetry = setup.telemetry.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
         let work = Work::new(setup, manifests, status.clone(), (stopped, ready))?;
         let both = async {
-            match telemetry {
-                Some(telemetry) => {
-                    tokio::join!(work.run(), telemetry.run());
+            let telemetry = async {
+                if let Some(telemetry) = telemetry {
+                    telemetry.run().await
                 }
-                None => work.run().await,
-            }
+            };
+            tokio::join!(work.run(), telemetry);
         };
         let thread = std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(both))?;
         Ok(Writer { thread: Some(thread), stop, status })
@@ -277,7 +270,7 @@ impl Work {
     }
 
     async fn wait(&mut self, stopping: bool) {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         let due_ns = self.lanes.next_due_ns().map_or(i64::MAX, |due| (due - now_ns).max(1_000_000));
         let sleep = TURN.min(Duration::from_nanos(due_ns as u64));
         let full = self.lanes.bytes() >= QUEUE_BYTES;
@@ -306,7 +299,7 @@ impl Work {
 
     /// Reads what is durable into the lanes; `true` when there is more to read at once.
     fn read(&mut self) -> Result<bool, JournalError> {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         for _ in 0..TURN_RECORDS {
             if self.lanes.bytes() >= QUEUE_BYTES {
                 return Ok(false);
@@ -355,7 +348,7 @@ impl Work {
                 let id = (audience, table);
                 !under_way.contains_key(&id) && !refused.contains_key(&id) && !waiting.contains(&id)
             };
-            let Some(batch) = self.lanes.next(clock::now_ns(), all, idle) else { return Ok(()) };
+            let Some(batch) = self.lanes.next(clock::monotonic_ns(), all, idle) else { return Ok(()) };
             if let Err(error) = self.manifests.begin(batch.manifest()) {
                 self.miss(Some(batch.from));
                 return Err(error);
@@ -424,7 +417,7 @@ impl Work {
                 // The table's other rows wait in the journal, not here, so that they do not keep the others waiting.
                 let forgotten = self.lanes.forget(|lane| table_of(*lane) == table);
                 self.miss(forgotten);
-                self.refused.insert(table, Refused { parcel, retry_ns: clock::now_ns() + REFUSED_RETRY_NS });
+                self.refused.insert(table, Refused { parcel, retry_ns: clock::monotonic_ns() + REFUSED_RETRY_NS });
             }
         }
         self.write_done();
@@ -432,7 +425,7 @@ impl Work {
 
     /// Offers refused batches once more: somebody may have mended the table.
     fn offer_refused_again(&mut self) {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         let due = |(table, refused): (&TableId, &mut Refused)| {
             let due = now_ns >= refused.retry_ns && !self.under_way.contains_key(table);
             refused.retry_ns = if due { i64::MAX } else { refused.retry_ns };

@@ -8,6 +8,7 @@ use tickwire::journal::Position;
 use tickwire::storage::audit::{Report, Subject, audit};
 use tickwire::storage::batch::Limits;
 use tickwire::storage::store::{READER, StoreConfig, StoreHandle, Supervisor, WRITER, find_library};
+use tickwire::storage::telemetry::Rows;
 use tickwire::storage::{Endpoint, Mode, Setup, StorageStatus, Writer, client};
 use tokio::sync::watch;
 
@@ -72,6 +73,11 @@ impl Bench {
     }
 
     pub fn writer(&self) -> Writer {
+        self.writer_with(None)
+    }
+
+    /// A writer that stores measurements too.
+    pub fn writer_with(&self, telemetry: Option<(u32, Rows)>) -> Writer {
         let stored = self.stored.clone();
         Writer::start(Setup {
             journal_dir: self.path().join("journal"),
@@ -82,7 +88,7 @@ impl Bench {
             database: "md".into(),
             limits: self.limits,
             mode: Mode::Embedded,
-            telemetry: None,
+            telemetry,
         })
         .unwrap()
     }

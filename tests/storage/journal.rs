@@ -86,7 +86,7 @@ impl Journal {
         self.sync();
     }
 
-    fn head(&mut self, source_id: u32, instrument_id: u32) -> Head {
+    pub fn head(&mut self, source_id: u32, instrument_id: u32) -> Head {
         self.seq += 1;
         let ts_publish_ns = self.now_ns() + 1_000;
         Head { epoch: self.epoch, seq: self.seq, chain: self.seq, source_id, instrument_id, ts_publish_ns }

@@ -1,6 +1,6 @@
 //! What stands in the tables, and who sees it.
 
-use tickwire::storage::migrate::{MIGRATIONS, statements};
+use tickwire::storage::migrate::MIGRATIONS;
 use tickwire::storage::{Mode, StorageConfig};
 use tickwire::{cli, config::Config};
 use tickwire_schemas::words::Verdict;
@@ -75,22 +75,6 @@ fn bars_keep_their_last_revision_and_indicators_their_holes() {
     bench.sql("ALTER TABLE bars DELETE WHERE 1 SETTINGS mutations_sync = 1");
     let differences = bench.audit().differences;
     assert_eq!(differences, ["bars:202601 epoch 1: missing: seq 4 (1 rows)"]);
-}
-
-/// Every query of the quants' guide, as the read-only user.
-#[test]
-fn the_examples_of_the_guide_run() {
-    let (mut bench, writer) = Bench::running();
-    bench.journal.mixed(300);
-    bench.drained(&writer);
-    let guide = include_str!("../../schemas/clickhouse/README.md");
-    let blocks: Vec<&str> = guide.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() >= 6, "{} examples", blocks.len());
-    for query in blocks.iter().flat_map(|block| statements(block)) {
-        let answer = bench.read_only(query).unwrap_or_else(|error| panic!("{query}\n{error}"));
-        assert!(!answer.is_empty(), "{query}");
-    }
-    writer.stop(GRACE);
 }
 
 #[test]

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn volumes_are_the_shortest_decimals() {
-        for text in ["0", "0.75", "1.12", "1000000", "0.1", "16.6", "0.0001", "123456.7", "3.4028235", "0.00000001"] {
+        for text in ["0", "0.75", "1.12", "1000000", "0.1", "16.6", "0.0001", "123456.7", "0.00000001"] {
             let expected: Size = text.parse().unwrap();
             assert_eq!(size_of(text.parse().unwrap()), Some(expected), "{text}");
         }

@@ -97,7 +97,7 @@ impl World {
             }
             if snapshots.contains(&n) {
                 let seq = read_head(records[0].0, &records[0].1).unwrap().seq;
-                snapshot::write(&SystemDisk, dir.path(), &pipeline.snapshot(seq)).unwrap();
+                snapshot::write(&SystemDisk, dir.path(), &Snapshot { seq, ..pipeline.save() }).unwrap();
             }
             made.push(records);
         }

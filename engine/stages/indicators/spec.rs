@@ -9,7 +9,6 @@ use tickwire_schemas::words::Timeframe;
 
 use super::{Computation, Parameter};
 use crate::config::{Config, ConfigError};
-use crate::market::{IndicatorId, IndicatorName};
 
 /// One table, `[indicators.NAME]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -116,10 +115,4 @@ pub fn names(config: &Config) -> Result<Vec<String>, ConfigError> {
         names.insert(wanted.name);
     }
     Ok(names.into_iter().collect())
-}
-
-/// The names with numbers from 1 on, in their order: for a run that keeps no catalogue.
-#[must_use]
-pub fn numbered(names: &[String]) -> Vec<IndicatorName> {
-    (1..).zip(names).map(|(id, name)| IndicatorName { id: IndicatorId(id), name: name.clone() }).collect()
 }

@@ -39,7 +39,7 @@ impl Journaled {
             out.follow(last.replace((epoch, seq)), epoch, seq);
             let Some(row) = found.row else { continue };
             out.restart(&row);
-            for lane in row.lanes(source.names()) {
+            for lane in row.lanes(source.names()).filter(|lane| found.at >= ledger.since(lane.table)) {
                 if !ledger.has(lane, epoch, seq) {
                     *out.waiting.entry((lane, epoch)).or_default() += 1;
                 } else if !begun
