@@ -41,7 +41,7 @@ fn market(config: &Config) -> Market {
         vec![source(1, "a", Scope::Global), source(2, "mine", Scope::Private)],
         vec![instrument(1, "EURUSD", Class::Fx), instrument(2, "BTCUSDT", Class::Crypto)],
     )
-    .with_indicators(crate::market::IndicatorName::numbered(&names(config).unwrap()))
+    .with_indicators(IndicatorName::numbered(&names(config).unwrap()))
 }
 
 struct Bench {
