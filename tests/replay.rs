@@ -1,6 +1,7 @@
 //! `tickwire replay`: what it reads, what it refuses, and that it does the same every time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod engine_support;
 mod journal_support;
 mod replay_support;
 
@@ -8,15 +9,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use engine_support::{Engine, QUIET, free_port, oanda};
 use journal_support::{Feed, PATIENCE, config};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use replay_support::{Bench, all_tables, line_of, source, stderr, stdout, tables};
 use tickwire::config::Config;
-use tickwire::journal::{self, Catalogue, Setup};
-use tickwire::replay::{Manifest, Recording};
+use tickwire::journal::{self, Catalogue, Reader, Setup};
+use tickwire::replay::{Manifest, Outputs, Paths, Recording};
 use tickwire::runtime::{Pipeline, Settings};
-use tickwire::stages::Recorder;
+use tickwire::stages::{Emit, Market, Recorder};
+use tickwire_schemas::record::{Bar, Quote, Record, Tick, Trade};
+use tickwire_schemas::words::Kind;
 
 const LEAN: &str = "lean-quote";
 
@@ -379,4 +383,53 @@ fn the_columns_are_those_of_the_list_of_names() {
         let columns = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",");
         assert!(names.contains(&format!("\n| {table} | `{columns}`")), "{columns}");
     }
+}
+
+#[test]
+fn the_journal_of_a_live_engine_gives_what_it_published() {
+    let (first, second) = (free_port(), free_port());
+    let moods = "rate = 20.0\nduplicates = 0.05\ncrossed = 0.05\nfat_finger = 0.02\n";
+    let sources = oanda("one", first, moods, "token = \"demo\"")
+        + &oanda("two", second, "rate = 20.0\nskew_ms = 3\n", "token = \"demo\"\npriority = 1\n");
+    let engine = Engine::start(&format!("{QUIET}[bars]\nprovisional_ms = 200\n{sources}"));
+    let mut watch = engine.watch(&["--kinds", "bar"]);
+    // Forming bars say that all stages are at work.
+    (0..40).for_each(|_| drop(watch.next().unwrap()));
+    let config = engine.config.clone();
+    drop(watch);
+    let (ended, dir) = engine.stop();
+    assert!(ended);
+
+    let mut reader = Reader::open(&dir.path().join("state/journal"), None).unwrap();
+    let mut records = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        records.push((entry.kind, entry.bytes.to_vec()));
+    }
+    let named = reader.catalogue().clone();
+    let market = Market::new(named.sources, named.instruments);
+    let bench = Bench::new();
+    let table = |name: &str| Some(bench.path(&format!("live/{name}.csv")));
+    std::fs::create_dir(bench.path("live")).unwrap();
+    let paths = Paths { quotes: table("quotes"), bars: table("bars"), rejects: table("rejects"), indicators: None };
+    let mut live = Outputs::create(paths, &market).unwrap();
+    for (kind, bytes) in &records {
+        match kind {
+            Kind::Tick => live.tick(&Tick::read(bytes).unwrap()),
+            Kind::Trade => live.trade(&Trade::read(bytes).unwrap()),
+            Kind::Quote => live.quote(&Quote::read(bytes).unwrap()),
+            Kind::Bar => live.bar(&Bar::read(bytes).unwrap()),
+            _ => {}
+        }
+    }
+    live.finish().unwrap();
+
+    let journal =
+        format!("[[source]]\nformat = \"journal\"\nfiles = [\"{}\"]\n", dir.path().join("state/journal").display());
+    let [quotes, bars, rejects, _] = tables(&bench, &journal, "replayed", &["--config", config.to_str().unwrap()]);
+    assert!(quotes.lines().count() > 20 && rejects.lines().count() > 2, "{quotes}{rejects}");
+    assert!(quotes == bench.read("live/quotes.csv") && rejects == bench.read("live/rejects.csv"));
+    // Behind the last input a replay publishes what still forms.
+    let published = bench.read("live/bars.csv");
+    assert!(published.lines().count() > 40 && bars.starts_with(&published));
+    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional")));
 }
