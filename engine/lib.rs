@@ -1,9 +1,9 @@
 //! Tickwire: holds each broker connection once and fans one best price out to every terminal.
 //!
 //! This list is the map of the engine, in the order in which data walks through it. A module imports only from
-//! modules above it; `tests/tidy.rs` holds that. Nothing below `market` ever sees a price as a float, nothing but
-//! `clock` asks the time, and nothing between a feed's socket read and the outbound ring allocates, locks, logs or
-//! waits for a disk or a peer.
+//! modules above it; `tests/tidy.rs` holds that. Nothing below `market` ever sees a price as a float but
+//! the indicators, whose values are no prices; nothing but `clock` asks the time, and nothing between a feed's socket
+//! read and the outbound ring allocates, locks, logs or waits for a disk or a peer.
 
 pub mod market; // the vocabulary: prices, instruments, ticks; pure
 pub mod clock; // the only place that asks the time

@@ -179,44 +179,96 @@ const TALIB: &[TalibColumn] = &[
     ("willr14", "WILLR", &[14.0], 0, 0, Scale::Itself),
 ];
 
-fn talib(path: &str, rows_expected: usize) {
-    let (header, rows) = csv(path);
-    let number = |row: &[String], at: usize| row[at].parse::<f64>().ok();
-    let [high, low, close] = ["h", "l", "c"].map(|name| header.iter().position(|cell| cell == name).unwrap());
-    let candle = |row: &Vec<String>| {
-        let [high, low, close] = [high, low, close].map(|at| number(row, at).unwrap());
-        Candle { high, low, close, volume: None, ticks: 1.0, day: 0 }
-    };
-    let candles: Vec<Candle> = rows.iter().map(candle).collect();
-    assert_eq!(candles.len(), rows_expected);
-    let mut comparison = Comparison::default();
-    // Every column beside time and prices is compared.
-    assert_eq!(header[5..], TALIB.iter().map(|column| column.0.to_string()).collect::<Vec<_>>());
-    for (at, (name, family, parameters, value, from, scale)) in (5..).zip(TALIB) {
-        let theirs: Vec<Option<f64>> = rows.iter().map(|row| number(row, at)).collect();
-        let ours = run(computation(family, parameters), &candles);
-        let count = comparison.column(name, &ours, *value, &theirs, *from, *scale);
-        if *from >= 200 {
-            // Another convention at the beginning, which fades: a test that found none would compare nothing.
-            let both = ours.iter().zip(&theirs).find_map(|(ours, theirs)| ours[*value].zip(*theirs)).unwrap();
-            assert!((both.0 - both.1).abs() > 1e-3 * both.1.abs(), "{name}: {both:?}");
-        }
-        let first = theirs.iter().position(Option::is_some).unwrap().max(*from);
-        assert_eq!(count, rows_expected - first, "{name}");
+struct Talib {
+    candles: Vec<Candle>,
+    /// By the order of [`TALIB`].
+    columns: Vec<Vec<Option<f64>>>,
+}
+
+impl Talib {
+    fn read(path: &str) -> Talib {
+        let (header, rows) = csv(path);
+        let number = |row: &[String], at: usize| row[at].parse::<f64>().ok();
+        let [high, low, close] = ["h", "l", "c"].map(|name| header.iter().position(|cell| cell == name).unwrap());
+        let candle = |row: &Vec<String>| {
+            let [high, low, close] = [high, low, close].map(|at| number(row, at).unwrap());
+            Candle { high, low, close, volume: None, ticks: 1.0, day: 0 }
+        };
+        // Every column beside time and prices is compared.
+        assert_eq!(header[5..], TALIB.iter().map(|column| column.0.to_string()).collect::<Vec<_>>());
+        let column = |at: usize| rows.iter().map(|row| number(row, at)).collect();
+        Talib { candles: rows.iter().map(candle).collect(), columns: (5..header.len()).map(column).collect() }
     }
-    comparison.finish();
+
+    /// Compares every column with what `ours` says of its family and parameters.
+    fn compare(&self, rows_expected: usize, ours: impl Fn(&str, &[f64]) -> Vec<Values>) {
+        assert_eq!(self.candles.len(), rows_expected);
+        let mut comparison = Comparison::default();
+        for ((name, family, parameters, value, from, scale), theirs) in TALIB.iter().zip(&self.columns) {
+            let ours = ours(family, parameters);
+            let count = comparison.column(name, &ours, *value, theirs, *from, *scale);
+            if *from >= 200 {
+                // Another convention at the beginning, which fades: a test that found none would compare nothing.
+                let both = ours.iter().zip(theirs).find_map(|(ours, theirs)| ours[*value].zip(*theirs)).unwrap();
+                assert!((both.0 - both.1).abs() > 1e-3 * both.1.abs(), "{name}: {both:?}");
+            }
+            let first = theirs.iter().position(Option::is_some).unwrap().max(*from);
+            assert_eq!(count, rows_expected - first, "{name}");
+        }
+        comparison.finish();
+    }
 }
+
+const HOURS: &str = "talib_generated/eurusd_h1_oanda_bid_2017.csv.zst";
+const MINUTES: &str = "talib_generated/eurusd_m1_dukascopy_bid_2019-02-04.csv.zst";
 
 #[test]
 #[ignore = "needs TICKWIRE_DATA"]
-fn every_family_equals_talib_on_hours() {
-    talib("talib_generated/eurusd_h1_oanda_bid_2017.csv.zst", 6155);
+fn every_family_equals_talib() {
+    for (path, rows) in [(HOURS, 6155), (MINUTES, 1440)] {
+        let talib = Talib::read(path);
+        talib.compare(rows, |family, parameters| run(computation(family, parameters), &talib.candles));
+    }
 }
 
+/// The same from the vendor's raw ticks, through the engine: ticks, bars, indicators, as `replay` writes them.
 #[test]
 #[ignore = "needs TICKWIRE_DATA"]
-fn every_family_equals_talib_on_minutes() {
-    talib("talib_generated/eurusd_m1_dukascopy_bid_2019-02-04.csv.zst", 1440);
+fn ticks_through_the_engine_equal_talib_on_minutes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ticks = data("../dukascopy/bi5/EURUSD-2019-02-04");
+    let files: Vec<_> = (0..24).map(|hour| ticks.join(format!("{hour:02}h_ticks.bi5"))).collect();
+    let manifest = format!(
+        "[[source]]\nname = \"duka\"\nformat = \"bi5\"\nsymbol = \"EURUSD\"\ndate = \"2019-02-04\"\nfiles = {files:?}\n"
+    );
+    let mut config = "[instruments.EURUSD]\nclass = \"fx\"\ndigits = 5\npip = \"0.0001\"\n".to_string();
+    for (name, family, parameters, ..) in TALIB {
+        config += &format!("[indicators.{name}]\nindicator = \"{family}\"\nparameters = {parameters:?}\n");
+        config += "sources = [\"duka\"]\ntimeframes = [\"M1\"]\nprice = \"bid\"\n";
+    }
+    let [manifest_path, config_path, out] = ["m.toml", "c.toml", "out.csv"].map(|name| dir.path().join(name));
+    std::fs::write(&manifest_path, manifest).unwrap();
+    std::fs::write(&config_path, config).unwrap();
+    let mut replay = std::process::Command::new(env!("CARGO_BIN_EXE_tickwire"));
+    replay.arg("replay").arg(&manifest_path).arg("--config").arg(&config_path);
+    replay.args(["--stages", "bars,indicators", "--indicators"]).arg(&out);
+    let done = replay.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let text = std::fs::read_to_string(&out).unwrap();
+    let values = |line: &str| {
+        let cells: Vec<&str> = line.rsplitn(6, ',').collect();
+        [4, 3, 2, 1].map(|at: usize| cells[at].parse().ok())
+    };
+    Talib::read(MINUTES).compare(1440, |family, parameters| {
+        let parameters: Vec<String> = parameters.iter().map(ToString::to_string).collect();
+        let name = format!("{family}({},bid)", parameters.join(","));
+        let rows =
+            text.lines().filter(|line| line.contains(&format!(",{name},")) || line.contains(&format!(",\"{name}\",")));
+        rows.map(values).collect()
+    });
+    // Eight columns are values of indicators that others have too: each is computed and written once.
+    assert_eq!(text.lines().count(), 1 + 14 * 1440);
 }
 
 /// Missing rows, outliers, penny prices, prices of 1e15, and a market of zeros: what is said is a number, percentages stay

@@ -312,7 +312,7 @@ impl<'a> Line<'a> {
             return out.write_all(b"\n");
         }
         let text = |value: Option<&str>| value.unwrap_or("-").to_string();
-        writeln!(
+        write!(
             out,
             "{:<12} {:<10} {:>14} {:>14} {:<20} {:<8} chain {} skipped {}",
             self.kind,
@@ -326,7 +326,14 @@ impl<'a> Line<'a> {
             text(self.state.or(self.cause)),
             self.chain,
             self.skipped,
-        )
+        )?;
+        if let Some(timeframe) = self.timeframe {
+            write!(out, " {timeframe}")?;
+        }
+        if let Some(indicator) = self.indicator {
+            write!(out, " {indicator}")?;
+        }
+        out.write_all(b"\n")
     }
 }
 
@@ -334,7 +341,8 @@ impl<'a> Line<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tickwire_schemas::record::{Head, Quote};
+    use tickwire_schemas::NO_VALUE;
+    use tickwire_schemas::record::{Head, Indicator, Quote};
     use tickwire_terminal::schemas::control::{IndicatorEntry, InstrumentEntry, SourceEntry};
 
     #[test]
@@ -364,6 +372,21 @@ mod tests {
         Line::new(&Data::Quote(quote), 5, &names).write(true, &mut out).unwrap();
         let expected = r#"{"kind":"quote","symbol":"EURUSD","bid":"1.0851","ask":null,"bid_source":"oanda","ask_source":null,"sources":1,"state":"single","epoch":2,"seq":10,"chain":4,"skipped":5,"ts_event_ns":null,"ts_recv_ns":20,"ts_publish_ns":30}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
+        let value = Indicator {
+            head,
+            values_bits: [1.5_f64.to_bits(), NO_VALUE, NO_VALUE, NO_VALUE],
+            indicator_id: 5,
+            timeframe: Timeframe::M1.code(),
+            ..Indicator::default()
+        };
+        let line = |json| {
+            let mut out = Vec::new();
+            Line::new(&Data::Indicator(value), 0, &names).write(json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let expected = r#""price":"1.5","timeframe":"M1","indicator":"EMA(20)"}"#;
+        assert!(line(true).ends_with(&format!("{expected}\n")), "{}", line(true));
+        assert!(line(false).ends_with("skipped 0 M1 EMA(20)\n"), "{}", line(false));
     }
 
     #[test]

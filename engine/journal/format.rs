@@ -343,6 +343,7 @@ pub(super) fn list_pairs(dir: &Path, extension: &str) -> Result<Vec<(u32, u64)>,
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::market::IndicatorId;
 
     #[test]
     fn positions_keep_their_order_and_text() {
@@ -357,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
-        let catalogue = Catalogue { engine_id: "tw-1".into(), ..Catalogue::default() };
+        let indicators = vec![IndicatorName { id: IndicatorId(1), name: "EMA(20)".into() }];
+        let catalogue = Catalogue { engine_id: "tw-1".into(), indicators, ..Catalogue::default() };
         let header = SegmentHeader { id: SegmentId { epoch: 2, number: 7 }, first_seq: 99, catalogue };
         let bytes = header.to_bytes();
         assert_eq!(SegmentHeader::from_bytes(&bytes), Some(header));

@@ -60,7 +60,6 @@ pub fn record(
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
             clock: Some(clock),
-            ..journal::Catalogue::default()
         },
     )?;
     metrics::name_sources(market.sources().iter().map(|s| s.name.clone()).collect());

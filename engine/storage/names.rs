@@ -68,3 +68,16 @@ impl Names {
         id != SOURCE_BEST && self.sources.get(&id).is_none_or(|(_, scope)| *scope == Scope::Private)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{IndicatorId, IndicatorName};
+
+    #[test]
+    fn an_indicator_is_named_and_one_without_a_name_is_not_lost() {
+        let indicators = vec![IndicatorName { id: IndicatorId(3), name: "MACD(12,26,9)".into() }];
+        let names = Names::new(&Catalogue { indicators, ..Catalogue::default() });
+        assert_eq!((names.indicator(3), names.indicator(4)), ("MACD(12,26,9)".into(), "#4".into()));
+    }
+}

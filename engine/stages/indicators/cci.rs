@@ -26,11 +26,14 @@ impl Family for Cci {
 
     fn new(parameters: &mut Parameters<'_>) -> Result<Self, String> {
         let period = parameters.period("the period", 20)?;
-        Ok(Cci { period, typical: VecDeque::with_capacity(period + 1) })
+        Ok(Cci { period, typical: VecDeque::new() })
     }
 
     fn next(&mut self, candle: &Candle) -> Values {
         let newest = candle.typical();
+        if self.typical.capacity() <= self.period {
+            self.typical.reserve_exact(self.period + 1 - self.typical.len());
+        }
         self.typical.push_back(newest);
         if self.typical.len() > self.period {
             self.typical.pop_front();

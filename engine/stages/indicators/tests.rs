@@ -37,12 +37,11 @@ fn market(config: &Config) -> Market {
         digits: 5,
         pip: Price::from_e9(100_000).unwrap(),
     };
-    let names = names(config).unwrap().into_iter().zip(1..);
     Market::new(
         vec![source(1, "a", Scope::Global), source(2, "mine", Scope::Private)],
         vec![instrument(1, "EURUSD", Class::Fx), instrument(2, "BTCUSDT", Class::Crypto)],
     )
-    .with_indicators(names.map(|(name, id)| IndicatorName { id: IndicatorId(id), name }).collect())
+    .with_indicators(IndicatorName::numbered(&names(config).unwrap()))
 }
 
 struct Bench {

@@ -32,12 +32,16 @@ pub(super) struct Window<A> {
 impl<A: Aggregate> Window<A> {
     /// An empty window for `length` values, at least 1.
     pub(super) fn new(length: usize) -> Window<A> {
-        let room = length + 1;
-        Window { length, older: Vec::with_capacity(room), newer: Vec::with_capacity(room), recent: None }
+        Window { length, older: Vec::new(), newer: Vec::new(), recent: None }
     }
 
     /// Takes in a value; the oldest leaves a full window. `None` until it is full.
     pub(super) fn push(&mut self, value: f64) -> Option<A> {
+        // Room for all that comes, with the first value: a window that stays empty needs none.
+        if self.newer.capacity() <= self.length {
+            self.newer.reserve_exact(self.length + 1 - self.newer.len());
+            self.older.reserve_exact(self.length + 1 - self.older.len());
+        }
         self.newer.push(value);
         self.recent = Some(self.recent.map_or(A::of(value), |recent| recent.then(A::of(value))));
         if self.older.len() + self.newer.len() > self.length {
