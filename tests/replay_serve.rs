@@ -163,6 +163,8 @@ fn terminals_get_every_quote_with_the_recorded_times_and_the_journal_replays() {
     let arguments = ["replay", &manifest, "--serve", "--speed", "0"];
     let mut engine = Engine::start_as(dir, QUIET, &arguments);
     engine.until_said("the recording has ended: ");
+    // Told is that the last input is on its way; now the first has arrived.
+    engine.watch(&["--kinds", "quote"]).next().unwrap();
     let seen = quotes_of(&engine, "", expected);
     let (status, health) = engine.health();
     assert_eq!(status, 200, "{health}");

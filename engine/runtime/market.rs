@@ -90,10 +90,18 @@ pub fn adopt_market(recorded: &Market, settings: &Settings, catalogue: &mut Cata
     Ok(market.with_indicators(indicators_of(settings, catalogue)?))
 }
 
-/// The market that a journal was written for, in the order that decided ties.
+/// The market that a journal was written for, in the order that decided ties. Indicators that are configured since have
+/// ids behind those that it knows.
 #[must_use]
 pub fn journaled_market(journaled: &journal::Catalogue, settings: &Settings) -> Market {
     let journal::Catalogue { sources, instruments, indicators, .. } = journaled;
+    let mut indicators = indicators.clone();
+    for name in &settings.indicators {
+        if !indicators.iter().any(|known| known.name == *name) {
+            let id = IndicatorId(indicators.iter().map(|known| known.id.0).max().unwrap_or(0) + 1);
+            indicators.push(IndicatorName { id, name: name.clone() });
+        }
+    }
     let market = Market::new(sources.clone(), instruments.clone()).with_holidays(settings.holidays.clone());
-    market.with_indicators(indicators.clone())
+    market.with_indicators(indicators)
 }
