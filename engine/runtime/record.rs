@@ -59,8 +59,9 @@ pub fn record(
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            // They are computed by the replay, as its configuration says.
+            indicators: Vec::new(),
             clock: Some(clock),
-            ..journal::Catalogue::default()
         },
     )?;
     metrics::name_sources(market.sources().iter().map(|s| s.name.clone()).collect());
