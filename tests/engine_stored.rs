@@ -27,7 +27,8 @@ fn until(what: &str, mut ask: impl FnMut() -> bool) {
 #[test]
 fn stages_are_measured_in_every_group_and_failures_are_told() {
     let store = "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"";
-    let groups = "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"bars\", \"gaps\"]]\n";
+    let groups =
+        "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"bars\", \"indicators\", \"gaps\"]]\n";
     let nobody = format!(
         "[sources.nobody]\nadapter = \"oanda\"\nbase_url = \"http://127.0.0.1:{}\"\naccount = \"1\"\nsymbols = [\"EURUSD\"]\n\
          token = \"demo\"\n",
@@ -40,7 +41,7 @@ fn stages_are_measured_in_every_group_and_failures_are_told() {
         nobody,
     ];
     let engine = Engine::start(&config.concat());
-    let stages = ["aggregate", "bars", "dedupe", "gaps", "validate"];
+    let stages = ["aggregate", "bars", "dedupe", "gaps", "indicators", "validate"];
     until("a row of every stage", || {
         let rows = sql(
             &engine,

@@ -20,6 +20,9 @@ use tickwire::stages::Recorder;
 
 const LEAN: &str = "lean-quote";
 
+/// Twelve families of indicators.
+const INDICATORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/indicators.toml");
+
 /// A lean file: `rows` ticks from `from_ms` on, some crossed, some twice, with a jump in the middle.
 fn lean(rows: u64, from_ms: u64, seed: u64) -> String {
     let mut random = seed;
@@ -58,24 +61,28 @@ fn two_brokers(bench: &Bench) -> String {
 fn the_same_recording_gives_the_same_bytes_in_every_layout_and_after_being_killed() {
     let bench = Bench::new();
     let manifest = two_brokers(&bench);
-    let once = tables(&bench, &manifest, "once", &[]);
-    for (table, rows) in once.iter().zip([8_000, 100, 500]) {
+    let families = ["--config", INDICATORS];
+    let once = tables(&bench, &manifest, "once", &families);
+    for (table, rows) in once.iter().zip([8_000, 100, 500, 200]) {
         assert!(table.lines().count() > rows, "{}", table.lines().count());
     }
-    assert!(tables(&bench, &manifest, "twice", &[]) == once);
+    assert!(tables(&bench, &manifest, "twice", &families) == once);
     for groups in [
-        r#"[["dedupe"], ["validate", "aggregate", "bars", "gaps"]]"#,
-        r#"[["dedupe"], ["validate"], ["aggregate", "bars", "gaps"]]"#,
+        r#"[["dedupe"], ["validate", "aggregate", "bars", "indicators", "gaps"]]"#,
+        r#"[["dedupe"], ["validate"], ["aggregate", "bars", "indicators", "gaps"]]"#,
     ] {
         bench.write("layout.toml", format!("[pipeline]\ngroups = {groups}\n"));
-        assert!(tables(&bench, &manifest, "layout", &["--config", "layout.toml"]) == once, "{groups}");
+        assert!(
+            tables(&bench, &manifest, "layout", &["--config", INDICATORS, "--config", "layout.toml"]) == once,
+            "{groups}"
+        );
     }
 
     // Killed behind its first checkpoint: at this speed it would go on for minutes.
     std::fs::create_dir(bench.path("killed")).unwrap();
     let files = all_tables("killed");
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let kept = ["--checkpoint", "state", "--checkpoint-every", "3000"];
+    let kept = ["--config", INDICATORS, "--checkpoint", "state", "--checkpoint-every", "3000"];
     let mut child = bench.command(&manifest, &[&files[..], &kept, &["--speed", "2000"]].concat()).spawn().unwrap();
     while !bench.path("state").exists() {
         assert_eq!(child.try_wait().unwrap(), None, "it ended without a checkpoint");

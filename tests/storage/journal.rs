@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tickwire::journal::format::put_entry;
 use tickwire::journal::{Catalogue, Durable, DurableAt, DurableSetter, Position, SegmentHeader, SegmentId};
-use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf};
+use tickwire::market::{
+    Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf,
+};
 use tickwire_schemas::record::{
     Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade, read_head,
 };
@@ -60,6 +62,7 @@ pub fn catalogue() -> Catalogue {
             instrument(2, "BTCUSDT", Class::Crypto),
             instrument(3, "GBPUSD", Class::Fx),
         ],
+        indicators: vec![IndicatorName { id: IndicatorId(4), name: "MACD(12,26,9)".into() }],
         ..Catalogue::default()
     }
 }
