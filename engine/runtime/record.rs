@@ -59,6 +59,7 @@ pub fn record(
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            // They are computed by the replay, as its configuration says.
             indicators: Vec::new(),
             clock: Some(clock),
         },
