@@ -13,6 +13,7 @@ pub mod ring; // slots, rings, pollers, idle strategies
 pub mod feeds; // broker connections: adapters, sessions, ingestion
 pub mod stages; // dedupe, validate, aggregate, gaps: what happens to an input
 pub mod journal; // the durable log between the hot path and the database; snapshots
+pub mod replay; // recordings of many formats as one stream of inputs; what a replay writes
 pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
 pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process
 pub mod control; // catalogue of ids

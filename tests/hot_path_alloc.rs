@@ -11,6 +11,7 @@ use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
 use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
 use tickwire::ring::{Drained, InSlot, Inlet, Mark, Outlet, Poll, build_inbound, build_outbound};
+use tickwire::runtime::latency;
 use tickwire::stages::{Identity, Layout, Market, NAMES};
 use tickwire_schemas::record::{SourceState, Timer};
 use tickwire_schemas::words::{Kind, SourceStatus};
@@ -61,6 +62,9 @@ fn bytes_in_hand_to_publication() {
     let inlet: Box<dyn Inlet> = inbound.inlets.remove(0)();
     let (mut outbound, mut outlets) = build_outbound(1024);
 
+    let (mut watches, collector) = latency::start(&[group.names().collect()], None).unwrap();
+    let mut watch = watches.remove(0);
+
     let mut published = [0u64; 16];
     let mut message = Vec::with_capacity(400);
     let mut turn = |n: u64, published: &mut [u64; 16]| {
@@ -85,7 +89,9 @@ fn bytes_in_hand_to_publication() {
         }
         inbound.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
             let mut mark = Mark::NEW;
-            group.run(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns);
+            let laps = watch.next_input();
+            group.run_measured(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns, laps);
+            watch.input_done();
         });
         outbound.ring();
         for outlet in &mut outlets {
@@ -108,6 +114,8 @@ fn bytes_in_hand_to_publication() {
         count(Kind::Quote),
         count(Kind::Gap)
     );
+    drop(watch);
+    collector.join().unwrap();
     assert_eq!(allocations, 0, "allocations on the hot path over {COUNTED} messages");
 }
 

@@ -43,11 +43,22 @@ impl Catalogue {
     /// [`ControlError`] when the file cannot be opened, is no such database, or is newer than this program.
     pub fn open(state_dir: &Path) -> Result<Catalogue, ControlError> {
         let path = state_dir.join("control.db");
-        let mut catalogue = {
-            let database =
-                Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
-            Catalogue { path, database }
-        };
+        let database = Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
+        Self::migrate(Catalogue { path, database })
+    }
+
+    /// A catalogue that nobody keeps: its ids count from 1 and mean something only beside the names they were given for.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn in_memory() -> Result<Catalogue, ControlError> {
+        let path = PathBuf::from(":memory:");
+        let database =
+            Connection::open_in_memory().map_err(|error| ControlError::Database { path: path.clone(), error })?;
+        Self::migrate(Catalogue { path, database })
+    }
+
+    fn migrate(mut catalogue: Catalogue) -> Result<Catalogue, ControlError> {
         let found = catalogue.run(|db| {
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.pragma_update(None, "synchronous", "FULL")?;

@@ -52,6 +52,18 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// A recording is never written over anything.
+    #[error("journal: {path} exists; a recording is not written over it", path = .path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not begin as a segment does, or its beginning is damaged.
+    #[error("journal: {path} has no sound header, expected a recording or a journal segment", path = .path.display())]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process, or another journal of this one, writes there.
     #[error("journal: {path} is locked: another engine is using this folder", path = .path.display())]
     Locked {
@@ -177,6 +189,18 @@ pub struct Catalogue {
     pub sources: Vec<Source>,
     /// Every instrument it may name.
     pub instruments: Vec<Instrument>,
+    /// The clock that stamped the records, where the writer said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+}
+
+/// The clock of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// When the run began, nanoseconds UTC by the machine's clock.
+    pub started_ns: i64,
+    /// Interval of its Timer inputs, milliseconds.
+    pub timer_ms: u64,
 }
 
 /// What a segment begins with.

@@ -7,6 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Settings;
 use crate::control::{Catalogue, ControlError};
+use crate::journal;
 use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
@@ -65,4 +66,26 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
         });
     }
     Ok(Market::new(sources, instruments).with_holidays(settings.holidays.clone()))
+}
+
+/// Gives every source and instrument of a recording its id in this state directory, in the place of the recording's.
+///
+/// # Errors
+/// [`ControlError`] when the catalogue cannot be read or written.
+pub fn adopt_market(recorded: &Market, settings: &Settings, catalogue: &mut Catalogue) -> Result<Market, ControlError> {
+    let (mut sources, mut instruments) = (recorded.sources().to_vec(), recorded.instruments().to_vec());
+    for source in &mut sources {
+        source.id = SourceId(catalogue.source_id(&source.name)?);
+    }
+    for instrument in &mut instruments {
+        instrument.id = InstrumentId(catalogue.instrument_id(&instrument.symbol)?);
+    }
+    Ok(Market::new(sources, instruments).with_holidays(settings.holidays.clone()))
+}
+
+/// The market that a journal was written for, in the order that decided ties.
+#[must_use]
+pub fn journaled_market(journaled: &journal::Catalogue, settings: &Settings) -> Market {
+    let journal::Catalogue { sources, instruments, .. } = journaled;
+    Market::new(sources.clone(), instruments.clone()).with_holidays(settings.holidays.clone())
 }

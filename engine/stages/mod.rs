@@ -7,15 +7,21 @@
 mod emit;
 mod group;
 mod identity;
+mod laps;
 mod table;
 
 pub use emit::{Derived, Emit, Recorder};
 pub use group::{BuildError, Group, Layout, StateError};
 pub use identity::{Chains, Identity};
+pub use laps::Laps;
 pub use table::{Market, PerPair};
 
 use crate::market::Input;
 use crate::ring::Mark;
+
+/// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
+/// explain itself, and a start takes up none of another version (it goes back to the journal instead).
+pub const STATE_VERSION: u16 = 1;
 
 /// One step of the pipeline. It does no I/O, never asks the time, and after warm-up does not allocate.
 pub trait Stage: Sized + Send {
