@@ -46,6 +46,9 @@ pub enum Reject {
     /// A symbol that this source did not subscribe.
     #[error("a symbol that is not subscribed; expected one of the source's symbols")]
     UnknownSymbol,
+    /// The venue refuses something that was asked; its words are in the frame.
+    #[error("the venue refuses {0}")]
+    Refused(&'static str),
 }
 
 /// The symbols of one source as its venue writes them.

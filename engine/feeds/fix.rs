@@ -1,4 +1,5 @@
-//! FIX 4.4 messages: framing out of a byte stream, verified reading, and writing. Pure, and by hand.
+//! FIX 4.4 messages: verified reading and writing, by hand. Pure, as are the framing in [`frame`] and the rules of a
+//! session in [`session`]; [`link`] puts them on a socket.
 //!
 //! `8=FIX.4.4|9=LENGTH|35=KIND|…|10=CHECKSUM|`, where `|` is the byte 1. LENGTH counts the bytes from `35=` to the
 //! byte 1 before `10=`; CHECKSUM is the sum of all bytes before `10=`, modulo 256. Source: FIX 4.4 specification,
@@ -8,6 +9,8 @@
 //! supported.
 
 pub mod frame;
+pub mod link;
+pub mod session;
 
 use crate::market::time_text;
 
