@@ -185,7 +185,8 @@ impl Session {
             "V" => self.market_data(message, seq).await,
             _ => {
                 let text = format!("Unsupported message type {kind}");
-                self.send("j", &[(45, seq.to_string().as_str()), (372, kind.as_str()), (380, "3"), (58, text.as_str())]).await
+                self.send("j", &[(45, seq.to_string().as_str()), (372, kind.as_str()), (380, "3"), (58, text.as_str())])
+                    .await
             }
         }
     }
@@ -325,6 +326,10 @@ impl Session {
             }
             Some(book) => {
                 let (gone, new) = book.follow(quote, point, &mut self.next_entry);
+                // The same quote again changes nothing, and nothing is said.
+                if !first && gone.is_empty() && new.is_empty() {
+                    return Ok(());
+                }
                 if first { ("W", book::whole(&symbol, &new)) } else { ("X", book::changes(&symbol, &gone, &new)) }
             }
         };

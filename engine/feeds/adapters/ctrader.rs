@@ -217,7 +217,8 @@ async fn list(link: &mut Link, symbols: &Symbols) -> Result<Vec<(String, String)
     })
     .await?;
     let find = |(name, id): (&&str, Option<String>)| {
-        let text = format!("{name}: the broker's list has no symbol of this name; expected its name there, or its number");
+        let text =
+            format!("{name}: the broker's list has no symbol of this name; expected its name there, or its number");
         id.map(|id| ((*name).to_string(), id)).ok_or_else(|| Failure::new(Cause::ProtocolError, text))
     };
     wanted.iter().zip(ids).map(find).collect()
@@ -318,8 +319,8 @@ impl CtraderDecoder {
 
     #[inline]
     fn find(&self, text: &[u8], symbols: &Symbols) -> Result<Found, Reject> {
-        let known = fix::number(text)
-            .and_then(|number| self.numbers.binary_search_by_key(&number, |(number, _)| *number).ok());
+        let known =
+            fix::number(text).and_then(|number| self.numbers.binary_search_by_key(&number, |(number, _)| *number).ok());
         known.map_or_else(|| symbols.find(text), |at| Ok(self.numbers[at].1))
     }
 
@@ -363,7 +364,8 @@ impl CtraderDecoder {
         let snapshot = !std::mem::replace(&mut book.seen, true);
         let best = book::best(&self.entries);
         if known {
-            std::mem::swap(&mut book.entries, &mut self.entries);
+            book.entries.clear();
+            book.entries.extend_from_slice(&self.entries);
         }
         sink(tick(symbols, found, best, ts_event_ns, ts_recv_ns, snapshot));
         Ok(())
@@ -458,3 +460,5 @@ impl Decoder for CtraderDecoder {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,9 @@ impl Link {
         let agreed = agreed.await.map_err(|failure| match failure.cause {
             // Closed without a word, or with one.
             Cause::ReadError => Failure { cause: Cause::ConnectFailed, ..failure },
-            Cause::ClosedByPeer if failure.text.starts_with(LOGOUT) => Failure { cause: Cause::LoginRefused, ..failure },
+            Cause::ClosedByPeer if failure.text.starts_with(LOGOUT) => {
+                Failure { cause: Cause::LoginRefused, ..failure }
+            }
             Cause::ClosedByPeer => Failure { cause: Cause::ConnectFailed, ..failure },
             _ => failure,
         })?;

@@ -211,7 +211,8 @@ impl Session {
             Some(next) if next >= self.next_in && !fills => self.next_in = next,
             _ => {
                 let text = "NewSeqNo (36) must be above the numbers so far";
-                let fields = Draft::default().number(45, seq).number(371, 36).with(372, "4").number(373, 5).with(58, text);
+                let fields =
+                    Draft::default().number(45, seq).number(371, 36).with(372, "4").number(373, 5).with(58, text);
                 self.say("3", &fields, now);
             }
         }
@@ -302,10 +303,13 @@ fn header(message: &Message<'_>) -> (Option<u64>, bool) {
             34 => seq = number(value),
             43 => again = value == b"Y",
             // The other fields of a FIX 4.4 header.
-            49 | 50 | 52 | 56 | 57 | 90 | 91 | 97 | 115 | 116 | 122 | 128 | 129 | 142..=145 | 212 | 213 | 347 | 369 => {}
+            49 | 50 | 52 | 56 | 57 | 90 | 91 | 97 | 115 | 116 | 122 | 128 | 129 | 142..=145 | 212 | 213 | 347 | 369 => {
+            }
             _ => break,
         }
     }
     (seq, again)
 }
 
+#[cfg(test)]
+mod tests;

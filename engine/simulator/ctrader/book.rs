@@ -28,9 +28,10 @@ impl Book {
         let thousands = |e8: u64| (e8 / 100_000_000_000).max(1) * 1_000;
         let mut wanted = Vec::new();
         for level in 0..LEVELS {
-            for (side, best, size, away) in
-                [("0", quote.bid, quote.bid_size, -2 * level * point_e9), ("1", quote.ask, quote.ask_size, 2 * level * point_e9)]
-            {
+            for (side, best, size, away) in [
+                ("0", quote.bid, quote.bid_size, -2 * level * point_e9),
+                ("1", quote.ask, quote.ask_size, 2 * level * point_e9),
+            ] {
                 let size = if level == 0 { thousands(size.e8()) } else { 500_000 * level.unsigned_abs() };
                 if let Some(price) = Price::from_e9(best.e9() + away) {
                     wanted.push((side, price, size));
