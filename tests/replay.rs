@@ -1,6 +1,7 @@
 //! `tickwire replay`: what it reads, what it refuses, and that it does the same every time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod engine_support;
 mod journal_support;
 mod replay_support;
 
@@ -8,17 +9,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use engine_support::{Engine, QUIET, free_port, oanda};
 use journal_support::{Feed, PATIENCE, config};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use replay_support::{Bench, all_tables, line_of, source, stderr, stdout, tables};
 use tickwire::config::Config;
-use tickwire::journal::{self, Catalogue, Setup};
-use tickwire::replay::{Manifest, Recording};
+use tickwire::journal::{self, Catalogue, Reader, Setup};
+use tickwire::replay::{Manifest, Outputs, Paths, Recording};
 use tickwire::runtime::{Pipeline, Settings};
-use tickwire::stages::Recorder;
+use tickwire::stages::{Emit, Market, Recorder};
+use tickwire_schemas::record::{Bar, Quote, Record, Tick, Trade};
+use tickwire_schemas::words::Kind;
 
 const LEAN: &str = "lean-quote";
+
+/// Twelve families of indicators.
+const INDICATORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/indicators.toml");
 
 /// A lean file: `rows` ticks from `from_ms` on, some crossed, some twice, with a jump in the middle.
 fn lean(rows: u64, from_ms: u64, seed: u64) -> String {
@@ -58,24 +65,28 @@ fn two_brokers(bench: &Bench) -> String {
 fn the_same_recording_gives_the_same_bytes_in_every_layout_and_after_being_killed() {
     let bench = Bench::new();
     let manifest = two_brokers(&bench);
-    let once = tables(&bench, &manifest, "once", &[]);
-    for (table, rows) in once.iter().zip([8_000, 100, 500]) {
+    let families = ["--config", INDICATORS];
+    let once = tables(&bench, &manifest, "once", &families);
+    for (table, rows) in once.iter().zip([8_000, 100, 500, 200]) {
         assert!(table.lines().count() > rows, "{}", table.lines().count());
     }
-    assert!(tables(&bench, &manifest, "twice", &[]) == once);
+    assert!(tables(&bench, &manifest, "twice", &families) == once);
     for groups in [
-        r#"[["dedupe"], ["validate", "aggregate", "bars", "gaps"]]"#,
-        r#"[["dedupe"], ["validate"], ["aggregate", "bars", "gaps"]]"#,
+        r#"[["dedupe"], ["validate", "aggregate", "bars", "indicators", "gaps"]]"#,
+        r#"[["dedupe"], ["validate"], ["aggregate", "bars", "indicators", "gaps"]]"#,
     ] {
         bench.write("layout.toml", format!("[pipeline]\ngroups = {groups}\n"));
-        assert!(tables(&bench, &manifest, "layout", &["--config", "layout.toml"]) == once, "{groups}");
+        assert!(
+            tables(&bench, &manifest, "layout", &["--config", INDICATORS, "--config", "layout.toml"]) == once,
+            "{groups}"
+        );
     }
 
     // Killed behind its first checkpoint: at this speed it would go on for minutes.
     std::fs::create_dir(bench.path("killed")).unwrap();
     let files = all_tables("killed");
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    let kept = ["--checkpoint", "state", "--checkpoint-every", "3000"];
+    let kept = ["--config", INDICATORS, "--checkpoint", "state", "--checkpoint-every", "3000"];
     let mut child = bench.command(&manifest, &[&files[..], &kept, &["--speed", "2000"]].concat()).spawn().unwrap();
     while !bench.path("state").exists() {
         assert_eq!(child.try_wait().unwrap(), None, "it ended without a checkpoint");
@@ -97,7 +108,7 @@ fn a_checkpoint_of_another_replay_is_refused() {
     bench.write("20140501.csv", lean(2_000, 0, 3));
     let manifest = source("one", LEAN, Path::new("20140501.csv"), "EURUSD", "");
     let kept = ["--bars", "bars.csv", "--checkpoint", "state", "--checkpoint-every", "100"];
-    let mut child = bench.command(&manifest, &[&kept[..], &["--speed", "200"]].concat()).spawn().unwrap();
+    let mut child = bench.command(&manifest, &[&kept[..], &["--speed", "100"]].concat()).spawn().unwrap();
     while !bench.path("state").exists() {
         assert_eq!(child.try_wait().unwrap(), None);
         std::thread::sleep(Duration::from_millis(2));
@@ -173,8 +184,10 @@ fn bars_close_by_the_clock_and_what_still_forms_is_provisional() {
 #[test]
 fn malformed_rows_are_told_with_file_and_line_and_left_out_unless_strict() {
     let bench = Bench::new();
-    let csv =
-        bench.write("ticks.csv", "bid,ask,ts_ms,bid_size\n1.1,1.2,1000,5\n1.1,x,2000,5\n1.1,1.2,3000\n\n1.3,,4000,\n");
+    let csv = bench.write(
+        "ticks.csv",
+        "bid,ask,ts_ms,bid_size\n1.1,1.2,1000,5\n1.1,x,2000,5\n1.1,1.2,3000\n\n1.3,,4000,\n1.3,1.4,9223372036854,\n",
+    );
     let mql = bench.write("mql.tsv", "<DATE>\t<TIME>\t<BID>\t<ASK>\t<LAST>\t<VOLUME>\t<FLAGS>\n2025.06.23\t25:55:33\t1\t2\t\t\t6\n2025.06.23\t13:55:33.390\t\t2.5\t2.4\t3\t44\n");
     let lean = bench.write("20140501.csv", "86400000,1.1,1.2\n5,1.1\n6,1.1,1.2");
     let capture = bench.write("capture", "5 {\"stream\":\"btcusdt@trade\",\"data\":{\"e\":\"trade\"}}\nx\n7 {\"lastUpdateId\":5,\"bids\":[[\"1\",\"2\"]]}\n");
@@ -187,6 +200,7 @@ fn malformed_rows_are_told_with_file_and_line_and_left_out_unless_strict() {
     for expected in [
         "ticks.csv: line 3: ask: not a decimal number; expected a decimal, found \"1.1,x,2000,5\"",
         "ticks.csv: line 4: 3 columns, expected 4 as in the header",
+        "ticks.csv: line 7: its time is outside 1970 to 2261",
         "mql.tsv: line 2: time: expected milliseconds, or a date and a time",
         "20140501.csv: line 1: ms_since_midnight: expected 0 to 86399999, found \"86400000,1.1,1.2\"",
         "20140501.csv: line 2: expected ms_since_midnight,bid,ask",
@@ -198,7 +212,7 @@ fn malformed_rows_are_told_with_file_and_line_and_left_out_unless_strict() {
     let summary = stdout(&out);
     assert_eq!(
         (line_of(&summary, "malformed"), line_of(&summary, "ticks"), line_of(&summary, "trades")),
-        ("7".into(), "4".into(), "1".into())
+        ("8".into(), "4".into(), "1".into())
     );
     let quotes = bench.read("q.csv");
     // Sizes where there are some, an absent side empty, a server's time less its lead.
@@ -239,7 +253,7 @@ fn a_wrong_manifest_is_told_by_entry_key_value_and_what_was_expected() {
     for (arguments, expected) in [
         (["--stages", "bars,dedupe"], "`dedupe` is out of order"),
         (["--stages", "nothing"], "`nothing` is not a stage"),
-        (["--speed", "0"], "--speed is 0, expected a number above zero"),
+        (["--strict", "--speed=-1"], "--speed is -1, expected a number from zero"),
     ] {
         let out = bench.run(&good, &arguments);
         assert_eq!(out.status.code(), Some(2), "{arguments:?}");
@@ -325,7 +339,7 @@ fn journal_of(bench: &Bench, manifest: &str) {
     }
     std::fs::create_dir_all(bench.path("journal")).unwrap();
     let (sources, instruments) = (market.sources().to_vec(), market.instruments().to_vec());
-    let catalogue = Catalogue { engine_id: "tw-test".into(), sources, instruments };
+    let catalogue = Catalogue { engine_id: "tw-test".into(), sources, instruments, ..Catalogue::default() };
     let feed = Feed::default();
     let setup = Setup { epoch: 4, first_seq: 1, catalogue };
     let handle = journal::start(&config(), &bench.path("journal"), setup, Box::new(feed.clone())).unwrap();
@@ -369,4 +383,53 @@ fn the_columns_are_those_of_the_list_of_names() {
         let columns = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",");
         assert!(names.contains(&format!("\n| {table} | `{columns}`")), "{columns}");
     }
+}
+
+#[test]
+fn the_journal_of_a_live_engine_gives_what_it_published() {
+    let (first, second) = (free_port(), free_port());
+    let moods = "rate = 20.0\nduplicates = 0.05\ncrossed = 0.05\nfat_finger = 0.02\n";
+    let sources = oanda("one", first, moods, "token = \"demo\"")
+        + &oanda("two", second, "rate = 20.0\nskew_ms = 3\n", "token = \"demo\"\npriority = 1\n");
+    let engine = Engine::start(&format!("{QUIET}[bars]\nprovisional_ms = 200\n{sources}"));
+    let mut watch = engine.watch(&["--kinds", "bar"]);
+    // Forming bars say that all stages are at work.
+    (0..40).for_each(|_| drop(watch.next().unwrap()));
+    let config = engine.config.clone();
+    drop(watch);
+    let (ended, dir) = engine.stop();
+    assert!(ended);
+
+    let mut reader = Reader::open(&dir.path().join("state/journal"), None).unwrap();
+    let mut records = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        records.push((entry.kind, entry.bytes.to_vec()));
+    }
+    let named = reader.catalogue().clone();
+    let market = Market::new(named.sources, named.instruments);
+    let bench = Bench::new();
+    let table = |name: &str| Some(bench.path(&format!("live/{name}.csv")));
+    std::fs::create_dir(bench.path("live")).unwrap();
+    let paths = Paths { quotes: table("quotes"), bars: table("bars"), rejects: table("rejects"), indicators: None };
+    let mut live = Outputs::create(paths, &market).unwrap();
+    for (kind, bytes) in &records {
+        match kind {
+            Kind::Tick => live.tick(&Tick::read(bytes).unwrap()),
+            Kind::Trade => live.trade(&Trade::read(bytes).unwrap()),
+            Kind::Quote => live.quote(&Quote::read(bytes).unwrap()),
+            Kind::Bar => live.bar(&Bar::read(bytes).unwrap()),
+            _ => {}
+        }
+    }
+    live.finish().unwrap();
+
+    let journal =
+        format!("[[source]]\nformat = \"journal\"\nfiles = [\"{}\"]\n", dir.path().join("state/journal").display());
+    let [quotes, bars, rejects, _] = tables(&bench, &journal, "replayed", &["--config", config.to_str().unwrap()]);
+    assert!(quotes.lines().count() > 20 && rejects.lines().count() > 2, "{quotes}{rejects}");
+    assert!(quotes == bench.read("live/quotes.csv") && rejects == bench.read("live/rejects.csv"));
+    // Behind the last input a replay publishes what still forms.
+    let published = bench.read("live/bars.csv");
+    assert!(published.lines().count() > 40 && bars.starts_with(&published));
+    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional")));
 }

@@ -46,7 +46,7 @@ pub(super) struct Options {
     /// Run the whole engine with the recording in the place of the feeds: terminals, journal, database
     #[arg(long, conflicts_with_all = ["quotes", "bars", "rejects", "indicators", "checkpoint"])]
     serve: bool,
-    /// With --serve: stop when all is journaled and stored, instead of serving on
+    /// Stop when everything is journaled and stored, instead of serving on
     #[arg(long, requires = "serve")]
     exit: bool,
     /// Stop at the first malformed row
@@ -131,7 +131,12 @@ fn serve(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
         }
     }
     println!("stopping: replay, stages, journal, terminals, database");
-    let stopped = if options.exit && is_done { engine.finish() } else { engine.stop() };
+    let stopped = if options.exit && is_done {
+        println!("waiting until everything is stored; Ctrl-C twice ends at once");
+        engine.finish()
+    } else {
+        engine.stop()
+    };
     ended.transpose()?;
     stopped.map_err(Failure::failed)?;
     println!("stopped");

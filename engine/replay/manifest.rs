@@ -8,7 +8,7 @@
 //! format = "lean-quote"          # lean-quote | bi5 | mqltick | binance-capture | csv | journal
 //! files = ["tick/*_eurusd.csv"]  # relative to the manifest; the last part may be a pattern
 //! symbol = "EURUSD"
-//! date = "2014-05-01"            # where rows carry a time of day alone and the name does not begin with YYYYMMDD
+//! date = "2014-05-01"            # where rows carry a time of day alone and the name does not begin with YYYYMMDD; else unused
 //! utc_offset = "-05:00"          # the clock of the rows: an offset, "utc" (default) or "new-york-close"
 //! digits = 5                     # bi5: the scale of its whole numbers; default the instrument's
 //! only = "best"                  # csv: rows with this in their column `source` alone
@@ -178,7 +178,6 @@ fn entry(number: usize, table: toml::Table, folder: &Path) -> Result<Entry, Stri
         let wrong = set && !formats.contains(&raw.format);
         if wrong { Err(format!("{key} has no meaning for this format; expected no such key")) } else { Ok(()) }
     };
-    only_for("date", raw.date.is_some(), &[Format::LeanQuote, Format::Bi5])?;
     only_for("digits", raw.digits.is_some(), &[Format::Bi5])?;
     only_for("only", raw.only.is_some(), &[Format::Csv])?;
     let clocked = [Format::LeanQuote, Format::Bi5, Format::MqlTick, Format::Csv];

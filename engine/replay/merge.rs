@@ -22,6 +22,9 @@ use crate::stages::Market;
 const HOUR_NS: i64 = 3_600_000_000_000;
 const MINUTE_NS: i64 = 60_000_000_000;
 
+/// What times can be: nanoseconds end soon after, and clocks must be able to go on.
+const TIMES: std::ops::Range<i64> = 0..9_190_000_000_000_000_000;
+
 /// Most malformed rows that are described; all are counted.
 const NOTES_MAX: usize = 20;
 
@@ -195,6 +198,15 @@ impl Track {
                     let (from_ns, to_ns) = (self.entry.from_ns, self.entry.to_ns);
                     if (from_ns, to_ns) != (i64::MIN, i64::MAX) {
                         self.ready.retain(|input| (from_ns..to_ns).contains(&input.now_ns()));
+                    }
+                    if self.ready.iter().any(|input| !TIMES.contains(&input.now_ns())) {
+                        self.ready.clear();
+                        let place = match bytes.line_number() {
+                            0 => format!("before byte {}", bytes.offset()),
+                            line => format!("line {line}"),
+                        };
+                        let problem = format!("{place}: its time is outside 1970 to 2261");
+                        return Ok(Step::Bad(format!("{}: {problem}", path.display())));
                     }
                     if !self.ready.is_empty() {
                         self.advance_key();

@@ -127,11 +127,13 @@ impl Engine {
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            indicators: market.indicators().to_vec(),
             clock: Some(journal::Clock { started_ns, timer_ms: origin.timer_ms(&settings) }),
         };
         let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
-        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec());
+        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
+            .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
 

@@ -3,6 +3,9 @@
 //! One input in [`EVERY`] is measured, with a clock reading for each stage. A thread collects a second at a time into
 //! histograms that it owns and hands them over by exchange: it never waits, locks or allocates for it. The thread
 //! `tw-latency` computes the quantiles, for `/metrics` and for the table `stage_latency`.
+//!
+//! Where a clock reading takes 25 ns, a measured input of five stages costs eight of them and five histogram entries,
+//! some 225 ns: 14 ns for each of the sixteen.
 
 use std::thread::JoinHandle;
 use std::time::Duration;

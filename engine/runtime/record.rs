@@ -59,6 +59,8 @@ pub fn record(
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            // They are computed by the replay, as its configuration says.
+            indicators: Vec::new(),
             clock: Some(clock),
         },
     )?;
@@ -104,6 +106,9 @@ fn dropped(market: &Market) -> u64 {
     (0..market.sources().len()).map(|index| metrics::INPUTS_DROPPED.at(index, 0).get()).sum()
 }
 
+/// Inputs by dense index of the source (for none, one behind the last) and kind.
+type Counts = BTreeMap<(usize, Kind), u64>;
+
 /// From the ring into the file.
 struct Writer<'a> {
     recording: Recording,
@@ -111,8 +116,7 @@ struct Writer<'a> {
     group: Group,
     identity: Identity,
     record: Recorder,
-    /// By dense index of the source (one more than there are for none) and kind.
-    counts: BTreeMap<(usize, Kind), u64>,
+    counts: Counts,
     failed: Option<JournalError>,
     sync_at: Instant,
 }
@@ -125,7 +129,7 @@ impl<'a> Writer<'a> {
             group: Group::of_no_stages(),
             identity: Identity::new(1, market),
             record: Recorder::default(),
-            counts: BTreeMap::new(),
+            counts: Counts::new(),
             failed: None,
             sync_at: Instant::now() + SYNC_EVERY,
         }
@@ -168,7 +172,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<(BTreeMap<(usize, Kind), u64>, u64), JournalError> {
+    /// Puts the last on the disk; the counts, and the bytes of the file.
+    fn finish(mut self) -> Result<(Counts, u64), JournalError> {
         match self.failed.take() {
             Some(error) => Err(error),
             None => self.recording.sync().map(|()| (self.counts, self.recording.bytes())),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Pipeline, Settings};
 use crate::clock;
-use crate::market::Input;
+use crate::market::{IndicatorName, Input};
 use crate::replay::{Checkpoint, Manifest, Outputs, Paths, Recording, ReplayError, Summary};
 use crate::stages::{Layout, Market};
 
@@ -85,6 +85,7 @@ pub fn replay(
         recording.be_strict();
     }
     let market = recording.market().clone().with_holidays(settings.holidays.clone());
+    let market = market.with_indicators(IndicatorName::numbered(&settings.indicators));
     let layout = if options.stages.is_empty() {
         settings.layout.clone()
     } else {

@@ -1,8 +1,9 @@
 //! What happens to an input: the stage trait, the list of stages, and the group that runs them.
 //!
 //! A stage is one file and one word in the list below. *Judging* stages (`dedupe`, `validate`) leave a [`Mark`] on the
-//! input; *deriving* stages (`aggregate`, `gaps`) publish records made from it. The input itself, with its mark, is
-//! published between the two: so a journal holds every input, and replaying them gives every derived record again.
+//! input; *deriving* stages (`aggregate`, `bars`, `indicators`, `gaps`) publish records made from it. The input itself,
+//! with its mark, is published between the two: so a journal holds every input, and replaying them gives every derived
+//! record again.
 
 mod emit;
 mod group;
@@ -113,7 +114,7 @@ macro_rules! stages {
     };
 }
 
-stages![dedupe Dedupe, validate Validate, aggregate Aggregate, bars Bars, gaps Gaps];
+stages![dedupe Dedupe, validate Validate, aggregate Aggregate, bars Bars, indicators Indicators, gaps Gaps];
 
 #[cfg(test)]
 mod tests;

@@ -123,7 +123,7 @@ impl Telemetry {
     }
 
     /// Sends what comes until the writer stops, and then what is left.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut outbox = Outbox { epoch: self.epoch, ..Outbox::default() };
         let mut clock = tokio::time::interval(PERIOD);
         let mut stopped = self.stopped.clone();
@@ -154,6 +154,13 @@ impl Telemetry {
     async fn send(&self, outbox: &mut Outbox) {
         let Some(endpoint) = self.endpoint.borrow().clone().filter(|_| self.ready.load(Relaxed)) else { return };
         outbox.send(&endpoint.client().with_database(&self.database), &self.database).await;
+    }
+}
+
+/// Runs it, if there is anything to measure.
+pub(super) async fn run(telemetry: Option<Telemetry>) {
+    if let Some(telemetry) = telemetry {
+        telemetry.run().await;
     }
 }
 

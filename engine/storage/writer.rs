@@ -24,7 +24,7 @@ use super::migrate::migrate;
 use super::rows::{Audience, Lane, Table};
 use super::source::{Found, Source};
 use super::status::{StatusHandle, StorageStatus};
-use super::telemetry::{Rows, Telemetry};
+use super::telemetry::{self, Rows, Telemetry};
 use crate::clock;
 use crate::journal::{Durable, JournalError, Position};
 use crate::metrics;
@@ -84,12 +84,7 @@ impl Writer {
         let telemetry = setup.telemetry.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
         let work = Work::new(setup, manifests, status.clone(), (stopped, ready))?;
         let both = async {
-            let telemetry = async {
-                if let Some(telemetry) = telemetry {
-                    telemetry.run().await
-                }
-            };
-            tokio::join!(work.run(), telemetry);
+            tokio::join!(work.run(), telemetry::run(telemetry));
         };
         let thread = std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(both))?;
         Ok(Writer { thread: Some(thread), stop, status })

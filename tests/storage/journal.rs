@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use tickwire::journal::format::put_entry;
 use tickwire::journal::{Catalogue, Durable, DurableAt, DurableSetter, Position, SegmentHeader, SegmentId};
-use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf};
+use tickwire::market::{
+    Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf,
+};
 use tickwire_schemas::record::{
-    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade,
+    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade, read_head,
 };
 use tickwire_schemas::words::{Cause, Check, GapState, Kind, SourceStatus, Verdict, flag};
 use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, NO_VALUE};
@@ -60,6 +62,7 @@ pub fn catalogue() -> Catalogue {
             instrument(2, "BTCUSDT", Class::Crypto),
             instrument(3, "GBPUSD", Class::Fx),
         ],
+        indicators: vec![IndicatorName { id: IndicatorId(4), name: "MACD(12,26,9)".into() }],
         ..Catalogue::default()
     }
 }
@@ -104,6 +107,17 @@ impl Journal {
         let length = put_entry(&mut entry, R::KIND, &bytes[..length]);
         self.pending.extend_from_slice(&entry[..length]);
         self.position.offset += length as u64;
+    }
+
+    /// Records that the stages published, in their order.
+    pub fn append_all(&mut self, records: &[(Kind, Vec<u8>)]) {
+        for (kind, bytes) in records {
+            let mut entry = [0; 256];
+            let length = put_entry(&mut entry, *kind, bytes);
+            self.pending.extend_from_slice(&entry[..length]);
+            self.position.offset += length as u64;
+            self.seq = read_head(*kind, bytes).unwrap().seq;
+        }
     }
 
     /// Brings what was appended to the disk and tells.
@@ -273,14 +287,15 @@ pub fn expected(state: &Path) -> Vec<(&'static str, u32, u64)> {
     let mut reader = tickwire::journal::Reader::open(&state.join("journal"), None).unwrap();
     let mut rows = Vec::new();
     while let Some(entry) = reader.next().unwrap() {
-        let head = tickwire_schemas::record::read_head(entry.kind, entry.bytes).unwrap();
-        if !matches!(entry.kind, Kind::Timer | Kind::Drop) {
+        let head = read_head(entry.kind, entry.bytes).unwrap();
+        let forming = entry.kind == Kind::Bar && Bar::read(entry.bytes).unwrap().state == 0;
+        if !forming && !matches!(entry.kind, Kind::Timer | Kind::Drop) {
             rows.push((entry.kind.word(), head.epoch, head.seq));
         }
         let fails = |entry: &[u8]| SourceState::read(entry).unwrap().status == SourceStatus::Down.code();
         let drops = |entry: &[u8]| Gap::read(entry).unwrap().cause == Cause::RingFull.code();
         let executes = match entry.kind {
-            Kind::Bar => true,
+            Kind::Bar => !forming,
             Kind::SourceState => fails(entry.bytes),
             Kind::Gap => drops(entry.bytes),
             _ => false,

@@ -1,12 +1,17 @@
 //! Bars with their revisions and origins, what the pipeline did, and what it took.
 
+use tickwire::config::Config;
+use tickwire::market::Input;
+use tickwire::ring::Mark;
+use tickwire::stages::{Identity, Layout, Market, Recorder};
 use tickwire::storage::migrate::{MIGRATIONS, statements};
 use tickwire::storage::telemetry::{self, StageSecond};
-use tickwire_schemas::record::Bar;
-use tickwire_schemas::words::{Origin, Verdict};
+use tickwire_schemas::record::{Bar, Head, Tick, Timer};
+use tickwire_schemas::words::{Kind, Origin, Verdict};
+use tickwire_schemas::{NO_NUMBER, NO_SIZE};
 
 use crate::harness::{Bench, GRACE, until};
-use crate::journal::{BEGIN_NS, MINE, OANDA};
+use crate::journal::{BEGIN_NS, MINE, OANDA, catalogue};
 
 const FINAL: &str = "SELECT revision, state FROM bars FINAL";
 const BEST: &str = "SELECT origin, revision, epoch, seq FROM bars_final";
@@ -163,6 +168,69 @@ fn bars_of_any_length_come_out_of_ticks() {
     assert_eq!(call("oanda", 86_400).unwrap().lines().count(), 2);
     assert_eq!(call("mine", 1).unwrap(), "", "a private source's ticks are not there");
     writer.stop(GRACE);
+}
+
+/// Four minutes of two ticks a second and the clock, through the stages; one tick comes 50 s late, and lowest of all.
+fn records_of_the_stages() -> Vec<(Kind, Vec<u8>)> {
+    let catalogue = catalogue();
+    let market = Market::new(catalogue.sources, catalogue.instruments);
+    let config = Config::load(&[], std::iter::empty()).unwrap();
+    let layout = Layout::new(vec![["aggregate", "bars", "gaps"].map(String::from).to_vec()]).unwrap();
+    let mut group = layout.build(&config, &market).unwrap().remove(0);
+    let mut identity = Identity::new(1, &market);
+    let mut made = Recorder::default();
+    let mut run = |input: Input, now_ns| {
+        let mut mark = Mark::NEW;
+        group.run(&input, &mut mark, &mut identity, &mut made, now_ns);
+    };
+    for n in 0..480 {
+        let ts_recv_ns = BEGIN_NS + n * 500_000_000;
+        let (late_ns, lower_e9) = if n == 300 { (50_000_000_000, 20_000_000) } else { (20_000_000, 0) };
+        let bid_e9 = 1_085_000_000 + (n * 7_919 % 1_000) * 20_000 - lower_e9;
+        let head = Head { source_id: OANDA, instrument_id: 1, ..Head::default() };
+        let (ts_event_ns, ask_e9) = (ts_recv_ns - late_ns, bid_e9 + 100_000);
+        let (bid_size_e8, ask_size_e8, source_seq) = (NO_SIZE, NO_SIZE, NO_NUMBER);
+        let sizes = Tick { bid_size_e8, ask_size_e8, source_seq, confidence: 100, ..Tick::default() };
+        run(Input::Tick(Tick { head, ts_event_ns, ts_recv_ns, bid_e9, ask_e9, ..sizes }), ts_recv_ns + 1_000);
+        if n % 2 == 1 {
+            run(Input::Timer(Timer { now_ns: ts_recv_ns, ..Timer::default() }), ts_recv_ns + 2_000);
+        }
+    }
+    let end_ns = BEGIN_NS + 300_000_000_000;
+    run(Input::Timer(Timer { now_ns: end_ns, ..Timer::default() }), end_ns);
+    made.records
+}
+
+#[test]
+fn what_the_bars_stage_made_is_what_the_ticks_in_the_database_say() {
+    let (mut bench, writer) = Bench::running();
+    bench.journal.append_all(&records_of_the_stages());
+    bench.journal.sync();
+    bench.drained(&writer);
+    let columns = "toString(toDateTime(open_ts, 'UTC')), bid_o, bid_h, bid_l, bid_c, ask_o, ask_h, ask_l, ask_c, mid_o, mid_h, \
+                   mid_l, mid_c, ticks";
+    for (timeframe, seconds) in [("M1", 60), ("M5", 300)] {
+        let stored = format!(
+            "SELECT {columns} FROM bars_final WHERE source = 'oanda' AND timeframe = '{timeframe}' ORDER BY open_ts"
+        );
+        let ticks = format!(
+            "SELECT {columns} FROM ohlc(symbol = 'EURUSD', source = 'oanda', seconds = {seconds}, since = '2026-01-01', \
+             until = '2026-01-03')"
+        );
+        let stored = bench.read_only(&stored).unwrap();
+        assert_eq!(stored.lines().count(), if seconds == 60 { 5 } else { 1 }, "{stored}");
+        let ticks = bench.read_only(&ticks).unwrap();
+        // The second five minutes are not over yet.
+        assert!(ticks.starts_with(&stored), "{timeframe}\n{stored}\n{ticks}");
+    }
+    let revised = "SELECT revision, state, bid_l < 1.08 FROM bars_final WHERE source = 'oanda' AND timeframe = 'M1' AND revision > 0";
+    assert_eq!(bench.read_only(revised).unwrap(), "1\trevised\t1\n");
+    let best = "SELECT count() FROM bars_final WHERE source = 'best' AND timeframe = 'M1'";
+    assert_eq!(bench.read_only(best).unwrap(), "5\n");
+    bench.sql("OPTIMIZE TABLE bars FINAL");
+    assert_eq!(bench.read_only(revised).unwrap(), "1\trevised\t1\n");
+    writer.stop(GRACE);
+    bench.assert_clean();
 }
 
 fn second(second: i64, stage: &'static str) -> StageSecond {

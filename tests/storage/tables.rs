@@ -69,7 +69,7 @@ fn bars_keep_their_last_revision_and_indicators_their_holes() {
          0.000000021\t\\N\t7\t\\N\t1\trevised\n"
     );
     let indicator = "SELECT source, timeframe, indicator, values, state FROM indicators";
-    assert_eq!(bench.sql(indicator), "oanda\tH1\t#4\t[1.5,NULL,-1e-9]\tready\n");
+    assert_eq!(bench.sql(indicator), "oanda\tH1\tMACD(12,26,9)\t[1.5,NULL,-1e-9]\tready\n");
     writer.stop(GRACE);
     bench.assert_clean();
     bench.sql("ALTER TABLE bars DELETE WHERE 1 SETTINGS mutations_sync = 1");

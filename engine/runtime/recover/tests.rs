@@ -20,20 +20,23 @@ const NOON: i64 = 1_714_564_800_000_000_000;
 const JOURNALED: usize = 600;
 const ALL: usize = 1_200;
 
+/// For each of some inputs the records that came of it, the input's own first.
+type Made = Vec<Vec<(Kind, Vec<u8>)>>;
+
 /// A journal of one segment, and what an engine that was never stopped would publish.
 struct World {
     dir: TempDir,
     settings: Settings,
     market: Market,
-    /// For each input the records that the uninterrupted run made, the input's own first.
-    made: Vec<Vec<(Kind, Vec<u8>)>>,
+    /// By the uninterrupted run, of every input.
+    made: Made,
 }
 
 /// Inputs that leave something behind in every stage: duplicates, jumps, forming bars, open gaps.
 fn input(n: usize) -> Input {
     let at = NOON + n as i64 * 700_000_000;
     match n % 40 {
-        0 => Input::Timer(Timer { now_ns: at, snapshot: u8::from(n % 80 == 0), ..Timer::default() }),
+        0 => Input::Timer(Timer { now_ns: at, snapshot: u8::from(n.is_multiple_of(80)), ..Timer::default() }),
         1 | 21 => {
             let status = if n % 40 == 1 { SourceStatus::Live } else { SourceStatus::Mute };
             let mut state = SourceState { ts_recv_ns: at, status: status.code(), ..SourceState::default() };
@@ -45,7 +48,7 @@ fn input(n: usize) -> Input {
             // Every seventh is the one before it once more.
             let at = if step % 7 == 6 { at - 700_000_000 } else { at };
             TickInput {
-                source: SourceId(1 + (n % 3 == 0) as u32),
+                source: SourceId(1 + u32::from(n.is_multiple_of(3))),
                 instrument: InstrumentId(1),
                 ts_event_ns: Some(at),
                 ts_recv_ns: at,
@@ -128,7 +131,7 @@ impl World {
     }
 
     /// Restarts; the sentences of the report, how many inputs were replayed, and what is published from then on.
-    fn restart(&self) -> (Vec<String>, u64, Vec<Vec<(Kind, Vec<u8>)>>) {
+    fn restart(&self) -> (Vec<String>, u64, Made) {
         let mut recovery = journal::recover(self.dir.path()).unwrap();
         let (mut pipeline, replayed) = restore(|| self.make(), &mut recovery).unwrap();
         let mut after = Vec::new();
