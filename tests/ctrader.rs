@@ -131,7 +131,28 @@ fn a_book_gives_best_prices_with_sizes_and_spot_gives_none() {
     }
     assert!(common > 50, "{common}");
     assert!(quotes.iter().all(|quote| quote.1 != NO_PRICE));
-    (spot.stop(), depth.stop());
+    spot.stop();
+    depth.stop();
+    broker.stop();
+}
+
+#[test]
+fn what_was_sent_is_told_on_the_same_port() {
+    let broker = broker("");
+    let source = Source::new(10, &address(&broker), "[\"EURUSD\"]", "");
+    source.tick();
+    let mut socket = std::net::TcpStream::connect(broker.address("one").unwrap()).unwrap();
+    std::io::Write::write_all(&mut socket, b"GET /__sim/stats HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut socket, &mut told).unwrap();
+    let stats: serde_json::Value = serde_json::from_str(told.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&stats["broker"], &stats["subscribers"]), (&"ctrader".into(), &1.into()));
+    assert!(
+        stats["symbols"]["EURUSD"]["ticks"].as_u64() > Some(0) && stats["symbols"]["USDJPY"]["ticks"] == 0,
+        "{stats}"
+    );
+    source.stop();
     broker.stop();
 }
 

@@ -5,8 +5,12 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tickwire::feeds::adapters::Decoder;
+use tickwire::feeds::adapters::ctrader::CtraderDecoder;
+use tickwire::feeds::event::{Event, Reject, Symbols};
 use tickwire::feeds::fix::frame::Framer;
 use tickwire::feeds::fix::{self, Fault, Message};
+use tickwire::market::{InstrumentId, Price, SourceId};
 
 fn recorded() -> Vec<Value> {
     let root = std::env::var_os("TICKWIRE_DATA").expect("TICKWIRE_DATA names the folder of recordings");
@@ -60,6 +64,54 @@ fn every_message_reads_as_recorded_or_is_refused_with_its_reason() {
         valid += 1;
     }
     assert_eq!((valid, refused, unpadded), (43, 2, 12));
+}
+
+/// The best of one side of a W, by the book.
+fn best(fields: &[(u32, String)], side: &str, better: fn(Price, Price) -> Price) -> Option<Price> {
+    let mut mine = false;
+    let prices = fields.iter().filter_map(|(tag, value)| {
+        if *tag == 269 {
+            mine = value == side;
+        }
+        (mine && *tag == 270).then(|| value.parse::<Price>().unwrap())
+    });
+    prices.reduce(better)
+}
+
+#[test]
+#[ignore = "needs TICKWIRE_DATA"]
+fn the_adapter_finds_the_best_prices_of_every_snapshot() {
+    let names = ["EUR/USD", "USD/CAD", "GBP/USD", "XAU/USD"];
+    let symbols = Symbols::new(SourceId(1), names.iter().zip(1..).map(|(n, id)| ((*n).to_string(), InstrumentId(id))));
+    let (mut ticks, mut alive, mut refused_by_venue, mut not_prices, mut damaged) = (0, 0, 0, 0, 0);
+    for recorded in recorded() {
+        let mut decoder = CtraderDecoder::new(names.len());
+        let mut events = Vec::new();
+        decoder.decode(&wire(&recorded), 5, &symbols, &mut |event| events.push(event));
+        match events[..] {
+            [Event::Tick(tick)] => {
+                let text = recorded["msg"].as_str().unwrap();
+                let field = |field: &str| field.split_once('=').map(|(tag, v)| (tag.parse().unwrap(), v.to_string()));
+                let fields: Vec<(u32, String)> = text.split('|').filter_map(field).collect();
+                let expected = (best(&fields, "0", Ord::max), best(&fields, "1", Ord::min));
+                assert_eq!((tick.bid, tick.ask), expected, "{recorded}");
+                let sent = tick.ts_event_ns.map(fix::time_of);
+                assert_eq!(sent.as_deref(), recorded["sending_time"].as_str());
+                assert_eq!(
+                    Ok(tick.instrument),
+                    symbols.find(recorded["symbol"].as_str().unwrap().as_bytes()).map(|f| f.instrument)
+                );
+                ticks += 1;
+            }
+            [Event::Alive] => alive += 1,
+            [Event::Reject(Reject::Refused(_))] => refused_by_venue += 1,
+            [Event::Reject(Reject::Expected(_))] => not_prices += 1,
+            [Event::Reject(Reject::Fix(_))] => damaged += 1,
+            _ => panic!("{events:?}: {recorded}"),
+        }
+    }
+    // Snapshots; logons and a logout; a refused subscription; mass quotes and requests of clients; the two invalid ones.
+    assert_eq!((ticks, alive, refused_by_venue, not_prices, damaged), (17, 3, 1, 22, 2));
 }
 
 #[test]

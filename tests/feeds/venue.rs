@@ -280,5 +280,7 @@ impl Stage {
 }
 
 fn reply(out: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
-    write!(out, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    // In one piece: a client of WebSockets takes of a refusal what came with its head.
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    out.write_all(text.as_bytes())
 }

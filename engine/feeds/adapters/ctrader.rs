@@ -243,6 +243,8 @@ pub struct CtraderDecoder {
     // Sorted by number.
     numbers: Vec<(u64, Found)>,
     books: Vec<Book>,
+    // MsgSeqNum of the next message; 0: none has come.
+    next: u64,
     // Kept for its room.
     entries: Vec<Entry>,
 }
@@ -250,6 +252,7 @@ pub struct CtraderDecoder {
 /// What the header of a message of prices says.
 #[derive(Debug, Clone, Copy, Default)]
 struct Header<'a> {
+    seq: Option<u64>,
     again: bool,
     sent: Option<&'a [u8]>,
     first_sent: Option<&'a [u8]>,
@@ -258,6 +261,7 @@ struct Header<'a> {
 impl<'a> Header<'a> {
     fn read(&mut self, tag: u32, value: &'a [u8]) {
         match tag {
+            34 => self.seq = fix::number(value),
             43 => self.again = value == b"Y",
             52 => self.sent = Some(value),
             122 => self.first_sent = Some(value),
@@ -276,7 +280,12 @@ impl CtraderDecoder {
     /// A decoder for a connection with so many symbols.
     #[must_use]
     pub fn new(symbols: usize) -> Self {
-        CtraderDecoder { numbers: Vec::new(), books: vec![Book::default(); symbols], entries: Vec::with_capacity(64) }
+        CtraderDecoder {
+            numbers: Vec::new(),
+            books: vec![Book::default(); symbols],
+            next: 0,
+            entries: Vec::with_capacity(64),
+        }
     }
 
     fn read(
@@ -290,19 +299,42 @@ impl CtraderDecoder {
         match message.kind {
             b"W" => self.snapshot(&message, ts_recv_ns, symbols, sink),
             b"X" => self.changes(&message, ts_recv_ns, symbols, sink),
+            kind => {
+                self.count(message.find(34).and_then(fix::number), message.find(43) == Some(b"Y"));
+                self.other(kind, &message, symbols)?;
+                sink(Event::Alive);
+                Ok(())
+            }
+        }
+    }
+
+    /// A message without prices.
+    fn other(&mut self, kind: &[u8], message: &Message<'_>, symbols: &Symbols) -> Result<(), Reject> {
+        match kind {
             b"y" => {
-                self.learn(&message, symbols);
-                sink(Event::Alive);
+                self.learn(message, symbols);
                 Ok(())
             }
-            b"0" | b"1" | b"2" | b"4" | b"5" | b"A" => {
-                sink(Event::Alive);
+            // Numbers that will not come.
+            b"4" => {
+                self.next = self.next.max(message.find(36).and_then(fix::number).unwrap_or(0));
                 Ok(())
             }
+            b"0" | b"1" | b"2" | b"5" | b"A" => Ok(()),
             b"Y" => Err(Reject::Refused("the subscription of the symbol that 262 names")),
             b"3" | b"j" => Err(Reject::Refused("a message")),
             _ => Err(Reject::Expected("a message of prices (35=W or X), a list (y) or one of the session")),
         }
+    }
+
+    /// Counts a message. Behind a hole no book is what it was, until it comes anew.
+    #[inline]
+    fn count(&mut self, seq: Option<u64>, again: bool) {
+        let Some(seq) = seq.filter(|_| !again) else { return };
+        if seq > self.next && self.next > 0 {
+            self.books.iter_mut().for_each(|book| book.whole = false);
+        }
+        self.next = self.next.max(seq + 1);
     }
 
     /// Remembers which numbers stand for the subscribed symbols.
@@ -352,10 +384,12 @@ impl CtraderDecoder {
         if count != Some(seen) {
             return Err(Reject::Expected("as many entries (269) as NoMDEntries (268) says"));
         }
+        self.count(header.seq, header.again);
         let found = self.find(symbol.ok_or(Reject::Expected("a Symbol (55)"))?, symbols)?;
         let book = self.books.get_mut(found.index).ok_or(Reject::UnknownSymbol)?;
         let ts_event_ns = header.time()?;
-        let known = self.entries.iter().any(|entry| entry.id.is_some());
+        // The best prices alone have no ids.
+        let known = self.entries.iter().all(|entry| entry.id.is_some());
         if header.again && known {
             // A book that was true once.
             sink(Event::Alive);
@@ -366,6 +400,7 @@ impl CtraderDecoder {
         if known {
             book.entries.clear();
             book.entries.extend_from_slice(&self.entries);
+            book.whole = true;
         }
         sink(tick(symbols, found, best, ts_event_ns, ts_recv_ns, snapshot));
         Ok(())
@@ -392,8 +427,13 @@ impl CtraderDecoder {
             {
                 last = change.symbol.or(last);
                 let found = self.find(last.ok_or(Reject::Expected("a Symbol (55)"))?, symbols)?;
+                if told.is_none() {
+                    self.count(header.seq, false);
+                }
                 let book = self.books.get_mut(found.index).ok_or(Reject::UnknownSymbol)?;
-                book.apply(change.action, change.entry)?;
+                if book.whole {
+                    book.apply(change.action, change.entry)?;
+                }
                 let ts_event_ns = header.time()?;
                 if let Some(told) = told.replace(found).filter(|told| *told != found) {
                     self.tell(told, ts_event_ns, ts_recv_ns, symbols, sink);
@@ -423,8 +463,10 @@ impl CtraderDecoder {
 
     /// The best prices of a book that changed.
     fn tell(&self, found: Found, event_ns: i64, recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
-        let best = self.books.get(found.index).map_or([None, None], |book| book::best(&book.entries));
-        sink(tick(symbols, found, best, event_ns, recv_ns, false));
+        sink(match self.books.get(found.index).filter(|book| book.whole) {
+            Some(book) => tick(symbols, found, book::best(&book.entries), event_ns, recv_ns, false),
+            None => Event::Alive,
+        });
     }
 }
 

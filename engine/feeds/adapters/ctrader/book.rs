@@ -115,6 +115,8 @@ pub(super) struct Book {
     pub(super) entries: Vec<Entry>,
     /// Whether this connection has told its state.
     pub(super) seen: bool,
+    /// Whether the entries are all that there are: told whole, and no message was missed since.
+    pub(super) whole: bool,
 }
 
 impl Book {

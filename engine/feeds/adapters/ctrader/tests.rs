@@ -94,6 +94,9 @@ fn a_book_is_kept_by_the_ids_of_its_entries() {
         ["7 1.085x10/1.08523x3000000"]
     );
     assert_eq!(said(&mut decoder, "35=X|268=1|279=2|278=16|55=1"), ["7 1.085x10/-"]);
+    // A book is told whole first, be it empty.
+    assert_eq!(said(&mut decoder, "35=X|268=1|279=0|269=0|278=50|55=2|270=9|271=9"), ["alive"]);
+    assert_eq!(said(&mut decoder, "35=W|55=2|268=0"), ["8 -/- first"]);
     // Two symbols in one message; the second entry of one takes over its symbol.
     let two = "35=X|268=3|279=0|269=1|278=30|55=1|270=1.2|271=1|279=0|269=0|278=31|55=2|270=1.3|271=2|279=0|269=1|278=32|270=1.4|271=3";
     assert_eq!(said(&mut decoder, two), ["7 1.085x10/1.2x1", "8 1.3x2/1.4x3"]);
@@ -107,8 +110,35 @@ fn a_book_is_kept_by_the_ids_of_its_entries() {
 }
 
 #[test]
+fn behind_a_hole_a_book_says_nothing_until_it_comes_anew() {
+    let mut decoder = decoder();
+    let mut at = |seq: u64, text: &str| {
+        let frame = String::from_utf8(message(text)).unwrap().replace("\x0134=9\x01", &format!("\x0134={seq}\x01"));
+        let body: Vec<&str> = frame.split('\x01').filter(|f| !f.is_empty()).collect();
+        let fields = body[3..body.len() - 1].iter().map(|f| f.split_once('=').unwrap());
+        let draft =
+            fields.fold(Draft::new(&body[2][3..]), |draft, (tag, value)| draft.with(tag.parse().unwrap(), value));
+        decode(&mut decoder, &draft.finish()).into_iter().map(words).collect::<Vec<_>>().join(", ")
+    };
+    let whole = "35=W|55=1|268=2|269=0|270=1|271=1|278=1|269=1|270=2|271=1|278=2";
+    let change = "35=X|268=1|279=1|278=1|55=1|271=5";
+    assert_eq!(at(3, whole), "7 1x1/2x1 first");
+    assert_eq!(at(4, change), "7 1x5/2x1");
+    assert_eq!(at(6, change), "alive", "5 is missing");
+    assert_eq!(at(7, "35=X|268=1|279=2|278=99|55=1"), "alive", "nobody knows whether there is a 99");
+    assert_eq!(at(5, "35=4|43=Y|123=Y|36=6"), "alive");
+    assert_eq!(at(8, change), "alive");
+    assert_eq!(at(9, whole), "7 1x1/2x1");
+    assert_eq!(at(10, "35=4|123=Y|36=20"), "alive");
+    assert_eq!(at(20, change), "7 1x5/2x1", "what will not come is no hole");
+    assert_eq!(at(22, "35=0|"), "alive");
+    assert_eq!(at(23, change), "alive", "a heartbeat shows the hole as well");
+}
+
+#[test]
 fn what_is_not_as_documented_is_refused_with_its_reason() {
     let mut decoder = decoder();
+    said(&mut decoder, "35=W|55=1|268=0");
     for (text, reason) in [
         ("35=W|55=1|268=2|269=0|270=1.1", "expected as many entries (269) as NoMDEntries (268) says"),
         ("35=W|55=1|268=1|269=0|270=1.1x", "MDEntryPx (270) is not a decimal number; expected a decimal"),
@@ -117,6 +147,7 @@ fn what_is_not_as_documented_is_refused_with_its_reason() {
         ("35=W|55=1|268=1|270=1|269=0", "expected MDEntryType (269) first in every entry"),
         ("35=W|268=1|269=0|270=1", "expected a Symbol (55)"),
         ("35=W|55=99|268=1|269=0|270=1", "a symbol that is not subscribed; expected one of the source's symbols"),
+        ("35=X|268=1|279=2|278=17|55=1|271=1x", "MDEntrySize (271) is not a decimal number; expected a decimal"),
         ("35=X|268=1|279=2|278=17|55=1", "expected an entry of the book in MDEntryID (278)"),
         ("35=X|268=1|279=0|278=17|55=1|270=1", "expected MDEntryType (269) of 0 or 1 in a new entry"),
         ("35=X|268=1|279=9|269=0|278=17|55=1|270=1", "expected MDUpdateAction (279) of 0, 1 or 2"),
@@ -185,6 +216,7 @@ proptest! {
             proptest::collection::vec((0..3_u8, 0..12_u64, 0..2_u8, 90..110_u32, 1..9_u32), 1..5), 1..40)
     ) {
         let (mut decoder, mut plain) = (decoder(), Plain::new());
+        said(&mut decoder, "35=W|55=1|268=0");
         for message in changes {
             let (mut text, mut count) = (String::new(), 0);
             for (action, id, side, price, size) in message {

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+
 use super::*;
 
 const SECOND: i64 = 1_000_000_000;
@@ -202,4 +204,34 @@ fn what_is_no_message_is_the_decoders_and_leaves_its_number_missing() {
     assert_eq!(session.receive(&damaged, at(1)), Ok(Heard::Take));
     assert_eq!(session.receive(&theirs("W", 3, &[]), at(1)), Ok(Heard::TakeAfterGap));
     assert_eq!(said(&mut session), ["35=2|34=1|7=2|16=2"]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_in_whatever_order_the_count_never_runs_back(
+        messages in proptest::collection::vec(
+            ("[0-5AWXj]", 0..12_u64, any::<bool>(), proptest::option::of((prop_oneof![Just(7_u32), Just(16), Just(36), Just(112), Just(123)], "[0-9Y]{0,20}"))),
+            0..30)
+    ) {
+        let mut session = session();
+        session.request("V", Draft::default().with(262, "a"), at(0));
+        for (kind, seq, again, more) in messages {
+            let before = session.next_in;
+            let mut draft = Draft::new(&kind).number(34, seq);
+            if again {
+                draft = draft.with(43, "Y");
+            }
+            if let Some((tag, value)) = more {
+                draft = draft.with(tag, value);
+            }
+            let ended = session.receive(&draft.finish(), at(1)).is_err();
+            prop_assert!(session.next_in >= before);
+            if ended {
+                break;
+            }
+        }
+        // All that it says are messages, at most one of them a logout.
+        let said = said(&mut session);
+        prop_assert!(said.iter().filter(|text| text.starts_with("35=5")).count() <= 1);
+    }
 }
