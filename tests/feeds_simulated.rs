@@ -34,6 +34,13 @@ server_time = "new-york-close"
 symbols = ["EURUSD", "XAUUSD"]
 rate = 20.0
 
+[simulators.ctrader]
+broker = "ctrader"
+user = "77"
+password = "p"
+symbols = ["XAUUSD", "GBPUSD"]
+rate = 20.0
+
 [simulators.binance]
 broker = "binance"
 symbols = ["BTCUSDT", "ETHUSDT"]
@@ -66,8 +73,9 @@ fn rig() -> Rig {
     let sources = format!(
         "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
          [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
+         [sources.ctrader]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.b.77\"\nusername = \"77\"\npassword = \"p\"\nsymbols = [\"GBPUSD\", \"XAUUSD\"]\n{pace}
          [sources.binance]\nadapter = \"binance\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
-        at("oanda"), at("mtapi"), at("binance"),
+        at("oanda"), at("mtapi"), at("ctrader"), at("binance"),
     );
     config.overlay(&sources, "sources").unwrap();
     let specs = feeds::config::sources(&config).unwrap();
@@ -93,7 +101,7 @@ impl Rig {
     }
 
     fn until_all(&self, status: SourceStatus) {
-        let mut missing: BTreeSet<u32> = (1..=3).collect();
+        let mut missing: BTreeSet<u32> = (1..=4).collect();
         self.until(|input| {
             if let Input::SourceState(state) = input
                 && state.status == status.code()
@@ -110,7 +118,7 @@ fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
     let rig = rig();
     rig.until_all(SourceStatus::Live);
     // Every symbol of every source, with stamps of this second: the broker clock is converted to UTC.
-    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31]), 0);
+    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31, 40, 41]), 0);
     rig.until(|input| {
         match input {
             Input::Tick(tick) => {

@@ -1,4 +1,4 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, or a WebSocket. The clock is read once per
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read once per
 //! socket read, below TLS and framing, and never inside a decoder.
 
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::fix::link::Link;
 use super::lines::LineSplitter;
 use crate::clock;
 
@@ -243,6 +244,7 @@ pub struct Connection {
 enum Transport {
     Lines(Box<LineStream>),
     Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
+    Fix(Box<Link>),
 }
 
 /// The body of a response that does not end, in lines.
@@ -258,6 +260,12 @@ impl Connection {
     pub fn lines(response: Response) -> Self {
         let stream = LineStream { response, splitter: LineSplitter::new(FRAME_BYTES_MAX) };
         Connection::over(Transport::Lines(Box::new(stream)))
+    }
+
+    /// A FIX session that is logged on.
+    #[must_use]
+    pub fn fix(link: Link) -> Self {
+        Connection::over(Transport::Fix(Box::new(link)))
     }
 
     fn over(transport: Transport) -> Self {
@@ -315,6 +323,7 @@ impl Connection {
                 }
                 Some(Err(error)) => Err(ws_failure(error)),
             },
+            Transport::Fix(link) => link.read(each).await,
         }
     }
 
@@ -324,7 +333,8 @@ impl Connection {
     /// When the connection is at its end.
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match &mut self.transport {
-            Transport::Lines(_) => Ok(()),
+            // FIX has heartbeats, which its session sends by itself.
+            Transport::Lines(_) | Transport::Fix(_) => Ok(()),
             Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
         }
     }
@@ -334,8 +344,12 @@ impl Connection {
         let Connection { transport, farewell, .. } = self;
         let goodbye = async {
             // Whatever comes of it, the socket is closed when it is dropped.
-            if let Transport::Socket(mut socket) = transport {
-                let _ = WebSocketStream::close(&mut *socket, None).await;
+            match transport {
+                Transport::Lines(_) => {}
+                Transport::Socket(mut socket) => {
+                    let _ = WebSocketStream::close(&mut *socket, None).await;
+                }
+                Transport::Fix(link) => link.close().await,
             }
             if let Some(request) = farewell {
                 let _ = request.send().await;
@@ -349,6 +363,17 @@ fn closed(text: &str) -> Failure {
     Failure::new(Cause::ClosedByPeer, text.trim_end())
 }
 
+/// Connects a socket that small messages leave at once.
+///
+/// # Errors
+/// [`Cause::ConnectFailed`] naming the host.
+pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
+    let failed = |e: std::io::Error| Failure::new(Cause::ConnectFailed, format!("{host}:{port}: {e}"));
+    let socket = TcpStream::connect((host, port)).await.map_err(failed)?;
+    socket.set_nodelay(true).map_err(failed)?;
+    Ok(Stamped { socket, read_ns: clock::now_ns() })
+}
+
 /// Opens a WebSocket, over TLS for `wss`.
 ///
 /// # Errors
@@ -360,14 +385,12 @@ pub async fn websocket(url: &str) -> Result<Connection, Failure> {
     let uri = request.uri();
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
-    let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed(&format!("{host}:{port}: {e}")))?;
-    socket.set_nodelay(true).map_err(|e| failed(&e))?;
+    let stamped = tcp(&host, port).await?;
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER_BYTES;
     config.write_buffer_size = 0;
     config.max_message_size = Some(FRAME_BYTES_MAX);
     config.max_frame_size = Some(FRAME_BYTES_MAX);
-    let stamped = Stamped { socket, read_ns: clock::now_ns() };
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
         Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
         Err(WsError::Http(response)) => {
@@ -398,6 +421,14 @@ fn ws_failure(error: WsError) -> Failure {
 pub struct Stamped {
     socket: TcpStream,
     read_ns: i64,
+}
+
+impl Stamped {
+    /// When bytes were last read, nanoseconds UTC.
+    #[must_use]
+    pub fn read_ns(&self) -> i64 {
+        self.read_ns
+    }
 }
 
 impl AsyncRead for Stamped {

@@ -19,6 +19,8 @@ pub enum Broker {
     Mtapi,
     /// Binance spot: combined and raw market streams.
     Binance,
+    /// cTrader: the quote session of FIX 4.4.
+    Ctrader,
 }
 
 impl Broker {
@@ -29,6 +31,7 @@ impl Broker {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
             Broker::Binance => "binance",
+            Broker::Ctrader => "ctrader",
         }
     }
 }
@@ -43,11 +46,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// OANDA: the bearer token that is expected.
     pub token: Secret,
-    /// OANDA: the account in paths; empty accepts any.
+    /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
-    /// mtapi: the login that is expected.
+    /// mtapi, cTrader: the login that is expected.
     pub user: String,
-    /// mtapi: the password that is expected.
+    /// mtapi, cTrader: the password that is expected.
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
@@ -79,7 +82,8 @@ pub struct Config {
     pub crossed: f64,
     /// Fraction of quotes that are off by 3 to 10 %.
     pub fat_finger: f64,
-    /// Milliseconds between keep-alives: OANDA's heartbeats and Binance's ping frames. 0 is the broker's own: 5 s and 20 s.
+    /// Milliseconds between keep-alives: OANDA's heartbeats, Binance's ping frames, cTrader's heartbeats. 0 is the broker's
+    /// own: 5 s, 20 s, and what the client's logon asks for.
     pub heartbeat_ms: u32,
     /// Prices stop so many seconds after the first subscriber, while keep-alives go on; 0 = never.
     pub mute_after_s: u32,

@@ -1,12 +1,13 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`). They live on a thread of their own, `tw-simulator`, so that they do
+//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`). They live on a thread of their own, `tw-simulator`, so that they do
 //! not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
 //! or `GET /__sim/stats` on the broker's own port.
 
 mod binance;
 pub mod config;
+mod ctrader;
 pub mod event;
 mod http;
 mod hub;
@@ -203,7 +204,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let bad = |key, problem| SimulatorError::Key { name: name.to_string(), key, problem };
     let secret = match config.broker {
         Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
-        Broker::Mtapi => config.password.resolve().map_err(|problem| bad("password", problem))?,
+        Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
         Broker::Binance => String::new(),
     };
     let mut symbols = config.symbols.clone();
@@ -273,6 +274,7 @@ fn venue_of(hub: &Hub) -> VenueSpec {
         Broker::Oanda => (10.0, 0.0, true),
         Broker::Mtapi => (15.0, 0.0, false),
         Broker::Binance => (40.0, 8.0, false),
+        Broker::Ctrader => (12.0, 0.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;
     let million = |fraction: f64| (fraction * 1e6) as u32;

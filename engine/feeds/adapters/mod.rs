@@ -40,6 +40,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// A symbol and a price message for it, as the venue sends it: what the contract test feeds to the decoder.
     const EXAMPLE: (&'static str, &'static str);
 
+    /// Messages that a decoder has heard on its connection before [`Adapter::EXAMPLE`], where it must have.
+    const PRELUDE: &'static [&'static str] = &[];
+
     /// The adapter's own keys in `[sources.NAME]`; it refuses unknown ones.
     type Settings: DeserializeOwned;
 
@@ -228,6 +231,8 @@ pub struct AdapterEntry {
     pub name: &'static str,
     /// A canonical symbol and a price message for it.
     pub example: (&'static str, &'static str),
+    /// Messages that the decoder must have heard before it.
+    pub prelude: &'static [&'static str],
     /// The venue's usual name of a canonical symbol.
     pub venue_symbol: fn(&str) -> String,
     /// Most symbols that one connection carries.
@@ -241,6 +246,7 @@ impl AdapterEntry {
         AdapterEntry {
             name: S::NAME,
             example: S::EXAMPLE,
+            prelude: S::PRELUDE,
             venue_symbol: S::venue_symbol,
             symbols_max: S::symbols_max(),
             build: |keys| {
@@ -266,4 +272,4 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance];
+adapters![oanda, mtapi, binance, ctrader];
