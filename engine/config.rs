@@ -210,6 +210,8 @@ fn mask(table: &mut Table) {
 
 fn mask_value(key: &str, value: &mut Value) {
     match value {
+        // A table of nothing but secrets, whatever their names.
+        Value::Table(inner) if key == "secrets" => inner.iter_mut().for_each(|(_, item)| mask_value(key, item)),
         Value::Table(inner) => mask(inner),
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(key, item)),
         Value::String(text) if is_secret(key) && !text.is_empty() && !is_reference(text) => *text = "********".into(),

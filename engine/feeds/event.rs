@@ -15,6 +15,8 @@ pub enum Event {
     Trade(TradeInput),
     /// A heartbeat or acknowledgement: the connection is there, but nobody has learnt a price.
     Alive,
+    /// The venue was asked, and answered with the price that it gave before: no tick, but no silence either.
+    Confirmed,
     /// The venue asks to connect anew.
     Leaving,
     /// The venue refuses to go on, in the words of the frame.

@@ -134,6 +134,23 @@ impl<'a> Cursor<'a> {
         self.skip_at(0)
     }
 
+    /// Skips a value of any kind and hands out its text, a string with its quotes.
+    ///
+    /// # Errors
+    /// As [`Cursor::skip`].
+    pub fn raw(&mut self) -> Step<&'a [u8]> {
+        self.space();
+        let from = self.at;
+        self.skip()?;
+        Ok(&self.bytes[from..self.at])
+    }
+
+    /// The first byte of the value that comes next, without consuming it; 0 at the end.
+    pub fn peek(&mut self) -> u8 {
+        self.space();
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
     fn skip_at(&mut self, depth: usize) -> Step<()> {
         if depth > DEPTH_MAX {
             return Err(Malformed("less nesting"));

@@ -5,19 +5,26 @@
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
 //! holds the sockets; `status` is what the console shows.
 //!
+//! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
+//! asked; [`poll`] asks again and again.
+//!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
 pub mod adapters;
 pub mod config;
 pub mod event;
+pub mod fields;
 pub mod fix;
 pub mod ingest;
 pub mod json;
 pub mod lines;
 pub mod machine;
 pub mod net;
+pub mod paths;
+pub mod poll;
 mod session;
 mod status;
+pub mod template;
 
 pub use config::{IngestConfig, SourceSpec, SymbolSpec};
 pub use ingest::{Feed, FeedsError, FeedsHandle, InletMaker, start};

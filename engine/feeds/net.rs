@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Response;
 use tickwire_schemas::words::Cause;
@@ -19,6 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_c
 
 use super::fix::link::Link;
 use super::lines::LineSplitter;
+use super::poll::{Poller, TcpLines};
 use crate::clock;
 
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
@@ -32,6 +34,9 @@ const WORDS_MAX: usize = 300;
 
 /// Read buffer of a WebSocket. The library clears as much before every read, so more is not better.
 const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Messages that may come before a subscription is answered.
+const EARLY_MAX: usize = 4_096;
 
 /// How long a goodbye may take before the socket is simply dropped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -122,7 +127,19 @@ impl Http {
     }
 
     fn client(&self) -> Result<&reqwest::Client, String> {
-        self.client.get_or_init(|| client(self.secure)).as_ref().map_err(Clone::clone)
+        self.client.get_or_init(|| client(self.secure, 0)).as_ref().map_err(Clone::clone)
+    }
+
+    /// A client that keeps its one connection from request to request. Made on another thread, since that may read
+    /// certificates from disk.
+    ///
+    /// # Errors
+    /// [`Cause::ConnectFailed`].
+    pub async fn kept(base: &str) -> Result<Self, Failure> {
+        let secure = base.starts_with("https");
+        let made = tokio::task::spawn_blocking(move || client(secure, 1)).await;
+        let made = made.unwrap_or_else(|e| Err(e.to_string())).map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
+        Ok(Http { secure, client: OnceLock::from(Ok(made)) })
     }
 
     /// A GET to send later; `None` when there is no client.
@@ -146,14 +163,14 @@ impl Http {
     }
 }
 
-fn client(secure: bool) -> Result<reqwest::Client, String> {
+fn client(secure: bool, idle: usize) -> Result<reqwest::Client, String> {
     install_crypto();
     let builder = reqwest::Client::builder()
         .http1_only()
         .tcp_nodelay(true)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(idle)
         .user_agent(concat!("tickwire/", env!("CARGO_PKG_VERSION")));
     // Plain HTTP needs no certificates, and a machine without any must not fail for their lack.
     let builder = if secure { builder } else { builder.tls_certs_only([]) };
@@ -165,8 +182,24 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Headers from their names and values.
+///
+/// # Errors
+/// One sentence naming the header; never its value.
+pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a String, String)>) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        let key = HeaderName::try_from(name.as_str()).map_err(|_| format!("\"{name}\" is not a name of a header"))?;
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_| format!("{name}: not a value that a header can hold"))?;
+        value.set_sensitive(true);
+        map.append(key, value);
+    }
+    Ok(map)
+}
+
 /// An error with what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
@@ -238,11 +271,17 @@ pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    /// A message that pings, where the venue does not take WebSocket's own.
+    ping: Option<String>,
+    /// Frames that came while something else was waited for.
+    early: Vec<(Vec<u8>, i64)>,
 }
 
 #[derive(Debug)]
 enum Transport {
     Lines(Box<LineStream>),
+    Tcp(Box<TcpLines>),
+    Poll(Box<Poller>),
     Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
     Fix(Box<Link>),
 }
@@ -269,7 +308,65 @@ impl Connection {
     }
 
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None }
+        Connection { transport, secrets: Vec::new(), farewell: None, ping: None, early: Vec::new() }
+    }
+
+    /// Lines over a socket.
+    #[must_use]
+    pub fn tcp_lines(lines: TcpLines) -> Self {
+        Connection::over(Transport::Tcp(Box::new(lines)))
+    }
+
+    /// Answers to polls.
+    #[must_use]
+    pub fn polls(poller: Poller) -> Self {
+        Connection::over(Transport::Poll(Box::new(poller)))
+    }
+
+    /// The same, with a text message in the place of WebSocket's pings.
+    #[must_use]
+    pub fn with_ping(mut self, message: Option<String>) -> Self {
+        self.ping = message;
+        self
+    }
+
+    /// Sends a text message over a WebSocket; nothing else takes one.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn send(&mut self, text: String) -> Result<(), Failure> {
+        match &mut self.transport {
+            Transport::Socket(socket) => socket.send(Message::text(text)).await.map_err(ws_failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads until `found` answers. All that comes is kept for [`Connection::read`].
+    ///
+    /// # Errors
+    /// What `found` answers, when the connection is at its end, or when too much comes before.
+    pub async fn wait<T>(&mut self, mut found: impl FnMut(&[u8]) -> Option<Result<T, Failure>>) -> Result<T, Failure> {
+        let mut early = Vec::new();
+        let answer = loop {
+            let mut answer = None;
+            let mut each = |frame: &[u8], at_ns| {
+                if answer.is_none() {
+                    answer = found(frame);
+                }
+                early.push((frame.to_vec(), at_ns));
+            };
+            let read = self.read(&mut each).await;
+            if let Some(answer) = answer {
+                break answer;
+            }
+            read?;
+            if early.len() > EARLY_MAX {
+                let text = format!("more than {EARLY_MAX} messages, and no answer to the subscription");
+                break Err(Failure::new(Cause::ProtocolError, text));
+            }
+        };
+        self.early = early;
+        answer
     }
 
     /// The same, with a word that frames may hold and logs must not.
@@ -296,7 +393,13 @@ impl Connection {
     /// # Errors
     /// When the connection is at its end.
     pub async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        if !self.early.is_empty() {
+            std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
+            return Ok(());
+        }
         match &mut self.transport {
+            Transport::Tcp(lines) => lines.read(each).await,
+            Transport::Poll(poller) => poller.read(each).await,
             Transport::Lines(stream) => {
                 let chunk = stream.response.chunk().await;
                 let chunk = chunk.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
@@ -334,8 +437,11 @@ impl Connection {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match &mut self.transport {
             // FIX has heartbeats, which its session sends by itself.
-            Transport::Lines(_) | Transport::Fix(_) => Ok(()),
-            Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+            Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) => Ok(()),
+            Transport::Socket(socket) => {
+                let message = self.ping.clone().map_or(Message::Ping(Bytes::new()), Message::text);
+                socket.send(message).await.map_err(ws_failure)
+            }
         }
     }
 
@@ -345,7 +451,7 @@ impl Connection {
         let goodbye = async {
             // Whatever comes of it, the socket is closed when it is dropped.
             match transport {
-                Transport::Lines(_) => {}
+                Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) => {}
                 Transport::Socket(mut socket) => {
                     let _ = WebSocketStream::close(&mut *socket, None).await;
                 }
@@ -379,9 +485,18 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
 /// # Errors
 /// When it cannot be connected, or the server answers with something else than a WebSocket.
 pub async fn websocket(url: &str) -> Result<Connection, Failure> {
+    websocket_with(url, HeaderMap::new()).await
+}
+
+/// The same, with headers of one's own.
+///
+/// # Errors
+/// As [`websocket`].
+pub async fn websocket_with(url: &str, headers: HeaderMap) -> Result<Connection, Failure> {
     install_crypto();
     let failed = |e: &dyn std::fmt::Display| Failure::new(Cause::ConnectFailed, e.to_string());
-    let request = url.into_client_request().map_err(|e| failed(&e))?;
+    let mut request = url.into_client_request().map_err(|e| failed(&e))?;
+    request.headers_mut().extend(headers);
     let uri = request.uri();
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });

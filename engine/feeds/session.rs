@@ -186,6 +186,7 @@ impl Session {
                 on_data(machine, task, published, heard, at_ns);
                 task.inlet.offer(trade.into());
             }
+            Event::Confirmed => on_data(machine, task, published, heard, at_ns),
             Event::Alive => {}
             Event::Leaving => heard.leaving = true,
             Event::Refused(cause) => heard.refused = Some(Failure::new(cause, blotted_excerpt(frame, secrets))),

@@ -272,4 +272,4 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance, ctrader];
+adapters![oanda, mtapi, binance, ctrader, mtsocketapi, json_ws, json_poll];
