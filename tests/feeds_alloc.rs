@@ -22,6 +22,15 @@ const KEYS: &[(&str, &str)] = &[
     ),
     ("binance", "base_url = \"ws://h\""),
     ("ctrader", "base_url = \"tcp://h:1\"\nsender_comp_id = \"a.b.1\"\nusername = \"1\"\npassword = \"p\""),
+    ("mtsocketapi", "host = \"h\"\nbroker_time = \"new-york-close\""),
+    (
+        "json-ws",
+        "url = \"ws://h\"\nfields = { symbol = \"data.s\", bid = \"data.b\", ask = \"data.a\", ask_size = \"data.A\", time = \"ts\", sequence = \"data.n\", filter = { type = \"quote\" } }",
+    ),
+    (
+        "json-poll",
+        "url = \"http://h\"\ninterval_ms = 1\nfields = { items = \"prices\", symbol = \"symbol\", bid = \"bid\", ask = \"ask\", time = \"time\", time_unit = \"iso\" }",
+    ),
 ];
 
 /// A whole book of cTrader's.
@@ -62,10 +71,13 @@ fn decoding_and_offering_allocates_nothing() {
         let mut ticks = 0;
         let mut turn = |decode: &mut tickwire::feeds::adapters::AnyDecoder| {
             let mut offer = |event| {
-                if let Event::Tick(tick) = event
-                    && let Input::Tick(_) = std::hint::black_box(Input::from(tick))
-                {
-                    ticks += 1;
+                match event {
+                    Event::Tick(tick) => {
+                        ticks += usize::from(matches!(std::hint::black_box(Input::from(tick)), Input::Tick(_)));
+                    }
+                    // Polled, and the same as before.
+                    Event::Confirmed => ticks += 1,
+                    _ => {}
                 }
             };
             decode(message.as_bytes(), 5, &symbols, &mut offer);

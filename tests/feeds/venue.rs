@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 mod fix_venue;
+mod mt_venue;
+mod poll_venue;
 
 /// What a venue does on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +42,17 @@ pub(crate) enum Act {
     Hold,
 }
 
+/// Where the example of "json-ws" says what.
+pub(crate) const JSON_WS_FIELDS: &str = "fields = { symbol = \"data.s\", bid = \"data.b\", ask = \"data.a\", bid_size = \"data.B\", ask_size = \"data.A\", time = \"ts\", sequence = \"data.n\", filter = { type = \"quote\" }, error = \"code\", error_slow = [-1003] }";
+
+/// The same for "json-poll".
+pub(crate) const JSON_POLL_FIELDS: &str = "fields = { items = \"prices\", symbol = \"symbol\", bid = \"bid\", ask = \"ask\", time = \"time\", time_unit = \"iso\", error = \"code\", error_slow = [-1003] }";
+
 /// A scripted venue: its n-th data connection plays the n-th script, the last one for ever.
 pub(crate) struct Server {
     adapter: &'static str,
     addr: SocketAddr,
+    data_port: u16,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
     asked: mpsc::Receiver<String>,
@@ -61,12 +70,16 @@ struct Stage {
     requests: Arc<Mutex<Vec<String>>>,
     asked: mpsc::Sender<String>,
     closed: mpsc::Sender<()>,
+    /// Where prices come from, when it is another port.
+    data: Option<Arc<TcpListener>>,
 }
 
 impl Server {
     pub(crate) fn start(adapter: &'static str, price: &'static str, scripts: Vec<Vec<Act>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
+        let data = (adapter == "mtsocketapi").then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let data_port = data.as_ref().map_or(0, |data| data.local_addr().unwrap().port());
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let ((asks, asked), (sender, closed)) = (mpsc::channel(), mpsc::channel());
         let stage = Stage {
@@ -78,6 +91,7 @@ impl Server {
             requests: Arc::clone(&requests),
             asked: asks,
             closed: sender,
+            data: data.map(Arc::new),
         };
         let thread = std::thread::spawn(move || {
             let mut players = Vec::new();
@@ -91,12 +105,13 @@ impl Server {
             }
             players.into_iter().for_each(|player| player.join().unwrap());
         });
-        Server { adapter, addr, stop, requests, asked, closed, thread }
+        Server { adapter, addr, data_port, stop, requests, asked, closed, thread }
     }
 
     /// The adapter's own keys of a source that connects here.
     pub(crate) fn keys(&self) -> String {
-        Server::keys_for(self.adapter, &self.addr.to_string())
+        let keys = Server::keys_for(self.adapter, &self.addr.to_string());
+        if self.data_port == 0 { keys } else { format!("{keys}\ndata_port = {}", self.data_port) }
     }
 
     pub(crate) fn keys_for(adapter: &str, addr: &str) -> String {
@@ -108,6 +123,16 @@ impl Server {
             "binance" => format!("base_url = \"ws://{addr}\""),
             "ctrader" => format!(
                 "base_url = \"tcp://{addr}\"\nsender_comp_id = \"demo.broker.77\"\nusername = \"77\"\npassword = \"hunter2\""
+            ),
+            "mtsocketapi" => {
+                let (host, port) = addr.split_once(':').unwrap();
+                format!("host = \"{host}\"\ncommand_port = {port}\nbroker_time = \"new-york-close\"")
+            }
+            "json-ws" => format!(
+                "url = \"ws://{addr}/prices?of={{symbols}}&key={{secret:key}}\"\nsecrets = {{ key = \"hunter2\" }}\n{JSON_WS_FIELDS}"
+            ),
+            "json-poll" => format!(
+                "url = \"http://{addr}/prices?of={{symbols}}\"\ninterval_ms = 5\ntimeout_ms = 60000\nsecrets = {{ key = \"hunter2\" }}\nheaders = {{ Authorization = \"Bearer {{secret:key}}\" }}\n{JSON_POLL_FIELDS}"
             ),
             other => panic!("the adapter {other} has no scripted venue; add its keys and its framing here"),
         }
@@ -140,6 +165,11 @@ impl Stage {
     fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
         if self.adapter == "ctrader" {
             return fix_venue::serve(self, socket);
+        }
+        match self.adapter {
+            "json-poll" => return poll_venue::serve(self, socket),
+            "mtsocketapi" => return mt_venue::serve(self, socket),
+            _ => {}
         }
         let mut reader = BufReader::new(socket.try_clone()?);
         let (mut request, mut key) = (String::new(), String::new());
@@ -197,6 +227,7 @@ impl Stage {
             (Act::Refuse, "mtapi") => {
                 reply(out, "201 Created", &format!("{{\"message\":\"{words}\",\"code\":\"INVALID_ACCOUNT\"}}"))
             }
+            (Act::Refuse, "json-ws") => reply(out, "403 Forbidden", words),
             // Nobody logs in at Binance; its front refuses addresses, and never saw a secret.
             (Act::Refuse, _) => reply(out, "403 Forbidden", "Nobody knows you"),
             (Act::SlowDown, "mtapi") => {

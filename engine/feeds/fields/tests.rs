@@ -115,7 +115,7 @@ fn lists_and_objects_of_prices_with_what_is_said_once_for_all() {
 fn an_unchanged_answer_confirms_for_as_long_as_is_allowed() {
     let layout = layout("symbol = \"s\"\nbid = \"b\"\nask = \"a\"").unwrap();
     let mut decoder = JsonDecoder::polled(layout, 2, 100, true);
-    let mut at = |decoder: &mut JsonDecoder, frame: &str, ns| {
+    let at = |decoder: &mut JsonDecoder, frame: &str, ns| {
         let mut events = Vec::new();
         decoder.decode(frame.as_bytes(), ns, &symbols(), &mut |event| events.push(event));
         assert_eq!(events.len(), 1);
