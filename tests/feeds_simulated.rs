@@ -41,6 +41,12 @@ password = "p"
 symbols = ["XAUUSD", "GBPUSD"]
 rate = 20.0
 
+[simulators.mtsocketapi]
+broker = "mtsocketapi"
+server_time = "+02:00"
+symbols = ["EURUSD", "XAUUSD"]
+rate = 20.0
+
 [simulators.binance]
 broker = "binance"
 symbols = ["BTCUSDT", "ETHUSDT"]
@@ -74,8 +80,10 @@ fn rig() -> Rig {
         "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
          [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
          [sources.ctrader]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.b.77\"\nusername = \"77\"\npassword = \"p\"\nsymbols = [\"GBPUSD\", \"XAUUSD\"]\n{pace}
+         [sources.mtsocketapi]\nadapter = \"mtsocketapi\"\nhost = \"127.0.0.1\"\ncommand_port = {}\ndata_port = {}\nbroker_time = \"+02:00\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
          [sources.binance]\nadapter = \"binance\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
-        at("oanda"), at("mtapi"), at("ctrader"), at("binance"),
+        at("oanda"), at("mtapi"), at("ctrader"), at("mtsocketapi").port(),
+        brokers.data_address("mtsocketapi").unwrap().port(), at("binance"),
     );
     config.overlay(&sources, "sources").unwrap();
     let specs = feeds::config::sources(&config).unwrap();
@@ -101,7 +109,7 @@ impl Rig {
     }
 
     fn until_all(&self, status: SourceStatus) {
-        let mut missing: BTreeSet<u32> = (1..=4).collect();
+        let mut missing: BTreeSet<u32> = (1..=5).collect();
         self.until(|input| {
             if let Input::SourceState(state) = input
                 && state.status == status.code()
@@ -118,7 +126,7 @@ fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
     let rig = rig();
     rig.until_all(SourceStatus::Live);
     // Every symbol of every source, with stamps of this second: the broker clock is converted to UTC.
-    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31, 40, 41]), 0);
+    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31, 40, 41, 50, 51]), 0);
     rig.until(|input| {
         match input {
             Input::Tick(tick) => {

@@ -272,6 +272,9 @@ fn a_poll_that_is_refused_later_waits_as_long_as_the_venue_asks() {
     rig.stop();
 }
 
+/// By instrument and update number: bid, ask and their sizes.
+type Said = BTreeMap<(u32, u64), (i64, i64, u64, u64)>;
+
 #[test]
 fn the_simulated_binance_read_by_paths_is_what_its_own_adapter_reads() {
     let mut config = Config::load(&[], std::iter::empty()).unwrap();
@@ -288,8 +291,8 @@ fn the_simulated_binance_read_by_paths_is_what_its_own_adapter_reads() {
         ),
         140,
     );
-    // By symbol and update number, what each says; those that both have heard must be equal.
-    let mut seen: [BTreeMap<(u32, u64), (i64, i64, u64, u64)>; 2] = Default::default();
+    // Those that both have heard must be equal.
+    let mut seen: [Said; 2] = Default::default();
     let mut both = 0;
     while both < 500 {
         let Input::Tick(tick) = rig.next() else { continue };

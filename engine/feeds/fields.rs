@@ -14,7 +14,12 @@ use super::adapters::{Decoder, SettingsError};
 use super::event::{Event, Reject, Symbols, price, size};
 use super::json::{Cursor, Malformed};
 use super::paths::{Path, Plan, plain};
-use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
+use crate::market::{BrokerClock, BrokerTime, TickInput};
+
+mod time;
+
+pub use time::TimeUnit;
+use time::time;
 
 /// Most conditions of a filter.
 const FILTER_MAX: usize = 8;
@@ -34,23 +39,6 @@ const ITEMS: usize = 7;
 const ERROR: usize = 8;
 const CONFIRM: usize = 9;
 const FILTER: usize = 16;
-
-/// How a time is written.
-#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum TimeUnit {
-    /// Seconds since 1970, with or without decimals.
-    S,
-    /// Milliseconds.
-    #[default]
-    Ms,
-    /// Microseconds.
-    Us,
-    /// Nanoseconds.
-    Ns,
-    /// `2024-05-17T10:15:30.123+02:00`.
-    Iso,
-}
 
 /// A value of the configuration that is compared with the text of one in a message.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -472,40 +460,6 @@ impl Decoder for JsonDecoder {
             sink(Event::Reject(reject));
         }
     }
-}
-
-/// Nanoseconds UTC of a time.
-fn time(unit: TimeUnit, clock: &mut BrokerClock, text: &[u8]) -> Option<i64> {
-    let unit_ns = match unit {
-        TimeUnit::Iso => {
-            let time = time_text::date_time(text)?;
-            return Some(match time.offset_ns {
-                Some(offset_ns) => time.local_ns - offset_ns,
-                None => clock.utc_ns(time.local_ns),
-            });
-        }
-        TimeUnit::S => time_text::SECOND_NS,
-        TimeUnit::Ms => 1_000_000,
-        TimeUnit::Us => 1_000,
-        TimeUnit::Ns => 1,
-    };
-    let (whole, fraction) = match text.iter().position(|b| *b == b'.') {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, &b""[..]),
-    };
-    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
-    if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let add = |value: i64, b: &u8| value.checked_mul(10)?.checked_add(i64::from(b - b'0'));
-    let mut ns = whole.iter().try_fold(0_i64, add)?.checked_mul(unit_ns)?;
-    // Beyond the nanosecond nothing is kept.
-    let mut place_ns = unit_ns;
-    for digit in fraction {
-        place_ns /= 10;
-        ns = ns.checked_add(i64::from(digit - b'0') * place_ns)?;
-    }
-    Some(ns)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub enum Broker {
     Binance,
     /// cTrader: the quote session of FIX 4.4.
     Ctrader,
+    /// MTsocketAPI: an expert adviser's two ports of JSON lines.
+    Mtsocketapi,
 }
 
 impl Broker {
@@ -32,6 +34,7 @@ impl Broker {
             Broker::Mtapi => "mtapi",
             Broker::Binance => "binance",
             Broker::Ctrader => "ctrader",
+            Broker::Mtsocketapi => "mtsocketapi",
         }
     }
 }
@@ -44,6 +47,8 @@ pub struct Config {
     pub broker: Broker,
     /// Loopback address; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// mtsocketapi: the same for the port of its prices.
+    pub data_listen: SocketAddr,
     /// OANDA: the bearer token that is expected.
     pub token: Secret,
     /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
@@ -54,7 +59,7 @@ pub struct Config {
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
-    /// mtapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
+    /// mtapi, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
     pub server_time: String,
     /// Canonical symbols that are offered; those of the recordings are added.
     pub symbols: Vec<String>,
@@ -104,6 +109,7 @@ impl Default for Config {
         Config {
             broker: Broker::Oanda,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: Secret::new("demo"),
             account: String::new(),
             user: "demo".into(),
@@ -244,8 +250,10 @@ impl Config {
     /// The first value out of range: its key and what was expected.
     fn check(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, problem: String| Err((key.to_string(), problem));
-        if !self.listen.ip().is_loopback() {
-            return bad("listen", format!("{}: expected a loopback address", self.listen));
+        for (key, address) in [("listen", self.listen), ("data_listen", self.data_listen)] {
+            if !address.ip().is_loopback() {
+                return bad(key, format!("{address}: expected a loopback address"));
+            }
         }
         if self.symbols.is_empty() && self.playback.is_empty() {
             return bad("symbols", "expected at least one symbol or a recording".into());

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, ctrader, mtapi, oanda};
+use super::{Server, binance, ctrader, mtapi, mtsocketapi, oanda};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -33,8 +33,10 @@ const MESSAGE_BYTES: usize = 64 * 1024;
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     // Prices are small and urgent.
     let _ = stream.set_nodelay(true);
-    if server.hub.config.broker == Broker::Ctrader && speaks_fix(&stream).await {
-        return ctrader::serve(server, stream).await;
+    match server.hub.config.broker {
+        Broker::Ctrader if begins_with(&stream, b'8').await => return ctrader::serve(server, stream).await,
+        Broker::Mtsocketapi if begins_with(&stream, b'{').await => return mtsocketapi::commands(server, stream).await,
+        _ => {}
     }
     let cut = server.clone();
     let service = hyper::service::service_fn(move |request| {
@@ -49,10 +51,10 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     }
 }
 
-/// Whether a client begins as FIX does; others come for `/__sim/`.
-async fn speaks_fix(stream: &TcpStream) -> bool {
+/// Whether a client begins as those of the broker's own protocol do; others come for `/__sim/`.
+async fn begins_with(stream: &TcpStream, byte: u8) -> bool {
     let mut first = [0];
-    matches!(stream.peek(&mut first).await, Ok(1)) && first == *b"8"
+    matches!(stream.peek(&mut first).await, Ok(1)) && first[0] == byte
 }
 
 async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Body> {
@@ -64,6 +66,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
         Broker::Mtapi => mtapi::route(server, request),
         Broker::Binance => binance::route(server, request),
         Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
+        Broker::Mtsocketapi => text_reply(StatusCode::NOT_FOUND, "this broker speaks JSON lines"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`). They live on a thread of their own, `tw-simulator`, so that they do
-//! not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
+//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`, `mtsocketapi.rs`). They live on a thread of their own,
+//! `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
 //! or `GET /__sim/stats` on the broker's own port.
 
 mod binance;
@@ -13,6 +13,7 @@ mod http;
 mod hub;
 pub mod model;
 mod mtapi;
+mod mtsocketapi;
 mod oanda;
 mod playback;
 pub mod stamp;
@@ -43,10 +44,12 @@ const CONNECTIONS_MAX: usize = 1_024;
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
     /// The address cannot be listened on.
-    #[error("simulators.{name}.listen: {address}: {error}")]
+    #[error("simulators.{name}.{key}: {address}: {error}")]
     Listen {
         /// The simulator.
         name: String,
+        /// The key.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -77,6 +80,9 @@ struct Server {
     logins: mtapi::Logins,
     /// Some subscription of mtapi's has changed.
     news: Notify,
+    /// What MTsocketAPI tells prices of, and where.
+    tracks: mtsocketapi::Tracks,
+    data_address: Option<SocketAddr>,
 }
 
 /// Running simulated brokers; they stop when this is dropped.
@@ -92,6 +98,12 @@ impl SimulatorsHandle {
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         self.servers.get(name).map(|(address, _)| *address)
+    }
+
+    /// Where the simulator `name` tells its prices, where that is another port.
+    #[must_use]
+    pub fn data_address(&self, name: &str) -> Option<SocketAddr> {
+        self.servers.get(name).and_then(|(_, server)| server.data_address)
     }
 
     /// Every simulator and where it listens.
@@ -155,9 +167,16 @@ pub fn start(configs: BTreeMap<String, Config>) -> Result<SimulatorsHandle, Simu
     let mut servers = BTreeMap::new();
     let mut listeners = Vec::new();
     for (name, config) in configs {
-        let (listener, address) = listen(&name, config.listen)?;
-        let server = Arc::new(server(&name, config, &stage)?);
-        listeners.push((listener, server.clone()));
+        let (listener, address) = listen(&name, "listen", config.listen)?;
+        let data = match config.broker {
+            Broker::Mtsocketapi => Some(listen(&name, "data_listen", config.data_listen)?),
+            _ => None,
+        };
+        let mut server = server(&name, config, &stage)?;
+        server.data_address = data.as_ref().map(|(_, address)| *address);
+        let server = Arc::new(server);
+        listeners.push((listener, server.clone(), false));
+        listeners.extend(data.map(|(listener, _)| (listener, server.clone(), true)));
         servers.insert(name, (address, server));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SimulatorError::Thread)?;
@@ -192,8 +211,8 @@ pub fn run_blocking(
     Ok(())
 }
 
-fn listen(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimulatorError> {
-    let failed = |error| SimulatorError::Listen { name: name.to_string(), address, error };
+fn listen(name: &str, key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), SimulatorError> {
+    let failed = |error| SimulatorError::Listen { name: name.to_string(), key, address, error };
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -205,20 +224,29 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let secret = match config.broker {
         Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
         Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
-        Broker::Binance => String::new(),
+        Broker::Binance | Broker::Mtsocketapi => String::new(),
     };
     let mut symbols = config.symbols.clone();
     let rows = playback::load(&config.playback, &mut symbols).map_err(|problem| bad("playback", problem))?;
     let hub = Arc::new(Hub::new(name, config, &symbols, rows, stage.clone()));
-    Ok(Server { hub, secret, logins: mtapi::Logins::default(), news: Notify::new() })
+    Ok(Server {
+        hub,
+        secret,
+        logins: mtapi::Logins::default(),
+        news: Notify::new(),
+        tracks: mtsocketapi::Tracks::default(),
+        data_address: None,
+    })
 }
 
-async fn run(listeners: Vec<(TcpListener, Arc<Server>)>) {
-    let hubs: Vec<Arc<Hub>> = listeners.iter().map(|(_, server)| server.hub.clone()).collect();
-    for (listener, server) in listeners {
+/// Listeners with their brokers, and whether each is one for prices alone.
+async fn run(listeners: Vec<(TcpListener, Arc<Server>, bool)>) {
+    let hubs: Vec<Arc<Hub>> =
+        listeners.iter().filter(|(.., data)| !data).map(|(_, server, _)| server.hub.clone()).collect();
+    for (listener, server, data) in listeners {
         tokio::spawn(async move {
             match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => accept(listener, server).await,
+                Ok(listener) => accept(listener, server, data).await,
                 Err(error) => tracing::error!(simulator = server.hub.name, %error, "cannot listen"),
             }
         });
@@ -226,7 +254,7 @@ async fn run(listeners: Vec<(TcpListener, Arc<Server>)>) {
     drive(&hubs.into_iter().filter(|hub| hub.is_live()).collect::<Vec<_>>()).await;
 }
 
-async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
+async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, data: bool) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -234,7 +262,11 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
             Ok((stream, _)) => {
                 let server = server.clone();
                 tokio::spawn(async move {
-                    http::serve(server, stream).await;
+                    if data {
+                        mtsocketapi::prices(server, stream).await;
+                    } else {
+                        http::serve(server, stream).await;
+                    }
                     drop(permit);
                 });
             }
@@ -272,7 +304,7 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     // Quotes and trades per instrument in a calm second of the busiest hour.
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
-        Broker::Mtapi => (15.0, 0.0, false),
+        Broker::Mtapi | Broker::Mtsocketapi => (15.0, 0.0, false),
         Broker::Binance => (40.0, 8.0, false),
         Broker::Ctrader => (12.0, 0.0, false),
     };
