@@ -176,7 +176,7 @@ fn a_subscription_that_is_refused_or_not_answered_is_no_connection() {
     let rig = rig(
         &format!(
             "[sources.one]\nadapter = \"json-ws\"\nsymbols = [\"EURUSD\"]\nurl = \"ws://{addr}\"\nconfirm = \"ack\"\nsubscribe = ['{{secret:k}}']\nsecrets = {{ k = \"hunter2\" }}\n\
-             fields = {{ symbol = \"s\", bid = \"b\", ask = \"a\", error = \"error\" }}\nconnect_timeout_ms = 200\n{PACE}"
+             fields = {{ symbol = \"s\", bid = \"b\", ask = \"a\", error = \"error\" }}\nconnect_timeout_ms = 1500\n{PACE}"
         ),
         110,
     );
@@ -185,7 +185,7 @@ fn a_subscription_that_is_refused_or_not_answered_is_no_connection() {
     assert!(rig.feeds.statuses()[0].last_error().contains("bad key ********"));
     rig.expect_state(SourceStatus::Connecting, Cause::ProtocolError);
     rig.expect_state(SourceStatus::Down, Cause::ConnectFailed);
-    assert!(rig.feeds.statuses()[0].last_error().contains("no connection within 200 ms"));
+    assert!(rig.feeds.statuses()[0].last_error().contains("no connection within 1500 ms"));
     rig.stop();
 }
 
