@@ -11,6 +11,7 @@ use reqwest::Response;
 use tickwire_schemas::words::Cause;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -19,6 +20,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_c
 
 use super::lines::LineSplitter;
 use crate::clock;
+
+mod confirm;
 
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -237,6 +240,8 @@ pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    ping: Option<&'static str>,
+    early: Vec<(Vec<u8>, i64)>,
 }
 
 #[derive(Debug)]
@@ -261,7 +266,7 @@ impl Connection {
     }
 
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None }
+        Connection { transport, secrets: Vec::new(), farewell: None, ping: None, early: Vec::new() }
     }
 
     /// The same, with a word that frames may hold and logs must not.
@@ -278,6 +283,13 @@ impl Connection {
         self
     }
 
+    /// The same, with a message to send where the venue's pings are messages of its own.
+    #[must_use]
+    pub fn with_ping(mut self, message: &'static str) -> Self {
+        self.ping = Some(message);
+        self
+    }
+
     pub(super) fn take_secrets(&mut self) -> Vec<String> {
         std::mem::take(&mut self.secrets)
     }
@@ -288,7 +300,44 @@ impl Connection {
     /// # Errors
     /// When the connection is at its end.
     pub async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
-        match &mut self.transport {
+        if !self.early.is_empty() {
+            std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
+            return Ok(());
+        }
+        self.transport.read(each).await
+    }
+
+    /// Sends a ping, where the connection has such a thing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match (&mut self.transport, self.ping) {
+            (Transport::Lines(_), _) => Ok(()),
+            (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+            (Transport::Socket(socket), Some(text)) => socket.send(Message::text(text)).await.map_err(ws_failure),
+        }
+    }
+
+    /// Says goodbye, if the other side listens.
+    pub async fn close(self) {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
+            // Whatever comes of it, the socket is closed when it is dropped.
+            if let Transport::Socket(mut socket) = transport {
+                let _ = WebSocketStream::close(&mut *socket, None).await;
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = timeout(CLOSE_MAX, goodbye).await;
+    }
+}
+
+impl Transport {
+    async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        match self {
             Transport::Lines(stream) => {
                 let chunk = stream.response.chunk().await;
                 let chunk = chunk.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
@@ -316,32 +365,6 @@ impl Connection {
                 Some(Err(error)) => Err(ws_failure(error)),
             },
         }
-    }
-
-    /// Sends a ping, where the connection has such a thing.
-    ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn ping(&mut self) -> Result<(), Failure> {
-        match &mut self.transport {
-            Transport::Lines(_) => Ok(()),
-            Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
-        }
-    }
-
-    /// Says goodbye, if the other side listens.
-    pub async fn close(self) {
-        let Connection { transport, farewell, .. } = self;
-        let goodbye = async {
-            // Whatever comes of it, the socket is closed when it is dropped.
-            if let Transport::Socket(mut socket) = transport {
-                let _ = WebSocketStream::close(&mut *socket, None).await;
-            }
-            if let Some(request) = farewell {
-                let _ = request.send().await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
     }
 }
 

@@ -266,4 +266,14 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance];
+/// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
+/// quotes three.
+fn pair(canonical: &str, separator: char) -> String {
+    let quote = if ["USDT", "USDC"].iter().any(|coin| canonical.ends_with(coin)) { 4 } else { 3 };
+    match canonical.len().checked_sub(quote).and_then(|at| canonical.split_at_checked(at)) {
+        Some((base, quote)) if !base.is_empty() => format!("{base}{separator}{quote}"),
+        _ => canonical.to_string(),
+    }
+}
+
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit];
