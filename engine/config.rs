@@ -54,8 +54,21 @@ impl Config {
     /// # Errors
     /// A file that cannot be read or is not TOML.
     pub fn load(files: &[PathBuf], env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        Config::load_over("", files, env)
+    }
+
+    /// The same with defaults that a subcommand has of its own, as TOML.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not TOML.
+    pub fn load_over(
+        own_defaults: &str,
+        files: &[PathBuf],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
         let mut config = Config { table: Table::new(), origins: BTreeMap::new() };
         config.overlay(DEFAULTS, "built-in defaults")?;
+        config.overlay(own_defaults, "built-in defaults of this subcommand")?;
         for path in files {
             let name = path.display().to_string();
             let text =

@@ -124,6 +124,7 @@ metrics! {
         STORAGE_RETRIES "storage_retries_total" "Batches sent again.",
         STORAGE_REFUSED "storage_refused_total" "Batches that the database refused; each is offered again.",
         STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
+        STAGE_LATENCY_LOST "stage_latency_lost_total" "Rows of stage_latency that were not stored: no room, or the database did not take them.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
@@ -175,6 +176,17 @@ impl LatencyCell {
         let histogram = cell.as_ref()?;
         Some((histogram.len(), quantiles.map(|q| histogram.value_at_quantile(q))))
     }
+}
+
+/// What each stage took over an input, by name.
+static STAGES: Mutex<Vec<(&'static str, Histogram<u64>)>> = Mutex::new(Vec::new());
+
+/// Shows what the stages took in the last seconds; gives back what was shown before, emptied.
+pub fn show_stages(stages: &mut Vec<(&'static str, Histogram<u64>)>) {
+    if let Ok(mut shown) = STAGES.lock() {
+        std::mem::swap(&mut *shown, stages);
+    }
+    stages.iter_mut().for_each(|(_, histogram)| histogram.reset());
 }
 
 /// Time of an input in the pipeline.
@@ -231,8 +243,11 @@ pub fn render() -> String {
     );
     render_labelled(&mut out, names, "late_ticks_total", "Too late to change their bar.", "", &[""], &LATE_TICKS);
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
-    render_latency(&mut out, "stage_latency_ns", "Time of an input in the pipeline, last seconds.", &STAGE_LATENCY);
-    render_latency(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.", &PUBLISH_LATENCY);
+    render_stages(&mut out);
+    summary_head(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.");
+    if let Some((count, values)) = PUBLISH_LATENCY.read(QUANTILES) {
+        render_quantiles(&mut out, "publish_latency_ns", "", count, values);
+    }
     out.push_str("# HELP tickwire_source_up 1 when live.\n# TYPE tickwire_source_up gauge\n");
     for (index, name) in names.iter().enumerate() {
         let _ = writeln!(out, "tickwire_source_up{{source=\"{name}\"}} {}", u8::from(STATUS.at(index).get() == 1));
@@ -240,15 +255,34 @@ pub fn render() -> String {
     out
 }
 
-fn render_latency(out: &mut String, metric: &str, help: &str, cell: &LatencyCell) {
-    const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
-    let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} summary\n");
-    if let Some((count, values)) = cell.read(QUANTILES) {
-        for (quantile, value) in QUANTILES.iter().zip(values) {
-            let _ = writeln!(out, "tickwire_{metric}{{quantile=\"{quantile}\"}} {value}");
-        }
-        let _ = writeln!(out, "tickwire_{metric}_count {count}");
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
+/// The group as a whole is stage `all`.
+fn render_stages(out: &mut String) {
+    let name = "stage_latency_ns";
+    summary_head(out, name, "Time of an input in a stage, and in the last group as a whole (all), last seconds.");
+    if let Some((count, values)) = STAGE_LATENCY.read(QUANTILES) {
+        render_quantiles(out, name, "all", count, values);
     }
+    let Ok(stages) = STAGES.lock() else { return };
+    for (stage, histogram) in stages.iter().filter(|(_, histogram)| !histogram.is_empty()) {
+        render_quantiles(out, name, stage, histogram.len(), QUANTILES.map(|q| histogram.value_at_quantile(q)));
+    }
+}
+
+fn summary_head(out: &mut String, metric: &str, help: &str) {
+    let _ = write!(out, "# HELP tickwire_{metric} {help}\n# TYPE tickwire_{metric} summary\n");
+}
+
+fn render_quantiles(out: &mut String, metric: &str, stage: &str, count: u64, values: [u64; QUANTILES.len()]) {
+    let (first, only) = match stage {
+        "" => (String::new(), String::new()),
+        stage => (format!("stage=\"{stage}\","), format!("{{stage=\"{stage}\"}}")),
+    };
+    for (quantile, value) in QUANTILES.iter().zip(values) {
+        let _ = writeln!(out, "tickwire_{metric}{{{first}quantile=\"{quantile}\"}} {value}");
+    }
+    let _ = writeln!(out, "tickwire_{metric}_count{only} {count}");
 }
 
 fn render_labelled<const N: usize>(

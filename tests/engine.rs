@@ -24,7 +24,8 @@ fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
     let (good, mute) = (free_port(), free_port());
     let quick = "token = \"demo\"\nliveness_ms = 700\nmute_reconnect_ms = 60000";
     let config = [
-        QUIET.to_string(),
+        // What trades on weekends too: else silence would be no fault on those.
+        QUIET.replace("\"fx\"", "\"crypto\""),
         "[aggregate]\nmax_age_ms = 1500\n".into(),
         oanda("good", good, "rate = 5.0", quick),
         oanda("quiet", mute, "rate = 5.0", quick),
@@ -59,6 +60,42 @@ fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
     assert!(closed["to_ns"].as_i64() > closed["from_ns"].as_i64(), "{closed}");
     assert_eq!(closed["from_ns"], open["from_ns"]);
     terminal.until(|r| word(r, "kind") == "quote" && r["sources"] == 2);
+}
+
+/// Silence of a source whose market is closed is no fault: it is neither told nor mended.
+#[test]
+fn a_source_is_not_mute_while_its_market_is_closed() {
+    let (closed, open) = (free_port(), free_port());
+    let quick = "token = \"demo\"\nliveness_ms = 300\nmute_reconnect_ms = 700";
+    let config = [
+        QUIET.to_string(),
+        "[instruments.BTCUSD]\nclass = \"crypto\"\ndigits = 2\npip = \"1\"\n".into(),
+        "[calendar]\nfx = [\"2000-01-01T00:00/2200-01-01T00:00\"]\n".into(),
+        oanda("closed", closed, "rate = 5.0", quick),
+        oanda("open", open, "rate = 5.0", quick).replace("EURUSD", "BTCUSD"),
+    ];
+    let engine = Engine::start(&config.concat());
+    let mut terminal = engine.watch(&["--delivery", "all", "--sources", "*", "--kinds", "tick,source_state"]);
+    for source in ["closed", "open"] {
+        terminal.until(|r| word(r, "kind") == "tick" && word(r, "source") == source);
+    }
+    ask_simulator(closed, "mute");
+    ask_simulator(open, "mute");
+    let mut told = Vec::new();
+    // When the open one has been given up, the other has been silent for as long.
+    while !told.iter().any(|(source, state): &(String, String)| source == "open" && state == "down") {
+        let record = terminal.next().unwrap();
+        if word(&record, "kind") == "source_state" {
+            told.push((word(&record, "source").to_string(), word(&record, "state").to_string()));
+        }
+    }
+    assert!(told.contains(&("open".into(), "mute".into())), "{told:?}");
+    assert!(told.iter().all(|(source, state)| source == "open" || state == "live"), "{told:?}");
+
+    // A lost connection is told all the same.
+    ask_simulator(closed, "drop");
+    terminal
+        .until(|r| word(r, "kind") == "source_state" && word(r, "source") == "closed" && word(r, "state") == "down");
 }
 
 #[test]

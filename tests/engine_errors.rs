@@ -192,3 +192,15 @@ fn without_a_live_source_health_is_503() {
         assert!(!health[field].is_null(), "{field}");
     }
 }
+
+#[test]
+fn replay_check_makes_nothing_where_there_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test.toml");
+    std::fs::write(&path, QUIET).unwrap();
+    let done = command(dir.path(), &path, &["replay-check"]).output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("state/journal: no such folder, expected the journal of an engine"), "{said}");
+    assert!(!dir.path().join("state").exists());
+}

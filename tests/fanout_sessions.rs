@@ -31,6 +31,8 @@ async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes() {
     assert_eq!((welcome.engine_id.as_str(), welcome.epoch), ("test", EPOCH));
     let symbols: Vec<_> = welcome.catalogue.instruments.iter().map(|i| i.symbol.as_str()).collect();
     assert_eq!(symbols, ["EURUSD", "GBPUSD", "BTCUSDT"]);
+    let indicators: Vec<_> = welcome.catalogue.indicators.iter().map(|i| (i.id, i.name.as_str())).collect();
+    assert_eq!(indicators, [(7, "EMA(20)")]);
     for delivery in [Delivery::Latest, Delivery::All] {
         let request = Subscribe { delivery, ..request(&["*USD"], &[Kind::Quote]) };
         let mut quotes = terminal.subscribe(request).await.unwrap();

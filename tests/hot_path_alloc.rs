@@ -9,14 +9,18 @@ use counting_support::allocations;
 use tickwire::config::Config;
 use tickwire::feeds::config::sources;
 use tickwire::feeds::event::{Event, Symbols};
-use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
+use tickwire::market::{
+    Class, IndicatorName, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf,
+};
 use tickwire::ring::{Drained, InSlot, Inlet, Mark, Outlet, Poll, build_inbound, build_outbound};
-use tickwire::stages::{Identity, Layout, Market, NAMES};
+use tickwire::runtime::latency;
+use tickwire::stages::{self, Identity, Layout, Market, NAMES};
 use tickwire_schemas::record::{SourceState, Timer};
 use tickwire_schemas::words::{Kind, SourceStatus};
 
-/// Fifty minutes, many dedupe windows long: its tables grow to the pace of a source once, and then no more.
-const WARM_UP: u64 = 3_000;
+/// Forty minutes: many dedupe windows, whose tables grow to the pace of a source once and then no more; and the 34 bars
+/// of M1 after which the last indicator has made its room.
+const WARM_UP: u64 = 24_000;
 const COUNTED: u64 = 30_000;
 const STEP_NS: i64 = 100_000_000;
 /// A Wednesday noon, when everything trades.
@@ -44,8 +48,11 @@ fn market() -> Market {
 
 #[test]
 fn bytes_in_hand_to_publication() {
-    let market = market();
     let mut config = Config::load(&[], std::iter::empty()).unwrap();
+    let every_family = include_str!("../config/indicators.toml").replace(", \"H1\"", "");
+    config.overlay(&every_family, "indicators.toml").unwrap();
+    let names = stages::indicators::names(&config).unwrap();
+    let market = market().with_indicators(IndicatorName::numbered(&names));
     let feed = "[sources.one]\nadapter = \"binance\"\nsymbols = [\"BTCUSDT\"]\nbase_url = \"ws://h\"";
     config.overlay(feed, "test").unwrap();
     let spec = sources(&config).unwrap().remove(0);
@@ -60,6 +67,9 @@ fn bytes_in_hand_to_publication() {
     let mut inbound = build_inbound(1024, 1, 1, ids, market.source_table());
     let inlet: Box<dyn Inlet> = inbound.inlets.remove(0)();
     let (mut outbound, mut outlets) = build_outbound(1024);
+
+    let (mut watches, collector) = latency::start(&[group.names().collect()], None).unwrap();
+    let mut watch = watches.remove(0);
 
     let mut published = [0u64; 16];
     let mut message = Vec::with_capacity(400);
@@ -85,7 +95,9 @@ fn bytes_in_hand_to_publication() {
         }
         inbound.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
             let mut mark = Mark::NEW;
-            group.run(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns);
+            let laps = watch.next_input();
+            group.run_measured(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns, laps);
+            watch.input_done();
         });
         outbound.ring();
         for outlet in &mut outlets {
@@ -108,6 +120,9 @@ fn bytes_in_hand_to_publication() {
         count(Kind::Quote),
         count(Kind::Gap)
     );
+    drop(watch);
+    collector.join().unwrap();
+    assert!(count(Kind::Indicator) >= 12 * 45, "twelve families over 50 minutes: {}", count(Kind::Indicator));
     assert_eq!(allocations, 0, "allocations on the hot path over {COUNTED} messages");
 }
 

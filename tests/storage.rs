@@ -5,9 +5,13 @@
 mod audits;
 #[path = "storage/crashes.rs"]
 mod crashes;
+#[path = "storage/guide.rs"]
+mod guide;
 #[path = "storage/harness.rs"]
 mod harness;
 #[path = "storage/journal.rs"]
 mod journal;
+#[path = "storage/series.rs"]
+mod series;
 #[path = "storage/tables.rs"]
 mod tables;

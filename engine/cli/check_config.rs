@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Common, Failure};
-use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
+use crate::market::{IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
 /// Parses every section, builds the stages for the configured market, and prints the effective configuration.
@@ -25,7 +25,9 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         digits: spec.digits,
         pip: spec.pip,
     });
-    let market = Market::new(sources.collect(), instruments.collect()).with_holidays(settings.holidays.clone());
+    let market = Market::new(sources.collect(), instruments.collect())
+        .with_holidays(settings.holidays.clone())
+        .with_indicators(IndicatorName::numbered(&settings.indicators));
     settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
     print!("{}", settings.config.masked());
     Ok(ExitCode::SUCCESS)

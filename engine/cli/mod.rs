@@ -2,6 +2,8 @@
 
 pub mod audit;
 mod check_config;
+mod record;
+mod replay;
 mod replay_check;
 mod run;
 mod simulate;
@@ -35,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Runs the engine: feeds, stages, journal, fan-out, storage, console, and the simulators a configuration names
     Run,
+    /// Writes what the sources say to one file, for `replay`
+    Record(record::Options),
     /// Runs the simulated brokers of a configuration alone
     Simulate,
     /// Serves the embedded ClickHouse engine over HTTP; started by `run`
@@ -58,6 +62,8 @@ enum Command {
     CheckConfig,
     /// Replays the journal and compares every record with the journaled one; exit code 1 on any difference
     ReplayCheck,
+    /// Plays recordings through the stages, as fast as it goes, and writes what they make of them
+    Replay(replay::Options),
 }
 
 /// What every subcommand takes.
@@ -73,10 +79,15 @@ struct Common {
 
 impl Common {
     fn config(&self) -> Result<Config, ConfigError> {
+        self.config_over("")
+    }
+
+    /// The configuration over defaults that a subcommand has of its own.
+    fn config_over(&self, own_defaults: &str) -> Result<Config, ConfigError> {
         // Other programs' variables need not be text.
         let text =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Config::load(&self.configs, text)
+        Config::load_over(own_defaults, &self.configs, text)
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -114,6 +125,7 @@ pub fn main() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
     let outcome = match command {
         Command::Run => run::run(&common),
+        Command::Record(options) => record::run(&common, &options),
         Command::Simulate => simulate::run(&common),
         Command::Store(options) => store::run(options),
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
@@ -121,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),
+        Command::Replay(options) => replay::run(&common, options),
     };
     match outcome {
         Ok(code) => code,

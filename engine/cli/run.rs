@@ -22,7 +22,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_addresses(engine: &Engine, mode: Mode, store: std::net::SocketAddr) {
+pub(super) fn print_addresses(engine: &Engine, mode: Mode, store: std::net::SocketAddr) {
     println!("terminals    quic://{}", engine.quic());
     println!("fingerprint  {}", engine.fingerprint());
     println!("console      http://{}/health  /metrics", engine.console());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::words::{Cause, GapState, QuoteState, SourceStatus, Verdict};
+use tickwire_schemas::words::{Cause, GapState, QuoteState, SourceStatus, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 use tickwire_terminal::schemas::control::Catalogue;
 use tickwire_terminal::{Data, Delivery, Event, Follow, Followed, Kind, Subscribe, Target, Terminal, Trust};
@@ -181,13 +181,15 @@ async fn print(
 struct Names {
     instruments: HashMap<u32, String>,
     sources: HashMap<u32, String>,
+    indicators: HashMap<u32, String>,
 }
 
 impl Names {
     fn new(catalogue: &Catalogue) -> Self {
         let instruments = catalogue.instruments.iter().map(|i| (i.id, i.symbol.clone())).collect();
         let sources = catalogue.sources.iter().map(|s| (s.id, s.name.clone())).collect();
-        Names { instruments, sources }
+        let indicators = catalogue.indicators.iter().map(|i| (i.id, i.name.clone())).collect();
+        Names { instruments, sources, indicators }
     }
 
     fn instrument(&self, id: u32) -> Option<&str> {
@@ -199,7 +201,7 @@ impl Names {
     }
 }
 
-/// One line of `--json`. The last six fields are there for other kinds than quotes only.
+/// One line of `--json`. The last eight fields are there for other kinds than quotes only.
 #[derive(Serialize, Default)]
 struct Line<'a> {
     kind: &'static str,
@@ -229,6 +231,10 @@ struct Line<'a> {
     from_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeframe: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    indicator: Option<&'a str>,
 }
 
 fn price(e9: i64) -> Option<String> {
@@ -286,8 +292,15 @@ impl<'a> Line<'a> {
                 line.cause = Cause::from_code(state.cause).map(Cause::word);
                 line.ts_recv_ns = time(state.ts_recv_ns);
             }
-            Data::Bar(bar) => line.price = price(bar.mid.close_e9),
-            Data::Indicator(indicator) => line.price = indicator.values()[0].map(|value| value.to_string()),
+            Data::Bar(bar) => {
+                line.price = price(bar.mid.close_e9);
+                line.timeframe = Timeframe::from_code(bar.timeframe).map(Timeframe::word);
+            }
+            Data::Indicator(indicator) => {
+                line.price = indicator.values()[0].map(|value| value.to_string());
+                line.timeframe = Timeframe::from_code(indicator.timeframe).map(Timeframe::word);
+                line.indicator = names.indicators.get(&indicator.indicator_id).map(String::as_str);
+            }
         }
         line.source = source;
         line
@@ -299,7 +312,7 @@ impl<'a> Line<'a> {
             return out.write_all(b"\n");
         }
         let text = |value: Option<&str>| value.unwrap_or("-").to_string();
-        writeln!(
+        write!(
             out,
             "{:<12} {:<10} {:>14} {:>14} {:<20} {:<8} chain {} skipped {}",
             self.kind,
@@ -313,7 +326,14 @@ impl<'a> Line<'a> {
             text(self.state.or(self.cause)),
             self.chain,
             self.skipped,
-        )
+        )?;
+        if let Some(timeframe) = self.timeframe {
+            write!(out, " {timeframe}")?;
+        }
+        if let Some(indicator) = self.indicator {
+            write!(out, " {indicator}")?;
+        }
+        out.write_all(b"\n")
     }
 }
 
@@ -321,15 +341,18 @@ impl<'a> Line<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tickwire_schemas::record::{Head, Quote};
-    use tickwire_terminal::schemas::control::{InstrumentEntry, SourceEntry};
+    use tickwire_schemas::NO_VALUE;
+    use tickwire_schemas::record::{Head, Indicator, Quote};
+    use tickwire_terminal::schemas::control::{IndicatorEntry, InstrumentEntry, SourceEntry};
 
     #[test]
     fn a_line_of_json_has_exactly_the_documented_fields() {
         let instrument =
             InstrumentEntry { id: 3, symbol: "EURUSD".into(), class: "fx".into(), digits: 5, pip_e9: 100_000 };
         let source = SourceEntry { id: 7, name: "oanda".into(), scope: "global".into() };
-        let names = Names::new(&Catalogue { instruments: vec![instrument], sources: vec![source] });
+        let ema = IndicatorEntry { id: 5, name: "EMA(20)".into() };
+        let names =
+            Names::new(&Catalogue { instruments: vec![instrument], sources: vec![source], indicators: vec![ema] });
         let head = Head { epoch: 2, seq: 10, chain: 4, source_id: 0, instrument_id: 3, ts_publish_ns: 30 };
         let quote = Quote {
             head,
@@ -349,6 +372,21 @@ mod tests {
         Line::new(&Data::Quote(quote), 5, &names).write(true, &mut out).unwrap();
         let expected = r#"{"kind":"quote","symbol":"EURUSD","bid":"1.0851","ask":null,"bid_source":"oanda","ask_source":null,"sources":1,"state":"single","epoch":2,"seq":10,"chain":4,"skipped":5,"ts_event_ns":null,"ts_recv_ns":20,"ts_publish_ns":30}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
+        let value = Indicator {
+            head,
+            values_bits: [1.5_f64.to_bits(), NO_VALUE, NO_VALUE, NO_VALUE],
+            indicator_id: 5,
+            timeframe: Timeframe::M1.code(),
+            ..Indicator::default()
+        };
+        let line = |json| {
+            let mut out = Vec::new();
+            Line::new(&Data::Indicator(value), 0, &names).write(json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let expected = r#""price":"1.5","timeframe":"M1","indicator":"EMA(20)"}"#;
+        assert!(line(true).ends_with(&format!("{expected}\n")), "{}", line(true));
+        assert!(line(false).ends_with("skipped 0 M1 EMA(20)\n"), "{}", line(false));
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Ids of engine, epochs, sources and instruments, in SQLite: given once, never reused.
+//! Ids of engine, epochs, sources, instruments and indicators, in SQLite: given once, never reused.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Migrations in order; the database's `user_version` counts those that were applied.
-const MIGRATIONS: &[&str] = &[include_str!("../../schemas/control/0001_catalogue.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../schemas/control/0001_catalogue.sql"),
+    include_str!("../../schemas/control/0002_indicators.sql"),
+];
 
 /// What is wrong with the control database.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +46,22 @@ impl Catalogue {
     /// [`ControlError`] when the file cannot be opened, is no such database, or is newer than this program.
     pub fn open(state_dir: &Path) -> Result<Catalogue, ControlError> {
         let path = state_dir.join("control.db");
-        let mut catalogue = {
-            let database =
-                Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
-            Catalogue { path, database }
-        };
+        let database = Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
+        Self::migrate(Catalogue { path, database })
+    }
+
+    /// A catalogue that nobody keeps: its ids count from 1 and mean something only beside the names they were given for.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn in_memory() -> Result<Catalogue, ControlError> {
+        let path = PathBuf::from(":memory:");
+        let database =
+            Connection::open_in_memory().map_err(|error| ControlError::Database { path: path.clone(), error })?;
+        Self::migrate(Catalogue { path, database })
+    }
+
+    fn migrate(mut catalogue: Catalogue) -> Result<Catalogue, ControlError> {
         let found = catalogue.run(|db| {
             db.pragma_update(None, "journal_mode", "WAL")?;
             db.pragma_update(None, "synchronous", "FULL")?;
@@ -104,6 +118,14 @@ impl Catalogue {
     pub fn instrument_id(&mut self, symbol: &str) -> Result<u32, ControlError> {
         self.run(|db| id_of(db, "instruments", "symbol", symbol))
     }
+
+    /// The id of an indicator with its parameters, given at the first call with its canonical name.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn indicator_id(&mut self, name: &str) -> Result<u32, ControlError> {
+        self.run(|db| id_of(db, "indicators", "name", name))
+    }
 }
 
 fn id_of(db: &mut Connection, table: &str, column: &str, name: &str) -> rusqlite::Result<u32> {
@@ -128,7 +150,8 @@ mod tests {
         assert_eq!(epoch, 1);
         let (a, b) = (first.source_id("a").unwrap(), first.source_id("b").unwrap());
         let eurusd = first.instrument_id("EURUSD").unwrap();
-        assert!(a != b && a > 0 && eurusd > 0);
+        let ema = first.indicator_id("EMA(20)").unwrap();
+        assert!(a != b && a > 0 && eurusd > 0 && ema > 0);
         drop(first);
         let mut second = Catalogue::open(dir.path()).unwrap();
         assert_eq!(second.begin_epoch(7).unwrap(), (engine, 7), "the journal knows a later epoch");
@@ -136,6 +159,19 @@ mod tests {
         assert_eq!((second.source_id("b").unwrap(), second.source_id("a").unwrap()), (b, a));
         assert_eq!(second.source_id("c").unwrap(), b + 1);
         assert_eq!(second.instrument_id("EURUSD").unwrap(), eurusd);
+        assert_eq!((second.indicator_id("EMA(21)").unwrap(), second.indicator_id("EMA(20)").unwrap()), (ema + 1, ema));
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_gets_what_came_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(dir.path().join("control.db")).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute("INSERT INTO sources (name) VALUES ('a')", []).unwrap();
+        drop(old);
+        let mut catalogue = Catalogue::open(dir.path()).unwrap();
+        assert_eq!((catalogue.source_id("a").unwrap(), catalogue.indicator_id("EMA(20)").unwrap()), (1, 1));
     }
 
     #[test]
@@ -143,7 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Connection::open(dir.path().join("control.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let newer = Catalogue::open(dir.path()).err().unwrap().to_string();
-        assert!(newer.contains("has version 99, this program knows up to 1"), "{newer}");
+        assert!(newer.contains("has version 99, this program knows up to 2"), "{newer}");
         std::fs::write(dir.path().join("control.db"), "not a database at all, but long enough to be looked at")
             .unwrap();
         let foreign = Catalogue::open(dir.path()).err().unwrap().to_string();

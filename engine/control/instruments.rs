@@ -2,22 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::config::{Config, ConfigError};
-use crate::market::{Class, Decimal9};
-
-/// An instrument as configured, before it has an id.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InstrumentSpec {
-    /// Kind of market.
-    pub class: Class,
-    /// Digits after the point in which it is quoted.
-    pub digits: u8,
-    /// The pip, such as 0.0001.
-    pub pip: Decimal9,
-}
+pub use crate::market::InstrumentSpec;
 
 /// The configured instruments by canonical symbol.
 ///

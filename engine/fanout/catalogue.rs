@@ -1,11 +1,11 @@
-//! Instruments and sources by id, with dense indices for the bit sets of subscriptions.
+//! Instruments, sources and indicators by id, with dense indices of the first two for the bit sets of subscriptions.
 
 use std::collections::HashMap;
 
-use tickwire_schemas::control::{self, InstrumentEntry, SourceEntry};
+use tickwire_schemas::control::{self, IndicatorEntry, InstrumentEntry, SourceEntry};
 use tickwire_schemas::{INSTRUMENT_ALL, SOURCE_BEST};
 
-use crate::market::{Instrument, Scope, Source};
+use crate::market::{IndicatorName, Instrument, Scope, Source};
 
 use super::access::Grant;
 
@@ -18,11 +18,13 @@ pub const ALL: u32 = 0;
 /// Dense index of an id that is in no catalogue; no subscription holds it.
 pub const UNKNOWN: u32 = u32::MAX;
 
-/// What there is. Index 0 of both lists stands for all instruments and for the common price; entry `n` has index `n + 1`.
+/// What there is. Index 0 of instruments and sources stands for all instruments and for the common price; entry `n` has
+/// index `n + 1`.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     instruments: Vec<Instrument>,
     sources: Vec<Source>,
+    indicators: Vec<IndicatorName>,
     instrument_index: HashMap<u32, u32>,
     source_index: HashMap<u32, u32>,
 }
@@ -34,7 +36,13 @@ impl Catalogue {
         let dense = |ids: Vec<u32>| ids.into_iter().zip(1..).collect::<HashMap<u32, u32>>();
         let instrument_index = dense(instruments.iter().map(|i| i.id.0).collect());
         let source_index = dense(sources.iter().map(|s| s.id.0).collect());
-        Catalogue { instruments, sources, instrument_index, source_index }
+        Catalogue { instruments, sources, indicators: Vec::new(), instrument_index, source_index }
+    }
+
+    /// The same with the indicators that are computed.
+    #[must_use]
+    pub fn with_indicators(self, indicators: Vec<IndicatorName>) -> Self {
+        Catalogue { indicators, ..self }
     }
 
     /// Dense index of an instrument's id.
@@ -78,7 +86,12 @@ impl Catalogue {
             name: s.name.clone(),
             scope: if s.scope == Scope::Private { "private" } else { "global" }.into(),
         });
-        control::Catalogue { instruments: instruments.collect(), sources: sources.collect() }
+        let indicators = self.indicators.iter().map(|i| IndicatorEntry { id: i.id.0, name: i.name.clone() });
+        control::Catalogue {
+            instruments: instruments.collect(),
+            sources: sources.collect(),
+            indicators: indicators.collect(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::clock::now_ns;
+use crate::clock::{monotonic_ns, now_ns};
 use crate::metrics::{FANOUT_BYTES, FANOUT_DELIVERIES, TERMINALS, TERMINALS_CLOSED, TERMINALS_REFUSED};
 use crate::ring::{Drained, Outlet};
 
@@ -439,7 +439,7 @@ async fn deliver(
     let mut batch = Batch::default();
     loop {
         let news = hub.news.notified();
-        let pulled = subscription.pull(&hub.core.borrow().window, &hub.headers, now_ns(), &mut batch);
+        let pulled = subscription.pull(&hub.core.borrow().window, &hub.headers, monotonic_ns(), &mut batch);
         match pulled {
             Pulled::Write => {
                 let bytes: usize = batch.chunks.iter().map(Bytes::len).sum();
@@ -455,7 +455,7 @@ async fn deliver(
             }
             Pulled::Idle => news.await,
             Pulled::Wait(until_ns) => {
-                let wait = u64::try_from(until_ns - now_ns()).unwrap_or(0);
+                let wait = u64::try_from(until_ns - monotonic_ns()).unwrap_or(0);
                 sleep(Duration::from_nanos(wait)).await;
             }
             Pulled::TooFarBehind => return too_far_behind(&behind, &subscription).await,

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::adapters::{AdapterEntry, Venue, adapters};
 use super::machine::Pace;
 use crate::config::{Config, ConfigError};
-use crate::market::Scope;
+use crate::market::{Calendar, Scope};
 use crate::metrics::SOURCES_MAX;
 
 /// Cores that the system's masks can name.
@@ -68,6 +68,9 @@ pub struct SourceSpec {
     pub pace: Pace,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+    /// When its instruments trade, a calendar for each of their classes; none is always. Not a key: the runtime, which
+    /// knows the instruments, fills it in.
+    pub calendars: Vec<Calendar>,
 }
 
 /// The keys that every source has, beside `adapter` and `symbols`.
@@ -197,6 +200,7 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         symbols,
         pace: common.pace(),
         connect_timeout: Duration::from_millis(common.connect_timeout_ms.into()),
+        calendars: Vec::new(),
         scope: common.scope,
         owner: common.owner,
         priority: common.priority,

@@ -196,6 +196,7 @@ impl Plan {
             let task = Task {
                 symbols: feed.symbols(),
                 pace: feed.spec.pace,
+                calendars: feed.spec.calendars.clone(),
                 connect_timeout: feed.spec.connect_timeout,
                 inlet: Rc::clone(&inlet),
                 statuses: Arc::clone(&statuses),

@@ -1,13 +1,14 @@
 //! When to connect, when to wait, when a source is mute: a pure state machine, driven by events and the time.
 //!
-//! All times are nanoseconds of one monotonic clock. Randomness comes from a seed.
+//! All times are nanoseconds of one monotonic clock. Randomness comes from a seed. Whether a market is open is told with
+//! every question: while none of a source's is, silence is no fault.
 
 use tickwire_schemas::words::{Cause, SourceStatus};
 
 /// The intervals of a session, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// No price on any symbol for this long is mute. Heartbeats do not count.
+    /// No price on any symbol for this long, with a market open, is mute. Heartbeats do not count.
     pub liveness_ns: i64,
     /// A source that has been mute this long is connected anew.
     pub mute_reconnect_ns: i64,
@@ -53,8 +54,25 @@ pub enum Step {
 enum Phase {
     Waiting { until_ns: i64 },
     Connecting,
-    Open { since_ns: i64, price_ns: Option<i64>, mute: bool, ping_ns: i64, end_ns: i64 },
+    Open(Open),
 }
+
+/// A connection.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    since_ns: i64,
+    /// Silence counts from here: the last price, or the opening of a market, or the connection.
+    quiet_ns: i64,
+    priced: bool,
+    mute: bool,
+    /// At the last look no market was open.
+    closed: bool,
+    ping_ns: i64,
+    end_ns: i64,
+}
+
+/// While the markets are closed the session looks this often whether one has opened.
+const CLOSED_LOOK_NS: i64 = 1_000_000_000;
 
 /// The decisions of one session.
 #[derive(Debug)]
@@ -86,10 +104,10 @@ impl Machine {
         self.state
     }
 
-    /// What to do at `now_ns`.
-    pub fn step(&mut self, now_ns: i64) -> Step {
-        match &mut self.phase {
-            Phase::Waiting { until_ns } if now_ns < *until_ns => Step::Wait(*until_ns),
+    /// What to do at `now_ns`; `is_open` is whether any market of the source's instruments is open.
+    pub fn step(&mut self, now_ns: i64, is_open: bool) -> Step {
+        match self.phase {
+            Phase::Waiting { until_ns } if now_ns < until_ns => Step::Wait(until_ns),
             Phase::Waiting { .. } | Phase::Connecting => {
                 if matches!(self.phase, Phase::Waiting { .. }) {
                     self.state.attempt = self.state.attempt.saturating_add(1);
@@ -98,50 +116,73 @@ impl Machine {
                 self.state.status = SourceStatus::Connecting;
                 Step::Connect
             }
-            Phase::Open { since_ns, price_ns, mute, ping_ns, end_ns } => {
-                let silent_ns = price_ns.unwrap_or(*since_ns);
-                let mute_ns = silent_ns.saturating_add(self.pace.liveness_ns);
-                let leave_ns = mute_ns.saturating_add(self.pace.mute_reconnect_ns);
-                if now_ns >= *end_ns {
-                    self.leave(now_ns, Cause::None);
-                    return Step::Disconnect;
+            Phase::Open(mut open) => {
+                let step = self.step_open(&mut open, now_ns, is_open);
+                if matches!(self.phase, Phase::Open(_)) {
+                    self.phase = Phase::Open(open);
                 }
-                if now_ns >= leave_ns {
-                    self.failed(Cause::Mute, None, now_ns);
-                    return Step::Disconnect;
-                }
-                if now_ns >= mute_ns && !*mute {
-                    *mute = true;
-                    (self.state.status, self.state.cause) = (SourceStatus::Mute, Cause::Mute);
-                }
-                if let (true, Some(every_ns)) = (now_ns >= *ping_ns, self.pace.ping_every_ns) {
-                    *ping_ns = now_ns.saturating_add(every_ns);
-                    return Step::Ping;
-                }
-                let silence_ns = if *mute { leave_ns } else { mute_ns };
-                Step::Read(silence_ns.min(*ping_ns).min(*end_ns))
+                step
             }
         }
+    }
+
+    fn step_open(&mut self, open: &mut Open, now_ns: i64, is_open: bool) -> Step {
+        if now_ns >= open.end_ns {
+            self.leave(now_ns, Cause::None);
+            return Step::Disconnect;
+        }
+        let opens = is_open && open.closed;
+        open.closed = !is_open;
+        if opens {
+            open.quiet_ns = open.quiet_ns.max(now_ns);
+        }
+        let mute_ns = open.quiet_ns.saturating_add(self.pace.liveness_ns);
+        let leave_ns = mute_ns.saturating_add(self.pace.mute_reconnect_ns);
+        if is_open && now_ns >= leave_ns {
+            self.failed(Cause::Mute, None, now_ns);
+            return Step::Disconnect;
+        }
+        if is_open && now_ns >= mute_ns && !open.mute {
+            open.mute = true;
+            (self.state.status, self.state.cause) = (SourceStatus::Mute, Cause::Mute);
+        }
+        if !is_open && std::mem::take(&mut open.mute) {
+            // The last minutes before a close are often silent: that is not to be held against it until the opening.
+            self.state.status = if open.priced { SourceStatus::Live } else { SourceStatus::Connecting };
+            self.state.cause = Cause::None;
+        }
+        if let (true, Some(every_ns)) = (now_ns >= open.ping_ns, self.pace.ping_every_ns) {
+            open.ping_ns = now_ns.saturating_add(every_ns);
+            return Step::Ping;
+        }
+        let look_ns = match (is_open, open.mute) {
+            (false, _) => now_ns.saturating_add(CLOSED_LOOK_NS),
+            (true, true) => leave_ns,
+            (true, false) => mute_ns,
+        };
+        Step::Read(look_ns.min(open.ping_ns).min(open.end_ns))
     }
 
     /// The connection is made and subscribed. It is live with the first price, not before.
     pub fn connected(&mut self, now_ns: i64) {
         let after = |interval: Option<i64>| interval.map_or(i64::MAX, |ns| now_ns.saturating_add(ns));
-        self.phase = Phase::Open {
+        self.phase = Phase::Open(Open {
             since_ns: now_ns,
-            price_ns: None,
+            quiet_ns: now_ns,
+            priced: false,
             mute: false,
+            closed: false,
             ping_ns: after(self.pace.ping_every_ns),
             end_ns: after(self.pace.age_max_ns),
-        };
+        });
     }
 
     /// A price or trade came. True when that changed the state.
     pub fn data(&mut self, now_ns: i64) -> bool {
-        let Phase::Open { since_ns, price_ns, mute, .. } = &mut self.phase else { return false };
-        (*price_ns, *mute) = (Some(now_ns), false);
+        let Phase::Open(open) = &mut self.phase else { return false };
+        (open.quiet_ns, open.priced, open.mute) = (now_ns, true, false);
         // A venue that takes every connection, says one price and hangs up must not be asked again and again.
-        if self.failures > 0 && now_ns.saturating_sub(*since_ns) >= self.pace.backoff_max_ns {
+        if self.failures > 0 && now_ns.saturating_sub(open.since_ns) >= self.pace.backoff_max_ns {
             self.failures = 0;
         }
         if self.state.status == SourceStatus::Live {

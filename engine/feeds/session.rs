@@ -19,7 +19,7 @@ use super::machine::{Machine, Pace, State, Step};
 use super::net::{Connection, Failure, blotted_excerpt, excerpt};
 use super::status::FeedStatus;
 use crate::clock;
-use crate::market::Input;
+use crate::market::{Calendar, Input};
 use crate::metrics;
 use crate::ring::Inlet;
 
@@ -33,6 +33,7 @@ const PING_MAX: Duration = Duration::from_secs(5);
 pub struct Task {
     pub(super) symbols: Symbols,
     pub(super) pace: Pace,
+    pub(super) calendars: Vec<Calendar>,
     pub(super) connect_timeout: Duration,
     pub(super) inlet: Rc<dyn Inlet>,
     pub(super) statuses: Arc<Vec<FeedStatus>>,
@@ -45,11 +46,12 @@ pub(super) async fn run<S: Stream>(stream: &S, task: Task) {
     let pace =
         Pace { ping_every_ns: stream.ping_every().map(nanos), age_max_ns: stream.age_max().map(nanos), ..task.pace };
     let mut stop = task.stop.clone();
-    let mut session =
-        Session { machine: Machine::new(pace, fastrand::u64(..)), task, published: None, rejects: RejectLog::new() };
+    let hours = Hours { calendars: task.calendars.clone(), is_open: true, look_ns: i64::MIN };
+    let machine = Machine::new(pace, fastrand::u64(..));
+    let mut session = Session { machine, hours, task, published: None, rejects: RejectLog::new() };
     let open_max = stream.open_max().unwrap_or_default().max(session.task.connect_timeout);
     while !stopped(&stop) {
-        let step = session.machine.step(clock::monotonic_ns());
+        let step = session.step();
         session.publish(None);
         match step {
             Step::Connect => {
@@ -78,9 +80,33 @@ pub(super) async fn run<S: Stream>(stream: &S, task: Task) {
 
 struct Session {
     machine: Machine,
+    hours: Hours,
     task: Task,
     published: Option<State>,
     rejects: RejectLog,
+}
+
+/// Whether any of the source's markets is open.
+struct Hours {
+    /// None: always open.
+    calendars: Vec<Calendar>,
+    is_open: bool,
+    /// When to ask the calendars again, monotonic: not at every price.
+    look_ns: i64,
+}
+
+/// How long an answer of the calendars holds, in nanoseconds.
+const LOOK_EVERY_NS: i64 = 500_000_000;
+
+impl Hours {
+    fn is_open(&mut self, monotonic_ns: i64) -> bool {
+        if monotonic_ns >= self.look_ns && !self.calendars.is_empty() {
+            let now_ns = clock::now_ns();
+            self.is_open = self.calendars.iter_mut().any(|calendar| calendar.is_open(now_ns));
+            self.look_ns = monotonic_ns.saturating_add(LOOK_EVERY_NS);
+        }
+        self.is_open
+    }
 }
 
 /// What the frames of one read led to, beyond inputs.
@@ -93,6 +119,13 @@ struct Heard {
 }
 
 impl Session {
+    /// What the machine says now.
+    fn step(&mut self) -> Step {
+        let now_ns = clock::monotonic_ns();
+        let is_open = self.hours.is_open(now_ns);
+        self.machine.step(now_ns, is_open)
+    }
+
     /// Reads a connection until it ends.
     async fn serve<S: Stream>(&mut self, stream: &S, mut connection: Connection, stop: &mut watch::Receiver<bool>) {
         let _held = HeldSocket::new();
@@ -102,7 +135,7 @@ impl Session {
         self.machine.connected(clock::monotonic_ns());
         let (mut alarm, mut stopping) = (pin!(sleep(Duration::ZERO)), pin!(until_stopped(stop)));
         loop {
-            let step = self.machine.step(clock::monotonic_ns());
+            let step = self.step();
             self.publish(None);
             let until_ns = match step {
                 Step::Read(until_ns) => until_ns,
@@ -150,7 +183,7 @@ impl Session {
         if heard.lost.is_some() {
             return;
         }
-        let Session { machine, task, published, rejects } = self;
+        let Session { machine, task, published, rejects, .. } = self;
         decoder.decode(frame, at_ns, &task.symbols, &mut |event| match event {
             Event::Tick(tick) => {
                 on_data(machine, task, published, heard, at_ns);

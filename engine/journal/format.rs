@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::RECORD_BYTES_MAX;
 use tickwire_schemas::words::Kind;
 
-use crate::market::{Instrument, Source};
+use crate::market::{IndicatorName, Instrument, Source};
 
 /// First bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"TICKWJRN";
@@ -49,6 +49,18 @@ pub enum JournalError {
     /// The segment to be made is there already: the epoch was used before.
     #[error("journal: {path} exists; an epoch must never be used twice", path = .path.display())]
     Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A recording is never written over anything.
+    #[error("journal: {path} exists; a recording is not written over it", path = .path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not begin as a segment does, or its beginning is damaged.
+    #[error("journal: {path} has no sound header, expected a recording or a journal segment", path = .path.display())]
+    NoHeader {
         /// The file.
         path: PathBuf,
     },
@@ -177,6 +189,21 @@ pub struct Catalogue {
     pub sources: Vec<Source>,
     /// Every instrument it may name.
     pub instruments: Vec<Instrument>,
+    /// The clock that stamped the records, where the writer said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// Every indicator it may name; segments written before there were any have none.
+    #[serde(default)]
+    pub indicators: Vec<IndicatorName>,
+}
+
+/// The clock of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// When the run began, nanoseconds UTC by the machine's clock.
+    pub started_ns: i64,
+    /// Interval of its Timer inputs, milliseconds.
+    pub timer_ms: u64,
 }
 
 /// What a segment begins with.
@@ -316,6 +343,7 @@ pub(super) fn list_pairs(dir: &Path, extension: &str) -> Result<Vec<(u32, u64)>,
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::market::IndicatorId;
 
     #[test]
     fn positions_keep_their_order_and_text() {
@@ -330,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_header_survives_and_a_flipped_bit_does_not() {
-        let catalogue = Catalogue { engine_id: "tw-1".into(), ..Catalogue::default() };
+        let indicators = vec![IndicatorName { id: IndicatorId(1), name: "EMA(20)".into() }];
+        let catalogue = Catalogue { engine_id: "tw-1".into(), indicators, ..Catalogue::default() };
         let header = SegmentHeader { id: SegmentId { epoch: 2, number: 7 }, first_seq: 99, catalogue };
         let bytes = header.to_bytes();
         assert_eq!(SegmentHeader::from_bytes(&bytes), Some(header));
@@ -339,6 +368,12 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(SegmentHeader::from_bytes(&bad), SegmentHeader::from_bytes(&bytes), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_catalogue_from_before_there_were_indicators_has_none() {
+        let old = r#"{"engine_id":"tw-1","sources":[],"instruments":[]}"#;
+        assert_eq!(serde_json::from_str::<Catalogue>(old).unwrap().indicators, []);
     }
 
     #[test]

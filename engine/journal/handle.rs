@@ -207,7 +207,7 @@ impl JournalHandle {
 
 /// The time in `patience` from now.
 fn in_ns(patience: Duration) -> i64 {
-    clock::now_ns().saturating_add(i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX)).min(i64::MAX - 1)
+    clock::monotonic_ns().saturating_add(i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX)).min(i64::MAX - 1)
 }
 
 /// Wakes the consumer's thread when the ring has records.

@@ -21,7 +21,7 @@
 //! | 16 | 4 | epoch |
 //! | 20 | 4 | number |
 //! | 24 | 8 | first `seq` |
-//! | 32 | n | JSON: `{"engine_id", "sources": […], "instruments": […]}` |
+//! | 32 | n | JSON: `{"engine_id", "sources": […], "instruments": […], "clock": {"started_ns", "timer_ms"}}` |
 //! | 32+n | 4 | CRC32C of everything before |
 //! | 36+n | | entries |
 //!
@@ -35,6 +35,10 @@
 //! What is not an entry and has an entry behind it is damage: it is skipped, counted and reported. What is not an entry
 //! and has none behind it is the end: a torn one unless all of it is zeros.
 //!
+//! A recording (`tickwire record`) is one such file under a name of its own, epoch 1 and number 1: it holds inputs alone,
+//! each with the verdict `accepted`, is not preallocated, and is synced every second; see [`recording`]. Its ids are
+//! its own: what they stand for is in the header. Older files have no `clock`.
+//!
 //! `journal/snapshots/EPOCH-SEQ.tws`: the state of all stages after the record with that `seq`, see [`snapshot`].
 //! `journal/stored`: the position up to which the database has everything, see [`retention`].
 //! `journal/lock`: locked by the engine that writes here.
@@ -46,6 +50,7 @@ pub mod format;
 mod handle;
 mod queue;
 pub mod reader;
+pub mod recording;
 pub mod recover;
 pub mod retention;
 mod segments;
@@ -54,9 +59,10 @@ mod worker;
 
 pub use config::JournalConfig;
 pub use durable::{Durable, DurableAt, DurableSetter};
-pub use format::{Catalogue, JournalError, Position, SegmentHeader, SegmentId};
+pub use format::{Catalogue, Clock, JournalError, Position, SegmentHeader, SegmentId};
 pub use handle::{JournalHandle, Setup, start, start_on};
 pub use reader::{Entry, Reader, Report};
+pub use recording::Recording;
 pub use recover::{Recovery, is_input, received_ns, recover};
 pub use retention::Stored;
 pub use snapshot::Snapshot;

@@ -211,7 +211,7 @@ impl Queue {
 
 fn is_past(at_ns: &AtomicI64) -> bool {
     let at_ns = at_ns.load(Ordering::Relaxed);
-    at_ns != i64::MAX && clock::now_ns() >= at_ns
+    at_ns != i64::MAX && clock::monotonic_ns() >= at_ns
 }
 
 /// The consumer's side.
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(queue.lost(), 0);
         assert_eq!(metrics::JOURNAL_QUEUE_FULL.get(), full_before);
         // One more has to wait, until the time to give up: then it is lost, and counted.
-        queue.give_up_at(clock::now_ns() + 1_000_000);
+        queue.give_up_at(clock::monotonic_ns() + 1_000_000);
         filler.push(Kind::Tick, &[7; 100]);
         assert_eq!(queue.lost(), 1);
         assert!(metrics::JOURNAL_QUEUE_FULL.get() > full_before);

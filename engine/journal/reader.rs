@@ -76,6 +76,7 @@ impl Report {
 /// journal is durable; calling [`Reader::next`] again later goes on from there.
 #[derive(Debug)]
 pub struct Reader {
+    /// The folder; of a single file, the file.
     dir: PathBuf,
     durable: Option<Durable>,
     /// The last segment to read, if not the last there is.
@@ -102,6 +103,21 @@ impl Reader {
     /// [`JournalError`] when the folder or its first segment cannot be read.
     pub fn follow(dir: &Path, from: Option<Position>, durable: Durable) -> Result<Reader, JournalError> {
         Self::start(dir, from, Some(durable), None)
+    }
+
+    /// Reads one file alone: a recording, or a segment taken out of its folder. While it is being written, it ends
+    /// behind the last whole entry there is.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the file cannot be read, its header is damaged, or it was written by a later engine.
+    pub fn file(path: &Path) -> Result<Reader, JournalError> {
+        let file = File::open(path).map_err(JournalError::io("open", path))?;
+        let (header, length) = read_header(&file, path)?;
+        let header = header.ok_or_else(|| JournalError::NoHeader { path: path.into() })?;
+        let until = Some(header.id);
+        let segment = Some(Segment::new(header.id, path.into(), file, length));
+        let report = Report::default();
+        Ok(Reader { dir: path.into(), durable: None, until, segment, from: None, header, report })
     }
 
     /// Reads no further than the segment `until`.
@@ -247,6 +263,11 @@ struct Segment {
 }
 
 impl Segment {
+    fn new(id: SegmentId, path: PathBuf, file: File, at: u64) -> Segment {
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Segment { id, path, file, buffer, have: 0..0, at, limit: 0, torn_to: None }
+    }
+
     fn open(
         dir: &Path,
         id: SegmentId,
@@ -262,8 +283,7 @@ impl Segment {
         }
         // Behind a damaged header the first entry is searched for from its beginning.
         let at = if header.is_some() { offset.max(length) } else { offset };
-        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Ok((Segment { id, path, file, buffer, have: 0..0, at, limit: 0, torn_to: None }, header))
+        Ok((Segment::new(id, path, file, at), header))
     }
 
     fn position(&self) -> Position {

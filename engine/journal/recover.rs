@@ -1,7 +1,8 @@
 //! What a start finds: how far the last run came, and what brings the stages back to there.
 
+use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
@@ -24,7 +25,7 @@ pub struct Recovery {
     /// When the last input was received, nanoseconds UTC; [`NO_TIME`] when there is none. From here to the start is the
     /// hole of cause `restart`.
     pub last_recv_ns: i64,
-    /// The state to begin with; without one the stages begin empty.
+    /// The state to begin with; without one the stages begin empty. See [`Recovery::step_back`].
     pub snapshot: Option<Snapshot>,
     /// Every record after the snapshot, over segments and epochs, inputs ([`is_input`]) and derived ones. Ends where
     /// the journal ended at recovery.
@@ -32,6 +33,39 @@ pub struct Recovery {
     /// What was wrong with snapshots and with the end of the journal. What is wrong with the rest is known when it has
     /// been replayed: `replay.report()`.
     pub report: Report,
+    dir: PathBuf,
+    /// The last segment there was.
+    end: SegmentId,
+}
+
+impl Recovery {
+    /// The stages cannot take up the snapshot, for the reason `why`: takes the one before it, or none, and everything
+    /// that the journal holds behind that.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a file cannot be read.
+    pub fn step_back(&mut self, why: &dyn fmt::Display) -> Result<(), JournalError> {
+        let Some(unfit) = self.snapshot.take() else { return Ok(()) };
+        let at = (unfit.epoch, unfit.seq);
+        self.report.note(format!("journal: the snapshot of epoch {}, seq {} is not used: {why}", at.0, at.1));
+        (self.snapshot, self.replay) = begin(&self.dir, Some(at), self.end, &mut self.report)?;
+        Ok(())
+    }
+}
+
+/// The newest snapshot before `before`, and what is to be replayed behind it, up to the segment `end`.
+fn begin(
+    dir: &Path,
+    before: Option<(u32, u64)>,
+    end: SegmentId,
+    report: &mut Report,
+) -> Result<(Option<Snapshot>, Reader), JournalError> {
+    let snapshot = snapshot::load(dir, before, report)?;
+    let from = match &snapshot {
+        Some(snapshot) => find_after(dir, &list_segments(dir)?, (snapshot.epoch, snapshot.seq), report)?,
+        None => None,
+    };
+    Ok((snapshot, Reader::until(dir, from, end)?))
 }
 
 /// A record of this kind entered the stages; the others were made by them.
@@ -67,28 +101,23 @@ pub fn recover(dir: &Path) -> Result<Recovery, JournalError> {
     let _lock = Lock::take(dir)?;
     remove_half_made(dir)?;
     remove_half_made(&snapshot::folder(dir))?;
-    let (snapshot, notes) = snapshot::load(dir)?;
     let segments = list_segments(dir)?;
+    let end = segments.last().copied().unwrap_or_default();
     let mut report = Report::default();
-    for note in notes {
-        report.damage(0, note);
-    }
     let last = find_last(dir, &segments, &mut report)?;
-    let from = match &snapshot {
-        Some(snapshot) => find_after(dir, &segments, (snapshot.epoch, snapshot.seq), &mut report)?,
-        None => None,
-    };
+    let (snapshot, replay) = begin(dir, None, end, &mut report)?;
     let at = snapshot.as_ref().map_or((0, 0), |s| (s.epoch, s.seq));
     let (last_epoch, last_seq) = last.at.max(at);
-    let end = segments.last().copied().unwrap_or_default();
     Ok(Recovery {
         epoch_next: end.epoch.max(last_epoch) + 1,
         last_epoch,
         last_seq,
         last_recv_ns: last.recv_ns.unwrap_or(NO_TIME),
         snapshot,
-        replay: Reader::until(dir, from, end)?,
+        replay,
         report,
+        dir: dir.into(),
+        end,
     })
 }
 

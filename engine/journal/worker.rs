@@ -75,7 +75,7 @@ impl Worker {
             early: None,
             retention: parts.retention,
             sync_ns: i64::try_from(parts.sync_ms).unwrap_or(i64::MAX / MS_NS).saturating_mul(MS_NS),
-            synced_ns: clock::now_ns(),
+            synced_ns: clock::monotonic_ns(),
             last_error: String::new(),
         }
     }
@@ -148,10 +148,8 @@ impl Worker {
     }
 
     fn until_due(&self) -> Duration {
-        let passed_ns = clock::now_ns() - self.synced_ns;
-        // A clock that was set back must not stop the syncs.
-        let left_ns = if passed_ns < 0 { 0 } else { self.sync_ns - passed_ns };
-        Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0))
+        let passed_ns = clock::monotonic_ns() - self.synced_ns;
+        Duration::from_nanos(u64::try_from(self.sync_ns - passed_ns).unwrap_or(0))
     }
 
     fn write(&mut self, block: Box<Block>) -> Option<()> {
@@ -193,7 +191,7 @@ impl Worker {
             }
             self.queue.recycled();
         }
-        self.synced_ns = clock::now_ns();
+        self.synced_ns = clock::monotonic_ns();
         Some(())
     }
 
@@ -272,7 +270,7 @@ impl Worker {
 
     /// Does what may fail without harm until the next time; `true` when it did not fail.
     fn housekeeping(&mut self, what: &str, work: impl FnOnce(&mut Self, i64) -> Result<(), JournalError>) -> bool {
-        let done = work(self, clock::now_ns());
+        let done = work(self, clock::machine_ns());
         if let Err(error) = &done {
             metrics::JOURNAL_ERRORS.inc();
             tracing::warn!("journal: cannot {what}, tried again later: {error}");

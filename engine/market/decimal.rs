@@ -103,6 +103,47 @@ impl Size {
 
 /// Unsigned decimal text times 10^`places`, exactly.
 fn scaled(text: &[u8], places: u8) -> Result<u64, DecimalError> {
+    match plain(text, places) {
+        Some(value) => Ok(value),
+        None => general(text, places),
+    }
+}
+
+/// The same in one pass for what prices and sizes nearly always are: digits, a point, digits, not too many of them. `None`
+/// for anything else, which may be a decimal all the same.
+#[inline]
+fn plain(text: &[u8], places: u8) -> Option<u64> {
+    // So many digits fit whatever they are.
+    const DIGITS_MAX: usize = 18;
+    let mut value = 0_u64;
+    let mut point = None;
+    if text.len() > DIGITS_MAX {
+        return None;
+    }
+    for (at, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            value = value * 10 + u64::from(digit);
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
+            return None;
+        }
+    }
+    let fraction = match point {
+        Some(at) if at == 0 || at + 1 == text.len() => return None,
+        Some(at) => text.len() - at - 1,
+        None if text.is_empty() => return None,
+        None => 0,
+    };
+    let unit = POWERS.get(usize::from(places).checked_sub(fraction)?)?;
+    value.checked_mul(*unit)
+}
+
+const POWERS: [u64; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+
+/// The same of any decimal, with an exponent too.
+fn general(text: &[u8], places: u8) -> Result<u64, DecimalError> {
     let (mantissa, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
         Some(at) => (&text[..at], parse_exponent(&text[at + 1..])?),
         None => (text, 0),
@@ -259,6 +300,13 @@ mod tests {
             prop_assert_eq!(price.to_string().parse::<Price>(), Ok(price));
             let size = Size::from_e8(e8).unwrap();
             prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));
+        }
+
+        #[test]
+        fn the_short_way_reads_what_the_general_one_reads(text in "[0-9]{0,12}[.]?[0-9]{0,12}[.e]?[0-9]?", places in 8_u8..=9) {
+            if let Some(value) = plain(text.as_bytes(), places) {
+                prop_assert_eq!(general(text.as_bytes(), places), Ok(value));
+            }
         }
 
         #[test]

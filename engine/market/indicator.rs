@@ -14,3 +14,11 @@ pub struct IndicatorName {
     /// Canonical name, which says all that its values depend on beside the bars.
     pub name: String,
 }
+
+impl IndicatorName {
+    /// Names with numbers of their own, from 1: where no catalogue gives ids.
+    #[must_use]
+    pub fn numbered(names: &[String]) -> Vec<IndicatorName> {
+        names.iter().zip(1..).map(|(name, id)| IndicatorName { id: IndicatorId(id), name: name.clone() }).collect()
+    }
+}

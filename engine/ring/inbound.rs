@@ -121,6 +121,13 @@ impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
             Err(_) => self.miss(&mut door, &input),
         }
     }
+
+    fn try_offer(&self, input: Input) -> bool {
+        let published = self.door.borrow_mut().producer.try_publish(|slot| slot.fill(input)).is_ok();
+        // Those who are to make room, too, must know that there is something to do.
+        self.bell.ring();
+        published
+    }
 }
 
 impl<P: Producer<InSlot>> RingInlet<P> {

@@ -60,6 +60,19 @@ fn what_does_not_fit_becomes_a_counted_hole_and_a_lost_state_is_offered_again() 
 }
 
 #[test]
+fn who_can_wait_is_told_that_there_is_no_room_and_loses_nothing() {
+    let mut ring = inbound(4, 1, 1);
+    let inlet = ring.inlets.remove(0)();
+    for at in 1..=4 {
+        assert!(inlet.try_offer(tick(3, at)));
+    }
+    assert!(!inlet.try_offer(tick(3, 5)));
+    assert_eq!(take(&mut ring.groups[0], 9), [1, 2, 3, 4].map(|at| tick(3, at)));
+    assert!(inlet.try_offer(tick(3, 5)));
+    assert_eq!(take(&mut ring.groups[0], 9), [tick(3, 5)], "and no hole is told");
+}
+
+#[test]
 fn a_later_group_sees_an_input_after_the_earlier_one_and_with_its_mark() {
     for threads in [1, 2] {
         let mut ring = inbound(64, threads, 3);

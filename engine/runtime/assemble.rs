@@ -6,24 +6,25 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
-use tickwire_schemas::NO_TIME;
-use tickwire_schemas::record::Drop as DropRecord;
-use tickwire_schemas::words::Cause;
 use tokio::sync::watch;
 
+use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
-use super::{Settings, StateDir, open_market, recover};
+use super::serve::{Ended, Playback};
+use super::{Settings, StateDir, recover};
 use crate::console::{self, ConsoleHandle, Facts, LastSeen};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
-use crate::feeds::{self, Feed, FeedsHandle};
+use crate::feeds;
 use crate::journal::{self, JournalError, JournalHandle};
-use crate::market::Input;
-use crate::ring::{InletMaker, build_inbound, build_outbound};
+use crate::replay::ReplayError;
+use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
 use crate::stages::{BuildError, Market};
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
+use crate::storage::telemetry::Seconds;
 use crate::storage::{self, Endpoint, Mode};
 use crate::{clock, metrics};
 
@@ -32,6 +33,9 @@ const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long stopping may wait for the database; what is left is sent at the next start.
 const STORAGE_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long finishing may wait for either: long enough for any backlog, and not for ever.
+const FINISH_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why the engine did not start, or did not stop well.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,9 @@ pub enum RunError {
     /// The simulated brokers.
     #[error(transparent)]
     Simulator(#[from] simulator::SimulatorError),
+    /// The recording that is served.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// Anything else, in a sentence.
     #[error("{0}")]
     Other(String),
@@ -61,15 +68,14 @@ pub enum RunError {
 
 /// The running engine.
 pub struct Engine {
-    simulators: Option<SimulatorsHandle>,
-    stop_feeds: watch::Sender<bool>,
-    feeds: FeedsHandle,
+    inputs: Inputs,
     pipeline: Vec<JoinHandle<()>>,
     journal: JournalHandle,
     fanout: FanoutHandle,
     storage: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     store_starter: Option<JoinHandle<()>>,
+    store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
     note: PathBuf,
     _state: StateDir,
@@ -81,18 +87,38 @@ impl Engine {
     ///
     /// # Errors
     /// [`RunError`]: one sentence that says what is wrong.
-    pub fn start(mut settings: Settings, state_dir: &Path) -> Result<Engine, RunError> {
+    pub fn start(settings: Settings, state_dir: &Path) -> Result<Engine, RunError> {
+        Self::assemble(settings, state_dir, Origin::Feeds)
+    }
+
+    /// Starts everything with a recording in the place of the feeds: from here on its clock is that of the process. The
+    /// receiver is told when its last input is on its way, or that it could not be read on.
+    ///
+    /// # Errors
+    /// [`RunError`]: one sentence that says what is wrong.
+    pub fn serve(
+        settings: Settings,
+        state_dir: &Path,
+        playback: Playback,
+    ) -> Result<(Engine, Receiver<Ended>), RunError> {
+        let (tell, ended) = bounded(1);
+        clock::set_recorded(playback.begins_ns());
+        Ok((Self::assemble(settings, state_dir, Origin::Recording(Box::new(playback), tell))?, ended))
+    }
+
+    fn assemble(mut settings: Settings, state_dir: &Path, origin: Origin) -> Result<Engine, RunError> {
         let started_ns = clock::now_ns();
         let state = StateDir::lock(state_dir).map_err(RunError::Other)?;
         let mut catalogue = Catalogue::open(state_dir)?;
-        let market = open_market(&settings, &mut catalogue)?;
+        let market = origin.market(&settings, &mut catalogue)?;
         metrics::name_sources(market.sources().iter().map(|s| s.name.clone()).collect());
 
         let journal_dir = state_dir.join("journal");
         let mut recovery = journal::recover(&journal_dir)?;
+        origin.check_follows(recovery.last_recv_ns, state_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
-        let mut pipeline = Pipeline::new(settings.layout.build(&settings.config, &market)?, market.clone());
-        let replayed = recover::restore(&mut pipeline, &mut recovery)?;
+        let make = || Pipeline::build(&settings, &market);
+        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -101,16 +127,19 @@ impl Engine {
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),
             instruments: market.instruments().to_vec(),
+            indicators: market.indicators().to_vec(),
+            clock: Some(journal::Clock { started_ns, timer_ms: origin.timer_ms(&settings) }),
         };
         let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
-        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec());
+        let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
+            .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
-        let database = start_storage(&settings, state_dir, &journal)?;
+        let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
 
         let inbound = build_inbound(
             settings.inbound_slots,
-            settings.ingest.thread_count(),
+            origin.threads(&settings),
             settings.layout.groups(),
             market.sources().iter().map(|s| s.id.0).collect(),
             market.source_table(),
@@ -118,36 +147,25 @@ impl Engine {
         let last_seen: LastSeen =
             (0..market.sources().len() * market.instruments().len()).map(|_| AtomicI64::new(0)).collect();
         let pipeline = pipeline
+            .reporting_to(database.seconds.take())
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), Arc::clone(&last_seen))
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
-        let simulators = std::mem::take(&mut settings.simulators);
-        let simulators = if simulators.is_empty() { None } else { Some(simulator::start(simulators)?) };
-        let (stop_feeds, stopped) = watch::channel(false);
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
-        let feeds = feeds::start(feeds_of(&settings, &market), &settings.ingest, inlets, stopped)?;
-
-        let facts = facts(&market, last_seen, &feeds, &fanout, &database, started_ns);
+        let inputs = origin.start(&mut settings, &market, inlets)?;
+        let facts = facts(&market, last_seen, &inputs, &fanout, &database, started_ns);
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
-        let note = state_dir.join("engine.json");
-        let body = json!({
-            "pid": std::process::id(),
-            "quic": fanout.local_addr().to_string(),
-            "fingerprint": fanout.fingerprint(),
-            "console": console.local_addr().to_string(),
-        });
-        std::fs::write(&note, body.to_string()).map_err(|e| RunError::Other(format!("{}: {e}", note.display())))?;
-        let Database { writer: storage, store, starter: store_starter, .. } = database;
+        let note = write_note(state_dir, &fanout, &console)?;
+        let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
-            simulators,
-            stop_feeds,
-            feeds,
+            inputs,
             pipeline,
             journal,
             fanout,
             storage,
             store,
             store_starter,
+            store_error,
             console,
             note,
             _state: state,
@@ -175,7 +193,7 @@ impl Engine {
     /// The simulated brokers, if any run.
     #[must_use]
     pub fn simulators(&self) -> Option<&SimulatorsHandle> {
-        self.simulators.as_ref()
+        self.inputs.simulators()
     }
 
     /// Stops in the order of the data: feeds, stages, journal, terminals, database. Everything that a feed offered is
@@ -184,18 +202,43 @@ impl Engine {
     /// # Errors
     /// When records could not be journaled.
     pub fn stop(self) -> Result<(), RunError> {
-        self.stop_feeds.send_replace(true);
-        self.feeds.join();
+        self.halt(JOURNAL_PATIENCE, STORAGE_PATIENCE)
+    }
+
+    /// The same with as much time as it takes to have everything in the database too.
+    ///
+    /// # Errors
+    /// When records could not be journaled or stored; what is journaled is stored at the next start.
+    pub fn finish(mut self) -> Result<(), RunError> {
+        if let Some(starter) = self.store_starter.take() {
+            let _ = starter.join();
+        }
+        let stores = self.storage.is_some();
+        let store_error = self.store_error.lock().ok().and_then(|mut error| error.take());
+        let patience = if store_error.is_some() { STORAGE_PATIENCE } else { FINISH_PATIENCE };
+        self.halt(FINISH_PATIENCE, patience)?;
+        let left = metrics::STORAGE_LAG_ROWS.get();
+        if stores && (left > 0 || store_error.is_some()) {
+            let why = store_error.unwrap_or_else(|| "it did not take them in time".into());
+            return Err(RunError::Other(format!(
+                "{left} records are journaled and not in the database, which the next start sends: {why}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        let simulators = self.inputs.stop();
         // With a full disk the stages wait for room in the ring: that wait has an end too.
-        self.journal.hurry(JOURNAL_PATIENCE);
+        self.journal.hurry(journal_patience);
         for thread in self.pipeline {
             // A panic aborts the process, so there is nothing to learn from the result.
             let _ = thread.join();
         }
-        let journaled = self.journal.stop(JOURNAL_PATIENCE);
+        let journaled = self.journal.stop(journal_patience);
         self.fanout.stop();
         if let Some(storage) = self.storage {
-            storage.stop(STORAGE_PATIENCE);
+            storage.stop(storage_patience);
         }
         // A store that is still starting is not waited for: it ends with us, as its standard input does.
         if let Some(starter) = self.store_starter.filter(JoinHandle::is_finished) {
@@ -204,7 +247,7 @@ impl Engine {
         if let Some(store) = self.store.lock().ok().and_then(|mut store| store.take()) {
             store.stop();
         }
-        if let Some(simulators) = self.simulators {
+        if let Some(simulators) = simulators {
             simulators.stop();
         }
         self.console.stop();
@@ -214,62 +257,33 @@ impl Engine {
     }
 }
 
-/// Before the first input of a run, says since when nothing was received.
-fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, started_ns: i64) -> Vec<InletMaker> {
-    if last_recv_ns == NO_TIME || inlets.is_empty() {
-        return inlets;
-    }
-    let first = inlets.remove(0);
-    let hole = DropRecord {
-        from_ns: last_recv_ns,
-        to_ns: started_ns,
-        count: tickwire_schemas::NO_NUMBER,
-        cause: Cause::Restart.code(),
-        ..DropRecord::default()
-    };
-    inlets.insert(
-        0,
-        Box::new(move || {
-            let inlet = first();
-            inlet.offer(Input::Drop(hole));
-            inlet
-        }),
-    );
-    inlets
-}
-
-fn feeds_of(settings: &Settings, market: &Market) -> Vec<Feed> {
-    let id_of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol).map(|i| i.id);
-    settings
-        .sources
-        .iter()
-        .zip(market.sources())
-        .enumerate()
-        .map(|(index, (spec, source))| Feed {
-            spec: spec.clone(),
-            source: source.id,
-            index,
-            // The settings checked that every symbol is an instrument.
-            instruments: spec.symbols.iter().filter_map(|symbol| id_of(&symbol.canonical)).collect(),
-        })
-        .collect()
+/// Tells other programs of this machine where the engine is.
+fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) -> Result<PathBuf, RunError> {
+    let note = state_dir.join("engine.json");
+    let body = json!({
+        "pid": std::process::id(),
+        "quic": fanout.local_addr().to_string(),
+        "fingerprint": fanout.fingerprint(),
+        "console": console.local_addr().to_string(),
+    });
+    std::fs::write(&note, body.to_string()).map_err(|e| RunError::Other(format!("{}: {e}", note.display())))?;
+    Ok(note)
 }
 
 fn facts(
     market: &Market,
     last_seen: LastSeen,
-    feeds: &FeedsHandle,
+    inputs: &Inputs,
     fanout: &FanoutHandle,
     database: &Database,
     started_ns: i64,
 ) -> Facts {
-    let statuses = feeds.statuses();
     let status = database.writer.as_ref().map(storage::Writer::status_handle);
     let (mode, store_error) = (database.mode, Arc::clone(&database.error));
     Facts {
         market: market.clone(),
         last_seen,
-        last_error: Box::new(move |source| statuses.get(source).map(|s| s.last_error()).filter(|e| !e.is_empty())),
+        last_error: inputs.last_error(),
         fanout: fanout.stats(),
         storage: Box::new(move || {
             let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
@@ -289,15 +303,22 @@ struct Database {
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
     error: Arc<Mutex<Option<String>>>,
+    /// Takes what the stages took.
+    seconds: Option<Seconds>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
-fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle) -> Result<Database, RunError> {
+fn start_storage(
+    settings: &Settings,
+    state_dir: &Path,
+    journal: &JournalHandle,
+    epoch: u32,
+) -> Result<Database, RunError> {
     let config = &settings.storage;
     let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
-        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error });
+        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error, seconds: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -333,6 +354,7 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         None
     };
     let stored = journal.stored();
+    let (seconds, rows) = storage::telemetry::channel();
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -342,9 +364,10 @@ fn start_storage(settings: &Settings, state_dir: &Path, journal: &JournalHandle)
         database: config.database.clone(),
         limits: config.limits(),
         mode: config.mode,
+        telemetry: Some((epoch, rows)),
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
-    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error })
+    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error, seconds: Some(seconds) })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

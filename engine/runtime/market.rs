@@ -7,7 +7,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Settings;
 use crate::control::{Catalogue, ControlError};
-use crate::market::{Instrument, InstrumentId, Source, SourceId, VolumeOf};
+use crate::journal;
+use crate::market::{IndicatorId, IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
 /// A state directory that this process alone uses, until it is dropped.
@@ -38,7 +39,7 @@ impl StateDir {
     }
 }
 
-/// Gives every configured source and instrument its id.
+/// Gives every configured source, instrument and indicator its id.
 ///
 /// # Errors
 /// [`ControlError`] when the catalogue cannot be read or written.
@@ -64,5 +65,43 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
             pip: spec.pip,
         });
     }
-    Ok(Market::new(sources, instruments).with_holidays(settings.holidays.clone()))
+    let market = Market::new(sources, instruments).with_holidays(settings.holidays.clone());
+    Ok(market.with_indicators(indicators_of(settings, catalogue)?))
+}
+
+fn indicators_of(settings: &Settings, catalogue: &mut Catalogue) -> Result<Vec<IndicatorName>, ControlError> {
+    let named = settings.indicators.iter();
+    named.map(|name| Ok(IndicatorName { id: IndicatorId(catalogue.indicator_id(name)?), name: name.clone() })).collect()
+}
+
+/// Gives every source and instrument of a recording its id in this state directory, in the place of the recording's.
+///
+/// # Errors
+/// [`ControlError`] when the catalogue cannot be read or written.
+pub fn adopt_market(recorded: &Market, settings: &Settings, catalogue: &mut Catalogue) -> Result<Market, ControlError> {
+    let (mut sources, mut instruments) = (recorded.sources().to_vec(), recorded.instruments().to_vec());
+    for source in &mut sources {
+        source.id = SourceId(catalogue.source_id(&source.name)?);
+    }
+    for instrument in &mut instruments {
+        instrument.id = InstrumentId(catalogue.instrument_id(&instrument.symbol)?);
+    }
+    let market = Market::new(sources, instruments).with_holidays(settings.holidays.clone());
+    Ok(market.with_indicators(indicators_of(settings, catalogue)?))
+}
+
+/// The market that a journal was written for, in the order that decided ties. Indicators that are configured since have
+/// ids behind those that it knows.
+#[must_use]
+pub fn journaled_market(journaled: &journal::Catalogue, settings: &Settings) -> Market {
+    let journal::Catalogue { sources, instruments, indicators, .. } = journaled;
+    let mut indicators = indicators.clone();
+    for name in &settings.indicators {
+        if !indicators.iter().any(|known| known.name == *name) {
+            let id = IndicatorId(indicators.iter().map(|known| known.id.0).max().unwrap_or(0) + 1);
+            indicators.push(IndicatorName { id, name: name.clone() });
+        }
+    }
+    let market = Market::new(sources.clone(), instruments.clone()).with_holidays(settings.holidays.clone());
+    market.with_indicators(indicators)
 }

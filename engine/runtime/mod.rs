@@ -2,16 +2,24 @@
 
 mod assemble;
 mod crash;
+mod inputs;
+pub mod latency;
 mod market;
 pub mod pipeline;
+mod record;
 mod recover;
+mod replay;
+mod serve;
 mod settings;
 mod stopping;
 
 pub use assemble::{Engine, RunError};
 pub use crash::catch_crashes;
-pub use market::{StateDir, open_market};
+pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;
+pub use record::{Recorded, record};
 pub use recover::{Comparison, compare};
+pub use replay::{ReplayOptions, ReplayReport, Watcher, replay};
+pub use serve::{Ended, Playback, Played};
 pub use settings::Settings;
-pub use stopping::wait_for_signal;
+pub use stopping::{on_signal, wait_for_signal};

@@ -11,13 +11,16 @@ use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::{Check, Kind};
 
+use super::Settings;
+use super::latency::{self, Stopwatch};
 use crate::clock;
 use crate::console::LastSeen;
 use crate::journal::Snapshot;
 use crate::market::Input;
 use crate::metrics::{self, LatencyCell};
 use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, Mark, Outbound, Pace, Poll};
-use crate::stages::{Emit, Group, Identity, Market, StateError};
+use crate::stages::{BuildError, Emit, Group, Identity, Market, StateError};
+use crate::storage::telemetry::Seconds;
 
 /// Inputs handled before the consumers are woken and slots given back: some 20 µs of work.
 const BATCH: usize = 64;
@@ -41,19 +44,34 @@ pub struct Pipeline {
     groups: Vec<Group>,
     identity: Identity,
     market: Market,
+    seconds: Option<Seconds>,
 }
 
 impl Pipeline {
     /// Of the groups in their order; the last one publishes.
     #[must_use]
     pub fn new(groups: Vec<Group>, market: Market) -> Pipeline {
-        Pipeline { groups, identity: Identity::new(0, &market), market }
+        Pipeline { groups, identity: Identity::new(0, &market), market, seconds: None }
+    }
+
+    /// Where to hand what the stages take, second by second, once the pipeline runs on threads.
+    #[must_use]
+    pub fn reporting_to(self, seconds: Option<Seconds>) -> Pipeline {
+        Pipeline { seconds, ..self }
+    }
+
+    /// With the stages that the settings name, empty.
+    ///
+    /// # Errors
+    /// [`BuildError`] when a stage's section is wrong.
+    pub fn build(settings: &Settings, market: &Market) -> Result<Pipeline, BuildError> {
+        Ok(Pipeline::new(settings.layout.build(&settings.config, market)?, market.clone()))
     }
 
     /// Takes up the state of a snapshot.
     ///
     /// # Errors
-    /// When it is damaged or of another version.
+    /// When it is damaged or of another version; some stages may have taken up theirs, so such a pipeline is of no use.
     pub fn load(&mut self, snapshot: &Snapshot) -> Result<(), StateError> {
         for group in &mut self.groups {
             group.load(&snapshot.stages)?;
@@ -64,11 +82,25 @@ impl Pipeline {
         }
     }
 
+    /// The state behind the last record, which [`Pipeline::load`] takes up.
+    #[must_use]
+    pub fn save(&mut self) -> Snapshot {
+        let mut stages = Vec::new();
+        self.groups.iter().for_each(|group| group.save(&mut stages));
+        stages.push(saved_chains(&mut self.identity));
+        Snapshot { epoch: self.identity.epoch(), seq: self.identity.seq(), stages }
+    }
+
+    /// Goes on behind the record `seq` of `epoch`; a new epoch begins behind 0.
+    pub fn resume_after(&mut self, epoch: u32, seq: u64) {
+        self.identity.resume_after(epoch, seq);
+    }
+
     /// Runs one input through all groups.
     pub fn run(&mut self, input: &Input, sink: &mut dyn Emit, publish_ns: i64) {
         let mut mark = Mark::NEW;
         if let Some((last, earlier)) = self.groups.split_last_mut() {
-            earlier.iter_mut().for_each(|group| group.judge(input, &mut mark));
+            earlier.iter_mut().for_each(|group| group.judge(input, &mut mark, None));
             last.run(input, &mut mark, &mut self.identity, sink, publish_ns);
         }
     }
@@ -88,6 +120,11 @@ impl Pipeline {
         true
     }
 
+    /// Numbers what comes as if it had published this record: when the state before it is not known any more.
+    pub fn follow(&mut self, kind: Kind, record: &[u8]) {
+        self.identity.chains().follow(kind, record);
+    }
+
     /// Begins a new epoch and moves to threads: one for each group of `inputs`.
     ///
     /// # Errors
@@ -102,21 +139,24 @@ impl Pipeline {
         last_seen: LastSeen,
     ) -> std::io::Result<Vec<JoinHandle<()>>> {
         self.identity.resume_after(epoch, 0);
-        let mut threads = Vec::new();
+        let stages: Vec<Vec<_>> = self.groups.iter().map(|group| group.names().collect()).collect();
+        let (watches, collector) = latency::start(&stages, self.seconds.take())?;
+        let mut threads = vec![collector];
         let count = self.groups.len();
         let bells: Vec<_> = inputs.iter().map(|(_, bell)| Arc::clone(bell)).collect();
         let (states, saved) = bounded(4 * count);
         let mut last = Some((self.identity, outbound));
-        for (at, (group, (input, bell))) in self.groups.into_iter().zip(inputs).enumerate() {
+        for (at, ((group, watch), (input, bell))) in self.groups.into_iter().zip(watches).zip(inputs).enumerate() {
             let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell };
             let name = format!("tw-pipeline-{at}");
             let builder = std::thread::Builder::new().name(name);
             if at + 1 < count {
                 let (next, states) = (Arc::clone(&bells[at + 1]), states.clone());
-                threads.push(builder.spawn(move || run_earlier(group, input, seat, next, states))?);
+                threads.push(builder.spawn(move || run_earlier((group, watch), input, seat, next, states))?);
             } else if let Some((identity, outbound)) = last.take() {
                 let worker = Last {
                     group,
+                    watch,
                     identity,
                     outbound,
                     market: self.market.clone(),
@@ -125,6 +165,7 @@ impl Pipeline {
                     earlier: count - 1,
                     latency: Latency::new(),
                     last_seen: Arc::clone(&last_seen),
+                    recorded: clock::is_recorded(),
                 };
                 threads.push(builder.spawn(move || worker.run(input, seat))?);
             }
@@ -176,11 +217,18 @@ fn poll_until_shutdown(mut input: GroupInput, seat: &Seat, mut each: impl FnMut(
     }
 }
 
-fn run_earlier(mut group: Group, input: GroupInput, seat: Seat, next: Arc<Doorbell>, states: Sender<SavedStates>) {
+fn run_earlier(
+    (mut group, mut watch): (Group, Stopwatch),
+    input: GroupInput,
+    seat: Seat,
+    next: Arc<Doorbell>,
+    states: Sender<SavedStates>,
+) {
     let each = |slot: &InSlot| {
         IN_FLIGHT.set(Some(*slot.input()));
         let mut mark = slot.mark();
-        group.judge(slot.input(), &mut mark);
+        group.judge(slot.input(), &mut mark, watch.next_input());
+        watch.input_done();
         slot.set_mark(mark);
         if let Input::Timer(timer) = slot.input()
             && timer.snapshot != 0
@@ -198,6 +246,7 @@ fn run_earlier(mut group: Group, input: GroupInput, seat: Seat, next: Arc<Doorbe
 /// The last group: it alone publishes.
 struct Last {
     group: Group,
+    watch: Stopwatch,
     identity: Identity,
     outbound: Outbound,
     market: Market,
@@ -207,6 +256,8 @@ struct Last {
     snapshots: Sender<Snapshot>,
     latency: Latency,
     last_seen: LastSeen,
+    /// The inputs are a recording's.
+    recorded: bool,
 }
 
 impl Last {
@@ -219,11 +270,14 @@ impl Last {
     fn step(&mut self, slot: &InSlot) {
         let input = slot.input();
         IN_FLIGHT.set(Some(*input));
-        let now_ns = clock::now_ns();
+        // What a replay publishes is stamped as if it had taken no time, so that it is the same every time.
+        let now_ns = if self.recorded { input.now_ns() } else { clock::now_ns() };
         self.latency.step(now_ns, input);
         let seq = self.identity.next_seq();
         let mut mark = slot.mark();
-        self.group.run(input, &mut mark, &mut self.identity, &mut self.outbound, now_ns);
+        let laps = self.watch.next_input();
+        self.group.run_measured(input, &mut mark, &mut self.identity, &mut self.outbound, now_ns, laps);
+        self.watch.input_done();
         metrics::RECORDS.add(self.identity.seq() + 1 - seq);
         count(&self.market, &self.last_seen, input, &mark);
         if let Input::Timer(timer) = input
@@ -253,12 +307,16 @@ impl Last {
             return;
         }
         self.group.save(&mut stages);
-        let mut chains = Vec::new();
-        self.identity.chains().save(&mut chains);
-        stages.push((CHAINS.into(), chains));
+        stages.push(saved_chains(&mut self.identity));
         // Full when the disk is slow: the state is still in the journal, the restart only takes longer.
         let _ = self.snapshots.try_send(Snapshot { epoch: self.identity.epoch(), seq, stages });
     }
+}
+
+fn saved_chains(identity: &mut Identity) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    identity.chains().save(&mut bytes);
+    (CHAINS.into(), bytes)
 }
 
 /// Counts an input by its verdict and failed checks.

@@ -6,21 +6,30 @@ use std::path::Path;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::Kind;
 
+use super::RunError;
 use super::pipeline::Pipeline;
-use crate::journal::{JournalError, Reader, Recovery, is_input, snapshot};
-use crate::stages::Recorder;
+use crate::journal::{Reader, Recovery, Snapshot, is_input, snapshot};
+use crate::stages::{BuildError, Recorder};
 
-/// Takes up the snapshot and replays the inputs behind it; returns how many those were. A snapshot that the stages do
-/// not understand is reported, and the stages begin with what the journal holds behind it.
+/// The pipeline as the journal left it: with the newest snapshot that it can take up and the inputs behind it replayed;
+/// how many those were. A snapshot that cannot be taken up is in the report of `recovery`; without one the stages begin
+/// empty, at the beginning of what the journal still holds. `make` makes the pipeline with empty stages.
 ///
 /// # Errors
-/// [`JournalError`] when the journal cannot be read.
-pub(super) fn restore(pipeline: &mut Pipeline, recovery: &mut Recovery) -> Result<u64, JournalError> {
-    if let Some(snapshot) = &recovery.snapshot
-        && let Err(error) = pipeline.load(snapshot)
-    {
-        tracing::warn!(epoch = snapshot.epoch, seq = snapshot.seq, "snapshot not used: {error}");
+/// [`RunError`] when the stages cannot be built or the journal cannot be read.
+pub(super) fn restore(
+    make: impl Fn() -> Result<Pipeline, BuildError>,
+    recovery: &mut Recovery,
+) -> Result<(Pipeline, u64), RunError> {
+    let mut pipeline = make()?;
+    while let Some(snapshot) = &recovery.snapshot {
+        let Err(error) = pipeline.load(snapshot) else { break };
+        // Some stages may have taken up theirs: a state that never was.
+        pipeline = make()?;
+        recovery.step_back(&error)?;
     }
+    // What the journal still holds need not be where the chains began.
+    let follows = recovery.snapshot.is_none();
     let mut nowhere = Recorder::default();
     let mut replayed = 0;
     while let Some(entry) = recovery.replay.next()? {
@@ -28,8 +37,11 @@ pub(super) fn restore(pipeline: &mut Pipeline, recovery: &mut Recovery) -> Resul
             replayed += u64::from(pipeline.replay(entry.kind, entry.bytes, &mut nowhere));
             nowhere.records.clear();
         }
+        if follows {
+            pipeline.follow(entry.kind, entry.bytes);
+        }
     }
-    Ok(replayed)
+    Ok((pipeline, replayed))
 }
 
 /// What a comparison of a journal with its replay found.
@@ -62,12 +74,14 @@ impl Comparison {
 }
 
 /// Replays the inputs of the journal in `dir` and compares every record with the journaled one, byte for byte. Begins
-/// with empty stages at the beginning of the journal, or, when that is gone, with the oldest snapshot kept.
+/// with empty stages, which `make` makes, at the beginning of the journal, or, when that is gone, with the oldest
+/// snapshot kept that they can take up.
 ///
 /// # Errors
-/// [`JournalError`] when the journal or a snapshot cannot be read.
-pub fn compare(dir: &Path, pipeline: &mut Pipeline) -> Result<Comparison, JournalError> {
+/// [`RunError`] when the stages cannot be built, or the journal or a snapshot cannot be read.
+pub fn compare(dir: &Path, make: impl Fn() -> Result<Pipeline, BuildError>) -> Result<Comparison, RunError> {
     let mut found = Comparison::default();
+    let mut pipeline = make()?;
     let mut reader = Reader::open(dir, None)?;
     let mut expected: VecDeque<(Kind, Vec<u8>)> = VecDeque::new();
     let mut made = Recorder::default();
@@ -77,10 +91,19 @@ pub fn compare(dir: &Path, pipeline: &mut Pipeline) -> Result<Comparison, Journa
         let Ok(head) = read_head(entry.kind, entry.bytes) else { continue };
         if epoch == 0 && ((head.seq, head.chain) != (1, 1) || entry.kind == Kind::Drop) {
             // The beginning is gone (only a restart begins with a Drop): only a snapshot says how things stood.
-            let snapshot = snapshot::oldest(dir)?;
-            skip_to = Some(snapshot.as_ref().map_or((u32::MAX, 0), |s| (s.epoch, s.seq)));
-            if let Some(Err(error)) = snapshot.map(|s| pipeline.load(&s)) {
-                found.differs(format!("the oldest snapshot: {error}"));
+            skip_to = Some((u32::MAX, 0));
+            for snapshot in snapshot::kept(dir)? {
+                pipeline = make()?;
+                match pipeline.load(&snapshot) {
+                    Ok(()) => {
+                        skip_to = Some((snapshot.epoch, snapshot.seq));
+                        break;
+                    }
+                    Err(error) => {
+                        let Snapshot { epoch, seq, .. } = snapshot;
+                        found.notes.push(format!("the snapshot of epoch {epoch}, seq {seq} is not used: {error}"));
+                    }
+                }
             }
         }
         if head.epoch != epoch {
@@ -119,3 +142,6 @@ pub fn compare(dir: &Path, pipeline: &mut Pipeline) -> Result<Comparison, Journa
     found.cut_off += expected.len() as u64;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::market::{Holidays, Scope};
 use crate::metrics::SOURCES_MAX;
 use crate::ring::Idle;
 use crate::simulator;
-use crate::stages::Layout;
+use crate::stages::{self, Layout};
 use crate::storage::StorageConfig;
 
 /// Sections that have no parser of their own here: the stages parse theirs when they are built.
@@ -70,6 +70,8 @@ pub struct Settings {
     pub sources: Vec<SourceSpec>,
     /// What is traded.
     pub instruments: BTreeMap<String, InstrumentSpec>,
+    /// Canonical names of the indicators.
+    pub indicators: Vec<String>,
     /// Days on which classes do not trade.
     pub holidays: Holidays,
     /// The durable log.
@@ -117,6 +119,7 @@ impl Settings {
             ingest,
             sources: feeds::config::sources(&config)?,
             instruments: instruments(&config)?,
+            indicators: stages::indicators::names(&config)?,
             holidays: config.section("calendar")?,
             journal,
             storage: StorageConfig::parse(&config)?,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::emit::Made;
-use super::{AnyStage, Derived, Emit, Identity, Market, NAMES};
+use super::{AnyStage, Derived, Emit, Identity, Laps, Market, NAMES};
 use crate::config::{Config, ConfigError};
 use crate::market::Input;
 use crate::ring::Mark;
@@ -88,11 +88,28 @@ pub struct Group {
 }
 
 impl Group {
-    /// Lets every stage judge an input: all that a group before the last one does.
+    /// A group without stages: it publishes inputs as they came. What a recording is made with.
+    #[must_use]
+    pub fn of_no_stages() -> Group {
+        Group { stages: Vec::new(), made: Made::new() }
+    }
+
+    /// Names of its stages, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.stages.iter().map(AnyStage::name)
+    }
+
+    /// Lets every stage judge an input: all that a group before the last one does. Of an input that is measured each
+    /// judging stage's time goes to `laps`.
     #[inline]
-    pub fn judge(&mut self, input: &Input, mark: &mut Mark) {
-        for stage in &mut self.stages {
+    pub fn judge(&mut self, input: &Input, mark: &mut Mark, mut laps: Option<&mut Laps>) {
+        for (at, stage) in self.stages.iter_mut().enumerate() {
             stage.judge(input, mark);
+            if let Some(laps) = &mut laps
+                && !stage.derives()
+            {
+                laps.lap(at);
+            }
         }
     }
 
@@ -106,12 +123,35 @@ impl Group {
         sink: &mut dyn Emit,
         publish_ns: i64,
     ) {
-        self.judge(input, mark);
+        self.run_measured(input, mark, identity, sink, publish_ns, None);
+    }
+
+    /// [`Group::run`]; of an input that is measured each stage's time goes to `laps`.
+    #[inline]
+    pub fn run_measured(
+        &mut self,
+        input: &Input,
+        mark: &mut Mark,
+        identity: &mut Identity,
+        sink: &mut dyn Emit,
+        publish_ns: i64,
+        mut laps: Option<&mut Laps>,
+    ) {
+        self.judge(input, mark, laps.as_deref_mut());
         publish_input(input, mark, identity, sink, publish_ns);
         self.made.clear();
         let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
-        for stage in &mut self.stages {
+        if let Some(laps) = &mut laps {
+            // Publishing the input itself is no stage's time.
+            laps.restart();
+        }
+        for (at, stage) in self.stages.iter_mut().enumerate() {
             stage.derive(input, mark, &mut out);
+            if let Some(laps) = &mut laps
+                && stage.derives()
+            {
+                laps.lap(at);
+            }
         }
     }
 

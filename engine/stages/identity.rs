@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tickwire_schemas::record::Head;
+use tickwire_schemas::record::{Bar, Head, Indicator, Record, read_head};
 use tickwire_schemas::words::Kind;
 
 use super::{Market, StateError};
@@ -59,6 +59,33 @@ impl Chains {
         *counter
     }
 
+    /// Goes on behind the number of a published record, whatever was counted before.
+    pub fn follow(&mut self, kind: Kind, record: &[u8]) {
+        let Ok(head) = read_head(kind, record) else { return };
+        let series = match kind {
+            Kind::Bar => Bar::read(record).ok().map(|bar| (bar.timeframe, 0)),
+            Kind::Indicator => Indicator::read(record).ok().map(|value| (value.timeframe, value.indicator_id)),
+            _ => None,
+        };
+        let counter = match series {
+            Some((timeframe, indicator)) => {
+                let series = (kind.code(), head.source_id, head.instrument_id, timeframe, indicator);
+                self.series.entry(series).or_default()
+            }
+            None if self.is_known(head.source_id, head.instrument_id) => {
+                self.at(kind, head.source_id, head.instrument_id)
+            }
+            None => return,
+        };
+        *counter = head.chain;
+    }
+
+    /// Whether there are chains of their own for these: 0 stands for the common price and for all instruments.
+    fn is_known(&self, source_id: u32, instrument_id: u32) -> bool {
+        (source_id == 0 || self.market.source(source_id).is_some())
+            && (instrument_id == 0 || self.market.instrument(instrument_id).is_some())
+    }
+
     /// Appends the counters that have counted, keyed by persistent ids.
     pub fn save(&self, out: &mut Vec<u8>) {
         let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
@@ -82,9 +109,7 @@ impl Chains {
         let (chains, series): Saved = super::group::load_value(bytes)?;
         self.series = series.into_iter().collect();
         for ((kind, source_id, instrument_id), count) in chains {
-            let known_source = source_id == 0 || self.market.source(source_id).is_some();
-            let known_instrument = instrument_id == 0 || self.market.instrument(instrument_id).is_some();
-            if let (Some(kind), true, true) = (Kind::from_code(kind), known_source, known_instrument) {
+            if let (Some(kind), true) = (Kind::from_code(kind), self.is_known(source_id, instrument_id)) {
                 *self.at(kind, source_id, instrument_id) = count;
             }
         }

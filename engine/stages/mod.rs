@@ -1,21 +1,28 @@
 //! What happens to an input: the stage trait, the list of stages, and the group that runs them.
 //!
 //! A stage is one file and one word in the list below. *Judging* stages (`dedupe`, `validate`) leave a [`Mark`] on the
-//! input; *deriving* stages (`aggregate`, `gaps`) publish records made from it. The input itself, with its mark, is
-//! published between the two: so a journal holds every input, and replaying them gives every derived record again.
+//! input; *deriving* stages (`aggregate`, `bars`, `indicators`, `gaps`) publish records made from it. The input itself,
+//! with its mark, is published between the two: so a journal holds every input, and replaying them gives every derived
+//! record again.
 
 mod emit;
 mod group;
 mod identity;
+mod laps;
 mod table;
 
 pub use emit::{Derived, Emit, Recorder};
 pub use group::{BuildError, Group, Layout, StateError};
 pub use identity::{Chains, Identity};
+pub use laps::Laps;
 pub use table::{Market, PerPair};
 
 use crate::market::Input;
 use crate::ring::Mark;
+
+/// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
+/// explain itself, and a start takes up none of another version (it goes back to the journal instead).
+pub const STATE_VERSION: u16 = 1;
 
 /// One step of the pipeline. It does no I/O, never asks the time, and after warm-up does not allocate.
 pub trait Stage: Sized + Send {
@@ -107,7 +114,7 @@ macro_rules! stages {
     };
 }
 
-stages![dedupe Dedupe, validate Validate, aggregate Aggregate, bars Bars, gaps Gaps];
+stages![dedupe Dedupe, validate Validate, aggregate Aggregate, bars Bars, indicators Indicators, gaps Gaps];
 
 #[cfg(test)]
 mod tests;

@@ -224,6 +224,26 @@ fn a_new_level_is_believed_when_it_persists_or_another_source_shows_it() {
 }
 
 #[test]
+fn a_spread_that_stays_wide_is_flagged_and_no_longer_refused() {
+    let mut b = Bench::new("");
+    b.tick(1, 0, 108_510, 108_520);
+    let mut wide = |at: i64| {
+        let tick = b.tick(1, at, 108_400 + at % 7, 108_630).0;
+        (verdict(&tick), (tick.reasons | tick.flags) & 0xFFFF)
+    };
+    let spread = Check::Spread.bit();
+    // Five ticks are needed, over half a second.
+    for at in [100, 200, 300, 400, 599] {
+        assert_eq!(wide(at), (Verdict::Refused, spread), "at {at}");
+    }
+    assert_eq!(wide(600), (Verdict::Accepted, spread), "flagged");
+    assert_eq!(wide(700), (Verdict::Accepted, spread));
+    // Once it was narrow it begins anew.
+    b.tick(1, 800, 108_510, 108_520);
+    assert_eq!(verdict(&b.tick(1, 900, 108_400, 108_630).0), Verdict::Refused);
+}
+
+#[test]
 fn the_best_price_names_both_contributors_and_its_state() {
     let mut b = Bench::new("");
     let first = b.tick(1, 0, 108_510, 108_520).1[0];

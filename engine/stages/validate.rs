@@ -2,7 +2,8 @@
 //!
 //! A refused tick is kept with its reasons and counts nowhere. Flags never exclude and never lower confidence. A price
 //! that jumps is refused, but not for ever: a level that persists (`level_ticks` ticks over `level_ms`), or that another
-//! global source shows too, becomes the new level. The first price of a source is measured against what other global
+//! global source shows too, becomes the new level. Likewise a spread that stays wide is only flagged from then on: news
+//! widens spreads for minutes, and a feed must not be mute through them. The first price of a source is measured against what other global
 //! sources said within `confirm_ms`.
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,27 @@ struct Level {
     candidate_ticks: u32,
     candidate_since_ns: i64,
     candidate_last_ns: i64,
+    /// Ticks in a row wider than allowed, and since when.
+    wide_ticks: u32,
+    wide_since_ns: i64,
+}
+
+impl Level {
+    /// Whether a spread beyond the limit has lasted long enough to be what the source really quotes.
+    fn stays_wide(&mut self, failed: u32, now_ns: i64, limits: &Limits) -> bool {
+        if failed & Check::Spread.bit() == 0 {
+            // Crossed prices have no spread, and say nothing of it.
+            if failed & Check::Crossed.bit() == 0 {
+                self.wide_ticks = 0;
+            }
+            return false;
+        }
+        if self.wide_ticks == 0 {
+            self.wide_since_ns = now_ns;
+        }
+        self.wide_ticks = self.wide_ticks.saturating_add(1);
+        self.wide_ticks >= limits.level_ticks && now_ns - self.wide_since_ns >= limits.level_ns
+    }
 }
 
 /// The stage.
@@ -112,8 +134,12 @@ impl Validate {
         if level.last_ns != 0 && (0..limits.interval_ns).contains(&said_ns.saturating_sub(level.last_ns)) {
             failed |= Check::Interval.bit();
         }
+        let mut refuse = limits.refuse;
+        if self.levels.at(pair).stays_wide(failed, now_ns, limits) {
+            refuse &= !Check::Spread.bit();
+        }
         let sum = sum_of(tick);
-        let broken = failed & limits.refuse != 0 || sum == 0;
+        let broken = failed & refuse != 0 || sum == 0;
         if !broken {
             let known = self.known_sum(pair, now_ns);
             if known != 0 && self.limits[pair.1].jumps(known, sum) {
@@ -124,9 +150,8 @@ impl Validate {
                 }
             }
         }
-        let limits = &self.limits[pair.1];
-        mark.reasons |= failed & limits.refuse;
-        mark.flags |= failed & !limits.refuse;
+        mark.reasons |= failed & refuse;
+        mark.flags |= failed & !refuse;
         if mark.reasons != 0 {
             mark.verdict = Verdict::Refused;
             return;
@@ -221,7 +246,11 @@ impl Stage for Validate {
 
     fn save(&self, out: &mut Vec<u8>) {
         let (mut levels, mut trades) = (Vec::new(), Vec::new());
-        self.levels.save(&self.market, |level| level.last_ns != 0 || level.candidate_ticks != 0, &mut levels);
+        self.levels.save(
+            &self.market,
+            |level| level.last_ns != 0 || level.candidate_ticks + level.wide_ticks != 0,
+            &mut levels,
+        );
         self.last_trade_sum.save(&self.market, |sum| *sum != 0, &mut trades);
         super::group::save_value(&(levels, trades), out);
     }

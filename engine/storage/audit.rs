@@ -3,7 +3,9 @@
 //!
 //! Rows of a lane are compared by count, first and last `seq`, wrapping sum and exclusive or: a row that is missing or
 //! there twice changes them. Only where they differ are the rows themselves fetched, to name them. Of bars the
-//! database keeps the last revision, so there only the newest row and the count's upper bound are known.
+//! database keeps the last revision: there the journal says which rows a merge may have taken away, and where it no longer
+//! reaches back that far only the newest row and the count's upper bound are known. Tables of measurements
+//! ([`super::rows::NOT_JOURNALED`]) have nothing to be compared with.
 
 mod evidence;
 
@@ -209,7 +211,7 @@ impl Audit<'_> {
             if self.deleted.contains(&lane) {
                 self.report.notes.push(format!("{lane} epoch {epoch}: deleted by retention"));
             } else if lane.table == Table::Bars {
-                self.bars(lane, epoch, &expected, &found);
+                self.bars(lane, epoch, &expected, &found).await?;
             } else {
                 self.differing(lane, epoch, &expected, &found).await?;
             }
@@ -217,9 +219,35 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Merges collapse revisions, never the newest.
-    fn bars(&mut self, lane: Lane, epoch: u32, expected: &Digest, found: &Digest) {
-        if found.rows > expected.rows || found.last_seq != expected.last_seq {
+    /// Merges take away rows of bars of which there is a later revision, in this epoch or a later one, and no others.
+    async fn bars(&mut self, lane: Lane, epoch: u32, expected: &Digest, found: &Digest) -> Result<(), AuditError> {
+        let journaled = Journaled::bars(&self.subject.journal_dir, lane)?;
+        let of_epoch: Vec<_> = journaled.range((epoch, 0)..=(epoch, expected.last_seq)).collect();
+        if of_epoch.len() as u64 != expected.rows {
+            self.bars_without_journal(lane, epoch, expected, found);
+            return Ok(());
+        }
+        let there = seqs_in_database(self.subject, lane, epoch).await?;
+        let lasting = of_epoch.iter().filter(|(_, replaced)| !**replaced).map(|((_, seq), _)| *seq);
+        let missing: Vec<u64> = lasting.filter(|seq| !there.contains_key(seq)).collect();
+        let doubles: Vec<u64> = there.iter().filter(|(_, count)| **count > 1).map(|(seq, _)| *seq).collect();
+        let unknown = |seq: &u64| !journaled.contains_key(&(epoch, *seq));
+        let unknown: Vec<u64> = there.keys().copied().filter(unknown).collect();
+        for (what, seqs) in [("missing", missing), ("more than once", doubles), ("never journaled", unknown)] {
+            if !seqs.is_empty() {
+                self.pending(format!("{lane} epoch {epoch}: {what}: {}", ranges(&seqs)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest row of all has no later revision; of earlier epochs any row may have one.
+    fn bars_without_journal(&mut self, lane: Lane, epoch: u32, expected: &Digest, found: &Digest) {
+        let later = self.ledger.totals().any(|total| total.lane == lane && total.epoch > epoch);
+        if found.rows > expected.rows
+            || found.last_seq > expected.last_seq
+            || (found.last_seq != expected.last_seq && !later)
+        {
             let text = format!(
                 "{lane} epoch {epoch}: {} rows to seq {} were stored, {} to seq {} are there",
                 expected.rows, expected.last_seq, found.rows, found.last_seq

@@ -79,7 +79,7 @@ impl Batch {
         self.seq_sum = self.seq_sum.wrapping_add(head.seq);
         self.seq_xor ^= head.seq;
         self.oldest_ns = self.oldest_ns.min(head.ts_publish_ns);
-        row.encode(names, &mut self.bytes);
+        row.encode(self.lane.table, names, &mut self.bytes);
     }
 
     /// What is written down before it is sent.
@@ -138,7 +138,10 @@ impl Rebuild {
         if (head.epoch, head.seq) > (wanted.epoch, wanted.last_seq) {
             return false;
         }
-        if head.epoch == wanted.epoch && head.seq >= wanted.first_seq && row.lane(names) == wanted.lane {
+        if head.epoch == wanted.epoch
+            && head.seq >= wanted.first_seq
+            && row.lanes(names).any(|lane| lane == wanted.lane)
+        {
             self.batch.push(row, names, at);
         }
         head.epoch != wanted.epoch || head.seq < wanted.last_seq

@@ -133,7 +133,18 @@ fn sentence(error: &Error) -> String {
 /// [`DatabaseError`]; after [`DatabaseError::Again`] the rows may or may not be there.
 pub async fn insert(client: &Client, table: Table, token: &str, body: Bytes) -> Result<(), DatabaseError> {
     let columns = table.columns().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-    let sql = format!("INSERT INTO {} ({columns}) FORMAT RowBinaryWithNamesAndTypes", table.name());
+    insert_into(client, table.name(), &columns, token, body).await
+}
+
+/// [`insert`] for any table.
+pub(super) async fn insert_into(
+    client: &Client,
+    table: &str,
+    columns: &str,
+    token: &str,
+    body: Bytes,
+) -> Result<(), DatabaseError> {
+    let sql = format!("INSERT INTO {table} ({columns}) FORMAT RowBinaryWithNamesAndTypes");
     let mut insert = client
         .insert_formatted_with(sql)
         .with_setting("async_insert", "0")

@@ -34,6 +34,13 @@ columns! {
     U32 "UInt32" |value: u32, out| out.extend_from_slice(&value.to_le_bytes());
     /// Sequence numbers and counts.
     U64 "UInt64" |value: u64, out| out.extend_from_slice(&value.to_le_bytes());
+    /// Differences.
+    I64 "Int64" |value: i64, out| out.extend_from_slice(&value.to_le_bytes());
+    /// Yes or no.
+    Flag "Bool" |value: bool, out| out.push(u8::from(value));
+    /// Seconds since 1970; before 1970 and after 2106 they do not fit and become the nearest that does.
+    Second "DateTime('UTC')"
+        |value: i64, out| out.extend_from_slice(&(value.clamp(0, i64::from(u32::MAX)) as u32).to_le_bytes());
     /// A number that may be absent.
     OptU64 "Nullable(UInt64)" |value: u64, out| nullable(value != NO_NUMBER, &value.to_le_bytes(), out);
     /// Nanoseconds.

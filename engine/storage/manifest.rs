@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::Lane;
+use super::rows::{Lane, Table};
 use crate::journal::Position;
 
 /// A batch as it is written down.
@@ -83,7 +83,11 @@ enum Line {
     Done { token: String },
     Total(Total),
     Stored { position: Position },
+    Since { table: Table, position: Position },
 }
+
+/// Tables that an older engine did not fill, from records that it stored elsewhere.
+const LATER_TABLES: [Table; 1] = [Table::PipelineExecutions];
 
 /// Everything that the file says.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +95,7 @@ pub struct Ledger {
     totals: BTreeMap<(Lane, u32), Total>,
     begun: BTreeMap<String, Manifest>,
     stored: Option<Position>,
+    since: BTreeMap<Table, Position>,
 }
 
 impl Ledger {
@@ -139,6 +144,7 @@ impl Ledger {
             }
             Line::Total(total) => drop(self.totals.insert((total.lane, total.epoch), total)),
             Line::Stored { position } => self.stored = Some(position),
+            Line::Since { table, position } => drop(self.since.insert(table, position)),
         }
     }
 
@@ -180,6 +186,16 @@ impl Ledger {
     #[must_use]
     pub fn stored(&self) -> Option<Position> {
         self.stored
+    }
+
+    /// Where in the journal the rows of a table begin: those of a table that came with a later engine begin where the
+    /// database was when that engine first ran.
+    #[must_use]
+    pub fn since(&self, table: Table) -> Position {
+        if !LATER_TABLES.contains(&table) {
+            return Position::default();
+        }
+        self.since.get(&table).copied().or(self.stored).unwrap_or_default()
     }
 
     /// Whether the row `seq` of `epoch` in `lane` has been begun already: batches of a lane are begun in order.
@@ -245,6 +261,12 @@ impl Manifests {
             Manifests { dir: dir.into(), number, file, ledger, lines: 0, lines_max: LINES_MAX, _lock: lock };
         sync_dir(dir)?;
         manifests.remove_others()?;
+        for table in LATER_TABLES {
+            if !manifests.ledger.since.contains_key(&table) {
+                let position = manifests.ledger.since(table);
+                manifests.append(Line::Since { table, position }, true)?;
+            }
+        }
         Ok(manifests)
     }
 
@@ -310,7 +332,8 @@ impl Manifests {
         let totals = ledger.totals.values().map(|t| Line::Total(*t));
         let begun = ledger.begun().into_iter().map(Line::Begun);
         let stored = ledger.stored.map(|position| Line::Stored { position });
-        for line in totals.chain(begun).chain(stored) {
+        let since = ledger.since.iter().map(|(table, position)| Line::Since { table: *table, position: *position });
+        for line in totals.chain(begun).chain(stored).chain(since) {
             text.extend(print_line(&line)?);
         }
         let temporary = self.dir.join("next.tmp");

@@ -32,6 +32,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_market.sql",
     2 "0002_health.sql",
     3 "0003_views.sql",
+    4 "0004_bars_and_telemetry.sql",
 };
 
 impl Migration {
@@ -95,7 +96,7 @@ async fn apply(client: &Client, database: &str, migration: &Migration) -> Result
             }
         })?;
     }
-    // Every statement is "IF NOT EXISTS": if this is not reached, all are simply run again.
+    // Every statement is "IF NOT EXISTS" or "IF EXISTS": if this is not reached, all are simply run again.
     let (version, name, checksum) = (migration.version, migration.name, migration.checksum());
     let record = format!(
         "INSERT INTO schema_migrations (version, name, checksum) SETTINGS async_insert = 0 \

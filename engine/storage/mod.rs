@@ -18,6 +18,7 @@ pub mod rows;
 pub mod source;
 pub mod status;
 pub mod store; // the embedded ClickHouse engine, a process of its own
+pub mod telemetry;
 pub mod writer;
 
 pub use client::Endpoint;

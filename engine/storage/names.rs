@@ -8,11 +8,12 @@ use tickwire_schemas::SOURCE_BEST;
 use crate::journal::Catalogue;
 use crate::market::Scope;
 
-/// Names of sources and instruments, and who may see a source's rows.
+/// Names of sources, instruments and indicators, and who may see a source's rows.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     sources: HashMap<u32, (String, Scope)>,
     symbols: HashMap<u32, String>,
+    indicators: HashMap<u32, String>,
 }
 
 impl Names {
@@ -22,6 +23,7 @@ impl Names {
         Names {
             sources: catalogue.sources.iter().map(|s| (s.id.0, (s.name.clone(), s.scope))).collect(),
             symbols: catalogue.instruments.iter().map(|i| (i.id.0, i.symbol.clone())).collect(),
+            indicators: catalogue.indicators.iter().map(|i| (i.id.0, i.name.clone())).collect(),
         }
     }
 
@@ -51,15 +53,31 @@ impl Names {
         }
     }
 
-    /// The indicator with its parameters. The catalogue does not name them yet: indicators come with a later version.
+    /// The indicator with its parameters, such as `EMA(20)`; `#id` for an id without a name.
     #[must_use]
     pub fn indicator(&self, id: u32) -> Cow<'_, str> {
-        Cow::Owned(format!("#{id}"))
+        match self.indicators.get(&id) {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(format!("#{id}")),
+        }
     }
 
     /// Whether rows of this source are one user's. A source that nobody named is: hiding a row can be mended.
     #[must_use]
     pub fn is_private(&self, id: u32) -> bool {
         id != SOURCE_BEST && self.sources.get(&id).is_none_or(|(_, scope)| *scope == Scope::Private)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{IndicatorId, IndicatorName};
+
+    #[test]
+    fn an_indicator_is_named_and_one_without_a_name_is_not_lost() {
+        let indicators = vec![IndicatorName { id: IndicatorId(3), name: "MACD(12,26,9)".into() }];
+        let names = Names::new(&Catalogue { indicators, ..Catalogue::default() });
+        assert_eq!((names.indicator(3), names.indicator(4)), ("MACD(12,26,9)".into(), "#4".into()));
     }
 }

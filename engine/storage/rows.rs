@@ -10,18 +10,21 @@ use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::{Bar, Gap, Head, Indicator, Quote, Record, RecordError, SourceState, Tick, Trade};
 use tickwire_schemas::words::{
     Aggressor, BarState, Basis, Cause, GapState, IndicatorState, Kind, Origin, QuoteState, SourceStatus, Timeframe,
-    Verdict,
+    Verdict, quote_flag,
 };
 
 use super::column::{
-    Column, OptPrice, OptSize, OptTime, OptU64, Price, Text, Time, U8, U16, U32, U64, Values, Words, put_length,
-    put_text,
+    Column, Flag, I64, OptPrice, OptSize, OptTime, OptU64, Price, Text, Time, U8, U16, U32, U64, Values, Words,
+    put_length, put_text,
 };
 use super::names::Names;
 
 /// Version of the encoding below: raised with every change to it, so that a batch begun by an older engine is not
 /// taken for damaged when its checksum differs.
-pub const ENCODING: u32 = 1;
+pub const ENCODING: u32 = 2;
+
+/// Tables of measurements that are no records: they do not come from the journal, and the audit says nothing of them.
+pub const NOT_JOURNALED: &[&str] = &["stage_latency"];
 
 /// Who may see a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,11 +56,13 @@ pub enum Table {
     Gaps,
     /// Changes of sources' connections.
     SourceState,
+    /// A row for each bar and each failure, made from the records that say so.
+    PipelineExecutions,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Ticks,
         Table::Rejects,
         Table::Trades,
@@ -66,6 +71,7 @@ impl Table {
         Table::Indicators,
         Table::Gaps,
         Table::SourceState,
+        Table::PipelineExecutions,
     ];
 
     /// The table's name.
@@ -80,6 +86,7 @@ impl Table {
             Table::Indicators => "indicators",
             Table::Gaps => "gaps",
             Table::SourceState => "source_state",
+            Table::PipelineExecutions => "pipeline_executions",
         }
     }
 
@@ -94,6 +101,7 @@ impl Table {
             Table::Indicators => (indicator::COLUMNS, &[]),
             Table::Gaps => (gap::COLUMNS, &[]),
             Table::SourceState => (source_state::COLUMNS, &[]),
+            Table::PipelineExecutions => (execution::COLUMNS, &[]),
         };
         columns.iter().chain(more).copied()
     }
@@ -101,12 +109,18 @@ impl Table {
     /// What precedes the rows of an insert: names and types, which the server checks against its own.
     #[must_use]
     pub fn header(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1024);
-        put_length(self.columns().count(), &mut out);
-        self.columns().for_each(|(name, _)| put_text(name, &mut out));
-        self.columns().for_each(|(_, of)| put_text(of, &mut out));
-        out
+        header_of(self.columns())
     }
+}
+
+/// See [`Table::header`].
+pub(super) fn header_of(columns: impl Iterator<Item = (&'static str, &'static str)>) -> Vec<u8> {
+    let columns: Vec<_> = columns.collect();
+    let mut out = Vec::with_capacity(1024);
+    put_length(columns.len(), &mut out);
+    columns.iter().for_each(|(name, _)| put_text(name, &mut out));
+    columns.iter().for_each(|(_, of)| put_text(of, &mut out));
+    out
 }
 
 /// Where rows go together: an insert touches one partition of one table.
@@ -186,9 +200,18 @@ impl Stored {
         }
     }
 
-    /// The lane it belongs to.
-    #[must_use]
-    pub fn lane(&self, names: &Names) -> Lane {
+    /// The lanes it belongs to: one row in each. A bar and a failure are executions of the pipeline too.
+    pub fn lanes(&self, names: &Names) -> impl Iterator<Item = Lane> + use<> {
+        let own = self.lane(names);
+        let execution = self.execution().map(|execution| Lane {
+            table: Table::PipelineExecutions,
+            partition: day(execution.finished_ns) / 100,
+            ..own
+        });
+        std::iter::once(own).chain(execution)
+    }
+
+    fn lane(&self, names: &Names) -> Lane {
         let (table, partition) = match self {
             Stored::Tick(r) if r.verdict == Verdict::Accepted.code() => (Table::Ticks, day(r.ts_recv_ns)),
             Stored::Tick(r) => (Table::Rejects, day(r.ts_recv_ns)),
@@ -203,8 +226,41 @@ impl Stored {
         Lane { audience: if private { Audience::Private } else { Audience::Global }, table, partition }
     }
 
-    /// Appends the row.
-    pub fn encode(&self, names: &Names, out: &mut Vec<u8>) {
+    /// What it says of the pipeline's work: every stored bar, and what failed.
+    fn execution(&self) -> Option<Execution> {
+        let execution = |head, stage, (started_ns, finished_ns)| Execution {
+            head,
+            timeframe: 0,
+            stage,
+            started_ns,
+            finished_ns,
+            cause: Cause::None.code(),
+        };
+        match self {
+            Stored::Bar(r) => {
+                let times = (r.close_ts_ns, r.head.ts_publish_ns);
+                Some(Execution { timeframe: r.timeframe, ..execution(r.head, "bars", times) })
+            }
+            Stored::SourceState(r) if has_failed(r) => {
+                Some(Execution { cause: r.cause, ..execution(r.head, "feed", (r.ts_recv_ns, r.ts_recv_ns)) })
+            }
+            // Holes that a failing connection opens are told by its own change of state.
+            Stored::Gap(r) if [Cause::RingFull.code(), Cause::JournalFull.code()].contains(&r.cause) => {
+                let (from_ns, to_ns) = span(r);
+                Some(Execution { cause: r.cause, ..execution(r.head, "ingest", (from_ns, to_ns)) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends the row of `table`, one of those of [`Stored::lanes`].
+    pub fn encode(&self, table: Table, names: &Names, out: &mut Vec<u8>) {
+        if table == Table::PipelineExecutions {
+            if let Some(row) = self.execution() {
+                execution::encode(&row, names, out);
+            }
+            return;
+        }
         match self {
             Stored::Tick(r) => {
                 tick::encode(r, names, out);
@@ -220,6 +276,29 @@ impl Stored {
             Stored::SourceState(r) => source_state::encode(r, names, out),
         }
     }
+}
+
+/// A row of `pipeline_executions`.
+struct Execution {
+    head: Head,
+    timeframe: u8,
+    stage: &'static str,
+    started_ns: i64,
+    finished_ns: i64,
+    cause: u8,
+}
+
+/// Whether a connection failed: the states before and after it carry the cause too.
+fn has_failed(state: &SourceState) -> bool {
+    let away = [SourceStatus::Mute.code(), SourceStatus::Down.code()].contains(&state.status);
+    let planned = [Cause::None, Cause::Start, Cause::Stopped, Cause::Restart];
+    away && !planned.iter().any(|cause| cause.code() == state.cause)
+}
+
+/// From and to of a hole; what nobody knows is when the engine noticed.
+fn span(gap: &Gap) -> (i64, i64) {
+    let known = |ns: i64| if ns == NO_TIME { gap.ts_recv_ns } else { ns };
+    (known(gap.from_ns), known(gap.to_ns))
 }
 
 /// The UTC day of a time as `YYYYMMDD`, like `toYYYYMMDD`: the civil calendar counted in 400-year eras from March.
@@ -252,6 +331,8 @@ macro_rules! row {
         }
     };
 }
+
+pub(super) use row;
 
 row! { tick: |r: &Tick, names|
     epoch U32 = r.head.epoch,
@@ -317,6 +398,7 @@ row! { quote: |r: &Quote, names|
     ask_source Text = &names.source_or_empty(r.ask_source_id),
     sources U16 = r.sources,
     state Text = word(QuoteState::from_code(r.state), QuoteState::word),
+    cross_source Flag = r.flags & quote_flag::CROSS_SOURCE != 0,
 }
 
 row! { bar: |r: &Bar, names|
@@ -377,7 +459,7 @@ row! { gap: |r: &Gap, names|
     epoch_opened U32 = r.gap_epoch,
     ts_recv Time = r.ts_recv_ns,
     // A hole before the first data begins where the engine noticed it.
-    from_ts Time = if r.from_ns == NO_TIME { r.ts_recv_ns } else { r.from_ns },
+    from_ts Time = span(r).0,
     to_ts OptTime = r.to_ns,
     cause Text = word(Cause::from_code(r.cause), Cause::word),
     state Text = word(GapState::from_code(r.state), GapState::word),
@@ -394,6 +476,22 @@ row! { source_state: |r: &SourceState, names|
     state Text = word(SourceStatus::from_code(r.status), SourceStatus::word),
     cause Text = word(Cause::from_code(r.cause), Cause::word),
     attempt U32 = r.attempt,
+}
+
+row! { execution: |r: &Execution, names|
+    epoch U32 = r.head.epoch,
+    seq U64 = r.head.seq,
+    connection Text = &if r.stage == "bars" { names.source(r.head.source_id) } else { names.source_or_empty(r.head.source_id) },
+    connection_id U32 = r.head.source_id,
+    symbol Text = &names.symbol(r.head.instrument_id),
+    instrument_id U32 = r.head.instrument_id,
+    timeframe Text = word(Timeframe::from_code(r.timeframe), Timeframe::word),
+    stage Text = r.stage,
+    status Text = if r.stage == "bars" { "completed" } else { "failed" },
+    started_ts Time = r.started_ns,
+    finished_ts Time = r.finished_ns,
+    duration_ns I64 = r.finished_ns.saturating_sub(r.started_ns),
+    error Text = if r.stage == "bars" { "" } else { word(Cause::from_code(r.cause), Cause::word) },
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::metrics;
 pub struct StorageStatus {
     /// `embedded`, `server` or `off`.
     pub mode: &'static str,
-    /// Journaled records that the database has not acknowledged.
+    /// Journaled rows that the database has not acknowledged; a record that is not read yet counts as one.
     pub lag_rows: u64,
     /// Age of the oldest of them.
     pub lag_seconds: f64,

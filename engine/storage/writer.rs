@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use super::migrate::migrate;
 use super::rows::{Audience, Lane, Table};
 use super::source::{Found, Source};
 use super::status::{StatusHandle, StorageStatus};
+use super::telemetry::{self, Rows, Telemetry};
 use crate::clock;
 use crate::journal::{Durable, JournalError, Position};
 use crate::metrics;
@@ -55,6 +58,8 @@ pub struct Setup {
     pub limits: Limits,
     /// For the status.
     pub mode: Mode,
+    /// Measurements of this run's epoch: stored as far as it can be done.
+    pub telemetry: Option<(u32, Rows)>,
 }
 
 /// The running thread.
@@ -70,14 +75,18 @@ impl Writer {
     ///
     /// # Errors
     /// When the manifests cannot be read, another engine uses them, or the thread cannot be made.
-    pub fn start(setup: Setup) -> io::Result<Writer> {
+    pub fn start(mut setup: Setup) -> io::Result<Writer> {
         let manifests = Manifests::open(&setup.manifests_dir)?;
         let status = StatusHandle::new(setup.mode);
         let (stop, stopped) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = Work::new(setup, manifests, status.clone(), stopped)?;
-        let thread =
-            std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(work.run()))?;
+        let ready = Arc::new(AtomicBool::new(false));
+        let telemetry = setup.telemetry.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
+        let work = Work::new(setup, manifests, status.clone(), (stopped, ready))?;
+        let both = async {
+            tokio::join!(work.run(), telemetry::run(telemetry));
+        };
+        let thread = std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(both))?;
         Ok(Writer { thread: Some(thread), stop, status })
     }
 
@@ -136,6 +145,8 @@ struct Work {
     /// Acknowledged, and still to be written down.
     done: VecDeque<String>,
     stopped: watch::Receiver<Option<Duration>>,
+    /// Whether the tables are there.
+    ready: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -143,7 +154,7 @@ impl Work {
         setup: Setup,
         manifests: Manifests,
         status: StatusHandle,
-        stopped: watch::Receiver<Option<Duration>>,
+        (stopped, ready): (watch::Receiver<Option<Duration>>, Arc<AtomicBool>),
     ) -> io::Result<Work> {
         let ledger = manifests.ledger();
         let target = Target { endpoint: setup.endpoint.clone(), database: setup.database.clone(), status };
@@ -167,6 +178,7 @@ impl Work {
             source,
             target,
             stopped,
+            ready,
         })
     }
 
@@ -201,7 +213,10 @@ impl Work {
             };
             if let Some(endpoint) = endpoint {
                 match migrate(&endpoint, &self.setup.database).await {
-                    Ok(()) => break self.target.status.recovered_generally(),
+                    Ok(()) => {
+                        self.ready.store(true, Relaxed);
+                        break self.target.status.recovered_generally();
+                    }
                     Err(DatabaseError::Refused(reason)) => {
                         tracing::error!("storage: {reason}");
                         self.target.status.failed_generally(&reason);
@@ -250,7 +265,7 @@ impl Work {
     }
 
     async fn wait(&mut self, stopping: bool) {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         let due_ns = self.lanes.next_due_ns().map_or(i64::MAX, |due| (due - now_ns).max(1_000_000));
         let sleep = TURN.min(Duration::from_nanos(due_ns as u64));
         let full = self.lanes.bytes() >= QUEUE_BYTES;
@@ -279,7 +294,7 @@ impl Work {
 
     /// Reads what is durable into the lanes; `true` when there is more to read at once.
     fn read(&mut self) -> Result<bool, JournalError> {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         for _ in 0..TURN_RECORDS {
             if self.lanes.bytes() >= QUEUE_BYTES {
                 return Ok(false);
@@ -293,15 +308,17 @@ impl Work {
 
     fn take(&mut self, found: &Found, now_ns: i64) {
         let Found { head, at, row: Some(row) } = found else { return };
-        let lane = row.lane(self.source.names());
-        if self.known_to.is_some_and(|known| *at <= known) && self.manifests.ledger().has(lane, head.epoch, head.seq) {
-            return;
+        for lane in row.lanes(self.source.names()) {
+            let may_be_known = self.known_to.is_some_and(|known| *at <= known);
+            if may_be_known && self.manifests.ledger().has(lane, head.epoch, head.seq) {
+                continue;
+            }
+            if self.refused.contains_key(&table_of(lane)) {
+                self.miss(Some(*at));
+                continue;
+            }
+            self.lanes.push(lane, row, self.source.names(), *at, now_ns);
         }
-        if self.refused.contains_key(&table_of(lane)) {
-            self.miss(Some(*at));
-            return;
-        }
-        self.lanes.push(lane, row, self.source.names(), *at, now_ns);
     }
 
     /// Remembers that rows from `at` on have to be read again.
@@ -326,7 +343,7 @@ impl Work {
                 let id = (audience, table);
                 !under_way.contains_key(&id) && !refused.contains_key(&id) && !waiting.contains(&id)
             };
-            let Some(batch) = self.lanes.next(clock::now_ns(), all, idle) else { return Ok(()) };
+            let Some(batch) = self.lanes.next(clock::monotonic_ns(), all, idle) else { return Ok(()) };
             if let Err(error) = self.manifests.begin(batch.manifest()) {
                 self.miss(Some(batch.from));
                 return Err(error);
@@ -395,7 +412,7 @@ impl Work {
                 // The table's other rows wait in the journal, not here, so that they do not keep the others waiting.
                 let forgotten = self.lanes.forget(|lane| table_of(*lane) == table);
                 self.miss(forgotten);
-                self.refused.insert(table, Refused { parcel, retry_ns: clock::now_ns() + REFUSED_RETRY_NS });
+                self.refused.insert(table, Refused { parcel, retry_ns: clock::monotonic_ns() + REFUSED_RETRY_NS });
             }
         }
         self.write_done();
@@ -403,7 +420,7 @@ impl Work {
 
     /// Offers refused batches once more: somebody may have mended the table.
     fn offer_refused_again(&mut self) {
-        let now_ns = clock::now_ns();
+        let now_ns = clock::monotonic_ns();
         let due = |(table, refused): (&TableId, &mut Refused)| {
             let due = now_ns >= refused.retry_ns && !self.under_way.contains_key(table);
             refused.retry_ns = if due { i64::MAX } else { refused.retry_ns };

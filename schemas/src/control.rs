@@ -173,13 +173,16 @@ pub struct Welcome {
     pub limits: Limits,
 }
 
-/// Names of instruments and sources.
+/// Names of instruments, sources and indicators.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     /// The instruments.
     pub instruments: Vec<InstrumentEntry>,
     /// The sources, without the common price (id 0, `best`).
     pub sources: Vec<SourceEntry>,
+    /// The indicators; an engine that has none may leave them out.
+    #[serde(default)]
+    pub indicators: Vec<IndicatorEntry>,
 }
 
 /// One instrument.
@@ -206,6 +209,15 @@ pub struct SourceEntry {
     pub name: String,
     /// `global`, or `private` for one of the terminal's own user.
     pub scope: String,
+}
+
+/// One indicator with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndicatorEntry {
+    /// `indicator_id` in records.
+    pub id: u32,
+    /// Its canonical name, such as `EMA(20)` or `MACD(12,26,9)`; with another price than the mid, `EMA(20,bid)`.
+    pub name: String,
 }
 
 /// What the engine allows a terminal.
@@ -449,6 +461,12 @@ mod tests {
         let frame = hello.to_frame();
         assert_eq!(&frame[..10], &[58, 0, 0, 0, 1, 128, 0, 0, 1, 0]);
         assert_eq!(&frame[10..], br#"{"version":1,"token":"t","client":"c/1","capabilities":[]}"#.as_slice());
+    }
+
+    #[test]
+    fn a_catalogue_without_indicators_has_none() {
+        let before: Catalogue = serde_json::from_str(r#"{"instruments":[],"sources":[]}"#).unwrap();
+        assert_eq!(before, Catalogue::default());
     }
 
     #[test]

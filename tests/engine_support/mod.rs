@@ -60,16 +60,27 @@ impl Engine {
     }
 
     pub fn start_in(dir: TempDir, config: &str) -> Engine {
+        Engine::start_as(dir, config, &["run"])
+    }
+
+    /// The same by another subcommand that runs the engine.
+    pub fn start_as(dir: TempDir, config: &str, arguments: &[&str]) -> Engine {
         let path = dir.path().join("test.toml");
         std::fs::write(&path, config).unwrap();
-        let mut child = command(dir.path(), &path, &["run"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut child = command(dir.path(), &path, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut engine = Engine { dir, config: path, child, stdout };
+        engine.until_said("Ctrl-C here");
+        engine
+    }
+
+    /// Returns when it says a line that begins so.
+    pub fn until_said(&mut self, beginning: &str) {
         let mut line = String::new();
-        while !line.starts_with("Ctrl-C here") {
+        while !line.starts_with(beginning) {
             line.clear();
-            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "the engine ended before it ran");
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the engine ended before it said {beginning}");
         }
-        Engine { dir, config: path, child, stdout }
     }
 
     fn note(&self) -> Value {
@@ -122,6 +133,17 @@ impl Engine {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Watch { child, lines }
+    }
+
+    /// Sends SIGINT again and again until it ends; its exit code. Two that come together may count as one.
+    pub fn interrupt_until_it_ends(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        }
     }
 
     /// Sends SIGINT and waits; whether it ended with 0, and the folder.

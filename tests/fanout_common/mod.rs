@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use tickwire::clock::now_ns;
 use tickwire::config::Secret;
 use tickwire::fanout::{Catalogue, FanoutConfig, FanoutHandle, TokenConfig, start};
-use tickwire::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf};
+use tickwire::market::{
+    Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf,
+};
 use tickwire::ring::{Drained, Outlet};
 use tickwire_schemas::record::{Gap, Head, Quote, RECORD_BYTES_MAX, Record, Tick, Timer};
 use tickwire_schemas::words::Kind;
@@ -115,7 +117,8 @@ pub fn catalogue() -> Catalogue {
         source(2, "binance", Scope::Global, ""),
         source(ANNS, "anns", Scope::Private, "ann"),
     ];
-    Catalogue::new(instruments.collect(), sources)
+    let ema = IndicatorName { id: IndicatorId(7), name: "EMA(20)".into() };
+    Catalogue::new(instruments.collect(), sources).with_indicators(vec![ema])
 }
 
 pub fn token(name: &str) -> TokenConfig {

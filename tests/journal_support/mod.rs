@@ -109,7 +109,7 @@ pub fn setup(epoch: u32) -> Setup {
         priority: 1,
         volume: VolumeOf::default(),
     };
-    let catalogue = Catalogue { engine_id: "tw-test".into(), sources: vec![source], instruments: vec![] };
+    let catalogue = Catalogue { engine_id: "tw-test".into(), sources: vec![source], ..Catalogue::default() };
     Setup { epoch, first_seq: 1, catalogue }
 }
 

@@ -76,7 +76,9 @@ fn first_batch(bench: &Bench) -> Parcel {
     let mut source = Source::open(&bench.path().join("journal"), None, None).unwrap();
     while let Some(found) = source.next_record().unwrap() {
         let Some(row) = found.row else { continue };
-        lanes.push(row.lane(source.names()), &row, source.names(), found.at, 0);
+        for lane in row.lanes(source.names()) {
+            lanes.push(lane, &row, source.names(), found.at, 0);
+        }
     }
     lanes.next(0, true, |_, _| true).unwrap().into()
 }

@@ -8,11 +8,11 @@ use tickwire::journal::Position;
 use tickwire::storage::audit::{Report, Subject, audit};
 use tickwire::storage::batch::Limits;
 use tickwire::storage::store::{READER, StoreConfig, StoreHandle, Supervisor, WRITER, find_library};
+use tickwire::storage::telemetry::Rows;
 use tickwire::storage::{Endpoint, Mode, Setup, StorageStatus, Writer, client};
-use tickwire_schemas::words::Kind;
 use tokio::sync::watch;
 
-use crate::journal::{Journal, expected};
+use crate::journal::{EXECUTION, Journal, expected};
 
 /// Far longer than anything here takes; nothing is asserted about time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,6 +73,11 @@ impl Bench {
     }
 
     pub fn writer(&self) -> Writer {
+        self.writer_with(None)
+    }
+
+    /// A writer that stores measurements too.
+    pub fn writer_with(&self, telemetry: Option<(u32, Rows)>) -> Writer {
         let stored = self.stored.clone();
         Writer::start(Setup {
             journal_dir: self.path().join("journal"),
@@ -83,6 +88,7 @@ impl Bench {
             database: "md".into(),
             limits: self.limits,
             mode: Mode::Embedded,
+            telemetry,
         })
         .unwrap()
     }
@@ -128,12 +134,15 @@ impl Bench {
         let mut found = Vec::new();
         for database in ["md", "md_private"] {
             for (kind, table) in [
-                (Kind::Tick, "ticks"),
-                (Kind::Tick, "rejects"),
-                (Kind::Trade, "trades"),
-                (Kind::Quote, "quotes"),
-                (Kind::Gap, "gaps"),
-                (Kind::SourceState, "source_state"),
+                ("tick", "ticks"),
+                ("tick", "rejects"),
+                ("trade", "trades"),
+                ("quote", "quotes"),
+                ("bar", "bars"),
+                ("indicator", "indicators"),
+                ("gap", "gaps"),
+                ("source_state", "source_state"),
+                (EXECUTION, "pipeline_executions"),
             ] {
                 for line in self.sql(&format!("SELECT epoch, seq FROM {database}.{table}")).lines() {
                     let (epoch, seq) = line.split_once('\t').unwrap();

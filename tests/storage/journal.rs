@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use tickwire::journal::format::put_entry;
 use tickwire::journal::{Catalogue, Durable, DurableAt, DurableSetter, Position, SegmentHeader, SegmentId};
-use tickwire::market::{Class, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf};
-use tickwire_schemas::record::{
-    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade,
+use tickwire::market::{
+    Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf,
 };
-use tickwire_schemas::words::{Cause, Check, Kind, Verdict, flag};
+use tickwire_schemas::record::{
+    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade, read_head,
+};
+use tickwire_schemas::words::{Cause, Check, GapState, Kind, SourceStatus, Verdict, flag};
 use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, NO_VALUE};
 
 pub const OANDA: u32 = 1;
@@ -55,7 +57,13 @@ pub fn catalogue() -> Catalogue {
             source(BINANCE, "binance", Scope::Global, ""),
             source(MINE, "mine", Scope::Private, "alice"),
         ],
-        instruments: vec![instrument(1, "EURUSD", Class::Fx), instrument(2, "BTCUSDT", Class::Crypto)],
+        instruments: vec![
+            instrument(1, "EURUSD", Class::Fx),
+            instrument(2, "BTCUSDT", Class::Crypto),
+            instrument(3, "GBPUSD", Class::Fx),
+        ],
+        indicators: vec![IndicatorName { id: IndicatorId(4), name: "MACD(12,26,9)".into() }],
+        ..Catalogue::default()
     }
 }
 
@@ -81,7 +89,7 @@ impl Journal {
         self.sync();
     }
 
-    fn head(&mut self, source_id: u32, instrument_id: u32) -> Head {
+    pub fn head(&mut self, source_id: u32, instrument_id: u32) -> Head {
         self.seq += 1;
         let ts_publish_ns = self.now_ns() + 1_000;
         Head { epoch: self.epoch, seq: self.seq, chain: self.seq, source_id, instrument_id, ts_publish_ns }
@@ -99,6 +107,17 @@ impl Journal {
         let length = put_entry(&mut entry, R::KIND, &bytes[..length]);
         self.pending.extend_from_slice(&entry[..length]);
         self.position.offset += length as u64;
+    }
+
+    /// Records that the stages published, in their order.
+    pub fn append_all(&mut self, records: &[(Kind, Vec<u8>)]) {
+        for (kind, bytes) in records {
+            let mut entry = [0; 256];
+            let length = put_entry(&mut entry, *kind, bytes);
+            self.pending.extend_from_slice(&entry[..length]);
+            self.position.offset += length as u64;
+            self.seq = read_head(*kind, bytes).unwrap().seq;
+        }
     }
 
     /// Brings what was appended to the disk and tells.
@@ -215,6 +234,23 @@ impl Journal {
         self.append(&Indicator { head, bar_ts_ns: BEGIN_NS, values_bits, indicator_id: 4, timeframe: 5, state: 1 });
     }
 
+    /// A bar of its own of a source, an indicator, a lost connection, and inputs dropped at the door.
+    pub fn bars_and_failures(&mut self, source: u32) {
+        let head = self.head(source, 1);
+        let open_ts_ns = BEGIN_NS + head.seq as i64 * 60_000_000_000;
+        let close_ts_ns = open_ts_ns + 60_000_000_000;
+        self.append(&Bar { head, open_ts_ns, close_ts_ns, timeframe: 1, state: 1, ..Bar::default() });
+        self.indicator();
+        let head = self.head(source, 0);
+        let (status, cause) = (SourceStatus::Down.code(), Cause::ReadError.code());
+        self.append(&SourceState { head, ts_recv_ns: self.now_ns(), attempt: 0, status, cause });
+        let head = self.head(source, 0);
+        let (from_ns, to_ns) = (self.now_ns() - 1_500_000_000, self.now_ns());
+        let (cause, state) = (Cause::RingFull.code(), GapState::Closed.code());
+        let (gap_id, gap_epoch) = (head.seq, head.epoch);
+        self.append(&Gap { head, ts_recv_ns: to_ns, from_ns, to_ns, gap_id, lost: 12, gap_epoch, cause, state });
+    }
+
     /// `count` records of every kind, global and private, on the disk.
     pub fn mixed(&mut self, count: usize) {
         for n in 0..count {
@@ -224,6 +260,10 @@ impl Journal {
                 2 => self.quote(0),
                 3 => self.tick(MINE, Verdict::Accepted),
                 4 if n % 100 == 4 => self.others(),
+                _ if n % 100 == 94 => {
+                    self.tick(OANDA, Verdict::Accepted);
+                    self.bars_and_failures(if n % 200 == 94 { OANDA } else { MINE });
+                }
                 5 => self.tick(BINANCE, Verdict::Duplicate),
                 _ => self.tick(OANDA, Verdict::Accepted),
             }
@@ -232,6 +272,9 @@ impl Journal {
     }
 }
 
+/// The kind of a row that is made from another record.
+pub const EXECUTION: &str = "execution";
+
 fn begin(dir: &Path, id: SegmentId, first_seq: u64) -> (File, Position) {
     let header = SegmentHeader { id, first_seq, catalogue: catalogue() }.to_bytes();
     let mut file = OpenOptions::new().create_new(true).append(true).open(id.path(dir)).unwrap();
@@ -239,14 +282,26 @@ fn begin(dir: &Path, id: SegmentId, first_seq: u64) -> (File, Position) {
     (file, Position { offset: header.len() as u64, ..id.start() })
 }
 
-/// Every row that belongs into the database, by kind of table, as (kind, epoch, seq).
-pub fn expected(state: &Path) -> Vec<(Kind, u32, u64)> {
+/// Every row that belongs into the database, as (kind of table, epoch, seq).
+pub fn expected(state: &Path) -> Vec<(&'static str, u32, u64)> {
     let mut reader = tickwire::journal::Reader::open(&state.join("journal"), None).unwrap();
     let mut rows = Vec::new();
     while let Some(entry) = reader.next().unwrap() {
-        let head = tickwire_schemas::record::read_head(entry.kind, entry.bytes).unwrap();
-        if !matches!(entry.kind, Kind::Timer | Kind::Drop) {
-            rows.push((entry.kind, head.epoch, head.seq));
+        let head = read_head(entry.kind, entry.bytes).unwrap();
+        let forming = entry.kind == Kind::Bar && Bar::read(entry.bytes).unwrap().state == 0;
+        if !forming && !matches!(entry.kind, Kind::Timer | Kind::Drop) {
+            rows.push((entry.kind.word(), head.epoch, head.seq));
+        }
+        let fails = |entry: &[u8]| SourceState::read(entry).unwrap().status == SourceStatus::Down.code();
+        let drops = |entry: &[u8]| Gap::read(entry).unwrap().cause == Cause::RingFull.code();
+        let executes = match entry.kind {
+            Kind::Bar => !forming,
+            Kind::SourceState => fails(entry.bytes),
+            Kind::Gap => drops(entry.bytes),
+            _ => false,
+        };
+        if executes {
+            rows.push((EXECUTION, head.epoch, head.seq));
         }
     }
     rows

@@ -16,6 +16,8 @@ fn store() -> Store {
         "CREATE DICTIONARY md_private.d (a UInt64, s UInt64) PRIMARY KEY a \
          SOURCE(CLICKHOUSE(DB 'md_private' TABLE 'j')) LAYOUT(FLAT()) LIFETIME(0)",
         "INSERT INTO md.t VALUES (1, 'x'), (2, 'y')",
+        "CREATE VIEW md.ohlc AS SELECT a FROM md.t WHERE s = {symbol:String}",
+        "CREATE VIEW md_private.ohlc AS SELECT a FROM md_private.hidden WHERE s = {symbol:String}",
     ] {
         store.write(sql);
     }
@@ -34,15 +36,17 @@ fn it_reads_what_is_for_everybody() {
             "WITH x AS (SELECT a FROM t) SELECT x.a, n.number FROM x JOIN numbers(3) AS n ON n.number = x.a",
             "1\t1\n2\t2\n",
         ),
-        ("SHOW TABLES", "t\n"),
+        ("SHOW TABLES", "ohlc\nt\n"),
         ("SHOW TABLES FROM md LIKE 't'", "t\n"),
         ("SELECT sum(a) OVER (ORDER BY a) FROM t LEFT ARRAY JOIN [1] AS x", "1\n3\n"),
         ("SELECT * EXCEPT (s) FROM t AS x ASOF LEFT JOIN t AS y ON x.s = y.s AND x.a >= y.a", "1\t1\n2\t2\n"),
         ("EXISTS TABLE md.t", "1\n"),
-        ("SELECT name FROM system.tables WHERE database LIKE 'md%'", "t\n"),
+        ("SELECT name FROM system.tables WHERE database LIKE 'md%' ORDER BY name", "ohlc\nt\n"),
         ("SELECT name FROM system.databases WHERE name LIKE 'md%'", "md\n"),
         ("SELECT * FROM view(SELECT a FROM md.t) ORDER BY a FORMAT CSV", "1\n2\n"),
         ("SELECT 1 INTERSECT SELECT 1", "1\n"),
+        ("SELECT a FROM ohlc(symbol = 'y')", "2\n"),
+        ("SELECT a FROM md.ohlc(symbol = 'x')", "1\n"),
     ] {
         assert_eq!(store.read(sql).ok(), expected, "{sql}");
     }
@@ -81,6 +85,11 @@ fn it_is_kept_from_private_rows() {
         "SELECT * FROM {d:Identifier}.hidden",
         "SELECT * FROM view(SELECT * FROM md_private.hidden)",
         "SELECT * FROM viewIfPermitted(SELECT * FROM md_private.hidden ELSE null('a int'))",
+        "SELECT * FROM md_private.ohlc(symbol = 'secret')",
+        "SELECT * FROM `md_private`.ohlc(symbol = 'secret')",
+        "SELECT * FROM `md_private.ohlc`(symbol = 'secret')",
+        "SELECT * FROM md.ohlc(symbol = (SELECT toString(max(a)) FROM md_private.hidden))",
+        "SELECT * FROM other(symbol = 'x')",
         "SELECT * FROM loop(md_private, hidden) LIMIT 1",
         "SELECT * FROM loop(md_private.hidden) LIMIT 1",
         "SELECT * FROM remote('127.0.0.1', md_private.hidden)",
@@ -247,5 +256,5 @@ fn it_changes_nothing_and_reaches_nothing_else() {
     }
     assert!(!file.exists() && !inside.exists());
     assert_eq!(store.read("SELECT count(), sum(a) FROM md.t").ok(), "2\t3\n");
-    assert_eq!(store.read("SELECT name FROM system.tables WHERE database = 'md'").ok(), "t\n");
+    assert_eq!(store.read("SELECT name FROM system.tables WHERE database = 'md' AND name != 'ohlc'").ok(), "t\n");
 }

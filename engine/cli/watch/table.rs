@@ -175,7 +175,11 @@ mod tests {
     fn a_quote_is_a_row() {
         let eurusd = InstrumentEntry { id: 1, symbol: "EURUSD".into(), class: "fx".into(), digits: 5, pip_e9: 100_000 };
         let source = |id, name: &str| SourceEntry { id, name: name.into(), scope: "global".into() };
-        let catalogue = Catalogue { instruments: vec![eurusd], sources: vec![source(1, "oanda"), source(2, "fxcm")] };
+        let catalogue = Catalogue {
+            instruments: vec![eurusd],
+            sources: vec![source(1, "oanda"), source(2, "fxcm")],
+            ..Catalogue::default()
+        };
         let address = "127.0.0.1:4433".parse().unwrap();
         let mut screen = Screen { catalogue, address, status: "live".into(), rows: BTreeMap::new() };
         let quote = Quote {

@@ -39,14 +39,15 @@ impl Journaled {
             out.follow(last.replace((epoch, seq)), epoch, seq);
             let Some(row) = found.row else { continue };
             out.restart(&row);
-            let lane = row.lane(source.names());
-            if !ledger.has(lane, epoch, seq) {
-                *out.waiting.entry((lane, epoch)).or_default() += 1;
-            } else if !begun
-                .iter()
-                .any(|m| (m.lane, m.epoch) == (lane, epoch) && (m.first_seq..=m.last_seq).contains(&seq))
-            {
-                out.stored.entry((lane, epoch)).or_default().add(seq);
+            for lane in row.lanes(source.names()).filter(|lane| found.at >= ledger.since(lane.table)) {
+                if !ledger.has(lane, epoch, seq) {
+                    *out.waiting.entry((lane, epoch)).or_default() += 1;
+                } else if !begun
+                    .iter()
+                    .any(|m| (m.lane, m.epoch) == (lane, epoch) && (m.first_seq..=m.last_seq).contains(&seq))
+                {
+                    out.stored.entry((lane, epoch)).or_default().add(seq);
+                }
             }
         }
         for (epoch, (holes, longest_ns)) in std::mem::take(&mut out.restarts) {
@@ -91,13 +92,39 @@ impl Journaled {
         }
     }
 
+    /// Every journaled row of a lane of bars by epoch and `seq`, and whether a later row replaces it: one of the same bar
+    /// whose revision is not less.
+    pub(super) fn bars(dir: &Path, lane: Lane) -> Result<BTreeMap<(u32, u64), bool>, JournalError> {
+        let mut source = Source::open(dir, None, None)?;
+        let mut rows = BTreeMap::new();
+        let mut last = BTreeMap::new();
+        while let Some(found) = source.next_record()? {
+            let Some(row @ Stored::Bar(bar)) = &found.row else { continue };
+            if !row.lanes(source.names()).any(|of| of == lane) {
+                continue;
+            }
+            let at = (found.head.epoch, found.head.seq);
+            rows.insert(at, false);
+            let ids = (bar.head.source_id, bar.head.instrument_id);
+            let key = (ids, bar.timeframe, bar.origin, bar.basis, bar.open_ts_ns);
+            let (best, best_at) = *last.entry(key).or_insert((bar.revision, at));
+            if bar.revision >= best {
+                rows.insert(best_at, best_at != at);
+                last.insert(key, (bar.revision, at));
+            } else {
+                rows.insert(at, true);
+            }
+        }
+        Ok(rows)
+    }
+
     /// Every journaled `seq` of a lane in an epoch up to `last_seq`, in order.
     pub(super) fn seqs(dir: &Path, lane: Lane, epoch: u32, last_seq: u64) -> Result<Vec<u64>, JournalError> {
         let mut source = Source::open(dir, None, None)?;
         let mut seqs = Vec::new();
         while let Some(found) = source.next_record()? {
             let wanted = found.head.epoch == epoch && found.head.seq <= last_seq;
-            if wanted && found.row.is_some_and(|row| row.lane(source.names()) == lane) {
+            if wanted && found.row.is_some_and(|row| row.lanes(source.names()).any(|of| of == lane)) {
                 seqs.push(found.head.seq);
             }
         }

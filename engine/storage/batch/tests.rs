@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
-use tickwire_schemas::record::{Head, Tick, Trade};
+use tickwire_schemas::record::{Bar, Head, SourceState, Tick, Trade};
+use tickwire_schemas::words::{BarState, Cause, SourceStatus};
 
 use super::*;
 
@@ -18,7 +19,9 @@ fn tick(epoch: u32, seq: u64, day: i64) -> Stored {
 
 fn push(lanes: &mut Lanes, row: Stored, now_ns: i64) {
     let names = Names::default();
-    lanes.push(row.lane(&names), &row, &names, at(row.head().seq), now_ns);
+    for lane in row.lanes(&names) {
+        lanes.push(lane, &row, &names, at(row.head().seq), now_ns);
+    }
 }
 
 fn shape(batch: &Batch) -> (u32, u32, u64, u64, u64) {
@@ -82,9 +85,9 @@ fn what_is_forgotten_is_named_by_its_first_place() {
     assert_eq!((lanes.rows(), lanes.bytes()), (0, 0));
 }
 
-/// Rows in the journal's order: of three tables, over two days and two epochs.
+/// Rows in the journal's order: over two days and two epochs; bars and failures have rows in two tables.
 fn rows() -> impl Strategy<Value = Vec<Stored>> {
-    proptest::collection::vec((0..3u8, 0..2i64, 0..20u32), 1..200).prop_map(|choices| {
+    proptest::collection::vec((0..5u8, 0..2i64, 0..20u32), 1..200).prop_map(|choices| {
         let mut epoch = 1;
         let row = |(seq, (table, day, new_epoch)): (usize, (u8, i64, u32))| {
             epoch += u32::from(new_epoch == 0);
@@ -92,6 +95,13 @@ fn rows() -> impl Strategy<Value = Vec<Stored>> {
             let ts_recv_ns = day * DAY_NS;
             match table {
                 0 => Stored::Trade(Trade { head, ts_recv_ns, ..Trade::default() }),
+                3 => {
+                    Stored::Bar(Bar { head, close_ts_ns: ts_recv_ns, state: BarState::Final.code(), ..Bar::default() })
+                }
+                4 => {
+                    let (status, cause) = (SourceStatus::Down.code(), Cause::ReadError.code());
+                    Stored::SourceState(SourceState { head, ts_recv_ns, status, cause, ..SourceState::default() })
+                }
                 verdict => Stored::Tick(Tick { head, ts_recv_ns, verdict: verdict - 1, ..Tick::default() }),
             }
         };
@@ -122,7 +132,9 @@ proptest! {
         let names = Names::default();
         let mut expected: BTreeMap<(Lane, u32), Vec<u64>> = BTreeMap::new();
         for row in &rows {
-            expected.entry((row.lane(&names), row.head().epoch)).or_default().push(row.head().seq);
+            for lane in row.lanes(&names) {
+                expected.entry((lane, row.head().epoch)).or_default().push(row.head().seq);
+            }
         }
         let mut last: BTreeMap<Lane, u64> = BTreeMap::new();
         for batch in batches(&rows, limit, &busy) {

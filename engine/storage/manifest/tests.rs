@@ -48,6 +48,29 @@ fn what_was_begun_and_not_done_is_found_again() {
     assert!(!ledger.has(Lane { table: Table::Trades, ..LANE }, 1, 1));
 }
 
+/// An engine that did not know a table stored records without the rows that it has of them.
+#[test]
+fn rows_of_a_later_table_begin_where_the_engine_that_knows_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stored, later) =
+        (Position { epoch: 1, segment: 1, offset: 1_000 }, Position { epoch: 2, segment: 1, offset: 0 });
+    let line = print_line(&Line::Stored { position: stored }).unwrap();
+    std::fs::write(dir.path().join("00000001.log"), line).unwrap();
+    assert_eq!(Ledger::read(dir.path()).unwrap().since(Table::PipelineExecutions), stored, "before it ever ran");
+    {
+        let mut manifests = Manifests::open(dir.path()).unwrap();
+        manifests.stored(later).unwrap();
+        manifests.lines_max = 1;
+        manifests.begin(manifest(2, 1, 10)).unwrap();
+    }
+    let ledger = Ledger::read(dir.path()).unwrap();
+    assert_eq!(ledger.since(Table::PipelineExecutions), stored);
+    assert_eq!(ledger.since(Table::Bars), Position::default());
+    let fresh = tempfile::tempdir().unwrap();
+    Manifests::open(fresh.path()).unwrap().stored(later).unwrap();
+    assert_eq!(Ledger::read(fresh.path()).unwrap().since(Table::PipelineExecutions), Position::default());
+}
+
 #[test]
 fn a_torn_last_line_is_cut_and_a_damaged_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();

@@ -40,24 +40,59 @@ fn declared(sql: &str) -> Vec<(String, String)> {
     }
     let parse = |column: String| {
         let (name, rest) = column.trim().split_once(char::is_whitespace).unwrap();
-        let end = [" CODEC", " COMMENT"].iter().filter_map(|word| rest.find(word)).min().unwrap_or(rest.len());
+        let end = [" CODEC", " COMMENT", " DEFAULT", "\n"]
+            .iter()
+            .filter_map(|word| rest.find(word))
+            .min()
+            .unwrap_or(rest.len());
         (name.to_string(), rest[..end].trim().to_string())
     };
     columns.into_iter().filter(|c| !c.trim().is_empty()).map(parse).collect()
 }
 
+/// `TABLE ADD COLUMN IF NOT EXISTS …` or `TABLE MODIFY COLUMN IF EXISTS …`.
+fn alter(ddl: &mut BTreeMap<String, Vec<(String, String)>>, change: &str) {
+    let (table, rest) = change.split_once(' ').unwrap();
+    let column = rest.split_once("EXISTS ").unwrap().1;
+    let (name, of) = declared(&format!("\n({column}\n)")).remove(0);
+    let columns = ddl.get_mut(table).unwrap();
+    match columns.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = of,
+        None => columns.push((name, of)),
+    }
+}
+
 #[test]
 fn the_encoded_columns_are_those_of_the_database() {
-    let ddl: BTreeMap<String, Vec<(String, String)>> = MIGRATIONS
-        .iter()
-        .flat_map(|migration| statements(migration.sql))
-        .filter_map(|sql| Some((sql.split("CREATE TABLE IF NOT EXISTS ").nth(1)?.split_whitespace().next()?, sql)))
-        .map(|(table, sql)| (table.to_string(), declared(sql)))
-        .collect();
+    let mut ddl: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for sql in MIGRATIONS.iter().flat_map(|migration| statements(migration.sql)) {
+        if let Some(rest) = sql.split("CREATE TABLE IF NOT EXISTS ").nth(1) {
+            ddl.insert(rest.split_whitespace().next().unwrap().into(), declared(sql));
+        }
+        if let Some(rest) = sql.split("ALTER TABLE ").nth(1) {
+            alter(&mut ddl, rest);
+        }
+    }
     for table in Table::ALL {
         let encoded: Vec<_> = table.columns().map(|(name, of)| (name.to_string(), of.to_string())).collect();
         assert_eq!(ddl[table.name()], encoded, "table {}", table.name());
     }
+    let measured = crate::storage::telemetry::COLUMNS.iter().map(|(name, of)| (name.to_string(), of.to_string()));
+    assert_eq!(ddl["stage_latency"], measured.collect::<Vec<_>>());
+}
+
+/// Tables of which the audit knows nothing are those that do not come from the journal, and those that nobody fills.
+#[test]
+fn every_table_is_journaled_or_known_not_to_be() {
+    let created = MIGRATIONS.iter().flat_map(|migration| statements(migration.sql));
+    let created = created.filter_map(|sql| sql.split("CREATE TABLE IF NOT EXISTS ").nth(1)?.split_whitespace().next());
+    let journaled = Table::ALL.iter().map(|table| table.name());
+    let mut known: Vec<_> =
+        journaled.chain(NOT_JOURNALED.iter().copied()).chain(["source_quality", "connection_log"]).collect();
+    let mut created: Vec<_> = created.collect();
+    known.sort_unstable();
+    created.sort_unstable();
+    assert_eq!(known, created);
 }
 
 #[test]
@@ -102,7 +137,7 @@ fn words_of_unnamed_codes_and_ids_do_not_lose_the_row() {
     let tick =
         Tick { verdict: 200, head: Head { source_id: 7, instrument_id: 8, ..Head::default() }, ..Tick::default() };
     let mut out = Vec::new();
-    Stored::Tick(tick).encode(&names(), &mut out);
+    Stored::Tick(tick).encode(Table::Rejects, &names(), &mut out);
     let text = String::from_utf8_lossy(&out);
     assert!(text.contains("#7") && text.contains("#8"), "{text}");
 }
@@ -113,4 +148,51 @@ proptest! {
         let date = jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap().to_zoned(jiff::tz::TimeZone::UTC).date();
         prop_assert_eq!(day(ns), date.year() as u32 * 10_000 + date.month() as u32 * 100 + date.day() as u32);
     }
+}
+
+fn lanes(row: Stored) -> Vec<(Audience, Table, u32)> {
+    row.lanes(&names()).map(|lane| (lane.audience, lane.table, lane.partition)).collect()
+}
+
+const JANUARY_NS: i64 = 1_767_225_600_000_000_000;
+const FEBRUARY_NS: i64 = JANUARY_NS + 31 * 86_400_000_000_000;
+
+#[test]
+fn a_bar_is_an_execution_in_the_month_of_its_publication() {
+    let bar = |source_id| {
+        let head = Head { source_id, ts_publish_ns: FEBRUARY_NS + 1, ..Head::default() };
+        Stored::Bar(Bar { head, open_ts_ns: JANUARY_NS, close_ts_ns: FEBRUARY_NS, state: 1, ..Bar::default() })
+    };
+    let (bars, executions) = (Table::Bars, Table::PipelineExecutions);
+    let global = [(Audience::Global, bars, 202_601), (Audience::Global, executions, 202_602)];
+    assert_eq!(lanes(bar(tickwire_schemas::SOURCE_BEST)), global);
+    let private = [(Audience::Private, bars, 202_601), (Audience::Private, executions, 202_602)];
+    assert_eq!(lanes(bar(2)), private);
+}
+
+#[test]
+fn failures_are_executions_once() {
+    let state = |status: SourceStatus, cause: Cause| {
+        let head = Head { source_id: 1, ..Head::default() };
+        let (status, cause) = (status.code(), cause.code());
+        lanes(Stored::SourceState(SourceState {
+            head,
+            status,
+            cause,
+            ts_recv_ns: JANUARY_NS,
+            ..SourceState::default()
+        }))
+        .len()
+    };
+    assert_eq!(state(SourceStatus::Down, Cause::LoginRefused), 2);
+    assert_eq!(state(SourceStatus::Mute, Cause::Mute), 2);
+    assert_eq!(state(SourceStatus::Connecting, Cause::LoginRefused), 1, "the attempt after it");
+    assert_eq!(state(SourceStatus::Down, Cause::None), 1, "planned");
+    assert_eq!(state(SourceStatus::Stopped, Cause::Stopped), 1);
+    let gap = |cause: Cause| {
+        let gap = Gap { cause: cause.code(), ts_recv_ns: JANUARY_NS, from_ns: NO_TIME, ..Gap::default() };
+        lanes(Stored::Gap(gap)).len()
+    };
+    assert_eq!((gap(Cause::RingFull), gap(Cause::JournalFull)), (2, 2));
+    assert_eq!((gap(Cause::Mute), gap(Cause::Restart)), (1, 1), "told by the change of state, or no failure");
 }

@@ -1,0 +1,66 @@
+//! What the running engine leaves in the database beside its records: needs libchdb (`scripts/get-chdb`).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod engine_support;
+
+use std::time::{Duration, Instant};
+
+use engine_support::{Engine, QUIET, free_port, http, oanda};
+
+/// Far longer than anything here takes; nothing is asserted about time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn sql(engine: &Engine, query: &str) -> String {
+    let out = engine.run(&["sql", "--format", "TSV", query]);
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Asks until the answer is there.
+fn until(what: &str, mut ask: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !ask() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn stages_are_measured_in_every_group_and_failures_are_told() {
+    let store = "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"";
+    let groups =
+        "[pipeline]\ngroups = [[\"dedupe\"], [\"validate\"], [\"aggregate\", \"bars\", \"indicators\", \"gaps\"]]\n";
+    let nobody = format!(
+        "[sources.nobody]\nadapter = \"oanda\"\nbase_url = \"http://127.0.0.1:{}\"\naccount = \"1\"\nsymbols = [\"EURUSD\"]\n\
+         token = \"demo\"\n",
+        free_port()
+    );
+    let config = [
+        QUIET.replace("mode = \"off\"", store),
+        groups.into(),
+        oanda("a", free_port(), "rate = 50.0", "token = \"demo\""),
+        nobody,
+    ];
+    let engine = Engine::start(&config.concat());
+    let stages = ["aggregate", "bars", "dedupe", "gaps", "indicators", "validate"];
+    until("a row of every stage", || {
+        let rows = sql(
+            &engine,
+            "SELECT DISTINCT stage FROM stage_latency WHERE count > 0 AND p50_ns <= p999_ns ORDER BY stage",
+        );
+        rows.lines().eq(stages)
+    });
+    let failed = "SELECT DISTINCT connection, stage, error FROM pipeline_executions WHERE status = 'failed'";
+    until("the failed connection", || sql(&engine, failed) == "nobody\tfeed\tconnect_failed\n");
+    until("every stage on the metrics page", || {
+        let page = http(engine.console(), "GET", "/metrics").1;
+        let shown =
+            |stage: &&str| page.contains(&format!("tickwire_stage_latency_ns{{stage=\"{stage}\",quantile=\"0.99\"}}"));
+        stages.iter().all(&shown) && shown(&"all")
+    });
+    let (ended, dir) = engine.stop();
+    assert!(ended);
+    let config = dir.path().join("test.toml");
+    let audit = engine_support::command(dir.path(), &config, &["audit"]).output().unwrap();
+    let report = String::from_utf8(audit.stdout).unwrap();
+    assert!(audit.status.success() && report.contains("pipeline_executions"), "{report}");
+}
