@@ -1,15 +1,21 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`). They live on a thread of their own, `tw-simulator`, so that they do
+//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs` and `bybit.rs`, which
+//! share `exchange.rs`). They live on a thread of their own, `tw-simulator`, so that they do
 //! not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
 //! or `GET /__sim/stats` on the broker's own port.
 
 mod binance;
+mod binance_usdm;
+mod bybit;
+mod coinbase;
 pub mod config;
 pub mod event;
+mod exchange;
 mod http;
 mod hub;
+mod kraken;
 pub mod model;
 mod mtapi;
 mod oanda;
@@ -204,7 +210,8 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let secret = match config.broker {
         Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
         Broker::Mtapi => config.password.resolve().map_err(|problem| bad("password", problem))?,
-        Broker::Binance => String::new(),
+        // Market data of exchanges is for everybody.
+        Broker::Binance | Broker::BinanceUsdm | Broker::Kraken | Broker::Coinbase | Broker::Bybit => String::new(),
     };
     let mut symbols = config.symbols.clone();
     let rows = playback::load(&config.playback, &mut symbols).map_err(|problem| bad("playback", problem))?;
@@ -272,7 +279,9 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
         Broker::Mtapi => (15.0, 0.0, false),
-        Broker::Binance => (40.0, 8.0, false),
+        Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
+        Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
+        Broker::Bybit => (30.0, 6.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;
     let million = |fraction: f64| (fraction * 1e6) as u32;
