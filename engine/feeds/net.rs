@@ -191,12 +191,20 @@ impl Reply {
     ///
     /// # Errors
     /// [`Cause::ReadError`].
-    pub async fn read(mut response: Response) -> Result<Reply, Failure> {
+    pub async fn read(response: Response) -> Result<Reply, Failure> {
+        Reply::read_most(response, REPLY_BYTES_MAX).await
+    }
+
+    /// Reads a reply of at most `bytes_max`; the rest is left.
+    ///
+    /// # Errors
+    /// [`Cause::ReadError`].
+    pub async fn read_most(mut response: Response, bytes_max: usize) -> Result<Reply, Failure> {
         let mut body = Vec::new();
-        while body.len() < REPLY_BYTES_MAX {
+        while body.len() < bytes_max {
             let chunk = response.chunk().await.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
             let Some(chunk) = chunk else { break };
-            body.extend_from_slice(&chunk[..chunk.len().min(REPLY_BYTES_MAX - body.len())]);
+            body.extend_from_slice(&chunk[..chunk.len().min(bytes_max - body.len())]);
         }
         Ok(Reply { body })
     }

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, bybit, coinbase, kraken, mtapi, oanda};
+use super::{Server, binance, bybit, candles, coinbase, kraken, mtapi, oanda};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -49,6 +49,9 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
 async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     if let Some(command) = request.uri().path().strip_prefix("/__sim/") {
         return control(server, command, &request);
+    }
+    if let Some(reply) = candles::route(server, &request) {
+        return reply;
     }
     match server.hub.config.broker {
         Broker::Oanda => oanda::route(server, &request),

@@ -9,6 +9,7 @@
 mod binance;
 mod binance_usdm;
 mod bybit;
+mod candles;
 mod coinbase;
 pub mod config;
 pub mod event;
@@ -80,6 +81,8 @@ struct Server {
     secret: String,
     /// mtapi's sessions.
     logins: mtapi::Logins,
+    /// Requests for candles.
+    gate: candles::Gate,
     /// Some subscription of mtapi's has changed.
     news: Notify,
 }
@@ -216,7 +219,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let mut symbols = config.symbols.clone();
     let rows = playback::load(&config.playback, &mut symbols).map_err(|problem| bad("playback", problem))?;
     let hub = Arc::new(Hub::new(name, config, &symbols, rows, stage.clone()));
-    Ok(Server { hub, secret, logins: mtapi::Logins::default(), news: Notify::new() })
+    Ok(Server { hub, secret, logins: mtapi::Logins::default(), gate: candles::Gate::default(), news: Notify::new() })
 }
 
 async fn run(listeners: Vec<(TcpListener, Arc<Server>)>) {

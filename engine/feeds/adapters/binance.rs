@@ -8,12 +8,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
+
+pub(super) mod candles;
 
 /// The venue closes connections at 24 h; ours ends sooner, at a time of our choosing.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
@@ -27,12 +30,15 @@ pub(super) const STREAMS_MAX: usize = 1_024;
 pub struct Settings {
     /// WebSocket base, such as `wss://stream.binance.com:9443`.
     pub base_url: String,
+    /// HTTP base for past bars, such as `https://api.binance.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// One connection to Binance.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    history: Option<Candles<candles::Klines>>,
 }
 
 impl Adapter for Broker {
@@ -45,7 +51,8 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base })
+        let history = Candles::new(settings.rest_url.as_ref(), candles::Klines("/api/v3/klines"))?;
+        Ok(Broker { base, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -58,6 +65,10 @@ impl Adapter for Broker {
 
     fn symbols_max() -> usize {
         STREAMS_MAX / 2
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::binance::candles::Klines;
 use super::binance::{AGE_MAX, Message, STREAMS_MAX, general};
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Symbols};
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
@@ -26,6 +28,8 @@ pub struct Settings {
     /// Which stream of trades to subscribe beside `bookTicker`.
     #[serde(default)]
     pub trades: Trades,
+    /// HTTP base for past bars, such as `https://fapi.binance.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// A stream of trades.
@@ -48,6 +52,7 @@ pub enum Trades {
 pub struct Broker {
     base: String,
     trades: Trades,
+    history: Option<Candles<Klines>>,
 }
 
 impl Adapter for Broker {
@@ -60,7 +65,8 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base, trades: settings.trades })
+        let history = Candles::new(settings.rest_url.as_ref(), Klines("/fapi/v1/klines"))?;
+        Ok(Broker { base, trades: settings.trades, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -73,6 +79,10 @@ impl Adapter for Broker {
 
     fn symbols_max() -> usize {
         STREAMS_MAX / 2
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 

@@ -15,12 +15,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
+
+mod candles;
 
 /// The venue recommends this interval, and hangs up after ten minutes.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -40,6 +43,8 @@ pub struct Settings {
     /// Which market the symbols belong to.
     #[serde(default)]
     pub category: Category,
+    /// HTTP base for past bars, such as `https://api.bybit.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// A market of the venue; each has a socket of its own.
@@ -70,6 +75,7 @@ impl Category {
 pub struct Broker {
     base: String,
     category: Category,
+    history: Option<Candles<candles::Klines>>,
 }
 
 impl Adapter for Broker {
@@ -82,11 +88,16 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base, category: settings.category })
+        let history = Candles::new(settings.rest_url.as_ref(), candles::Klines(settings.category))?;
+        Ok(Broker { base, category: settings.category, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
         canonical.to_string()
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 

@@ -16,11 +16,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream, pair};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::{TickInput, TradeInput};
+
+mod candles;
 
 /// Prices, trades, and what keeps quiet channels open. One channel per request, all at once: the venue wants the first
 /// within five seconds.
@@ -32,12 +35,15 @@ const CHANNELS: [&str; 3] = ["ticker", "market_trades", "heartbeats"];
 pub struct Settings {
     /// WebSocket base, such as `wss://advanced-trade-ws.coinbase.com`.
     pub base_url: String,
+    /// HTTP base for past bars, such as `https://api.coinbase.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// One connection to Coinbase.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    history: Option<Candles<candles::Public>>,
 }
 
 impl Adapter for Broker {
@@ -50,11 +56,16 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base })
+        let history = Candles::new(settings.rest_url.as_ref(), candles::Public)?;
+        Ok(Broker { base, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
         pair(canonical, '-')
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 

@@ -11,11 +11,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream, pair};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::{TickInput, TradeInput};
+
+mod candles;
 
 /// What is subscribed of every symbol, with the parameters beside `channel` and `symbol`. Trades from before the
 /// subscription are not asked for.
@@ -36,12 +39,15 @@ enum Parameter {
 pub struct Settings {
     /// WebSocket base, such as `wss://ws.kraken.com`.
     pub base_url: String,
+    /// HTTP base for past bars, such as `https://api.kraken.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// One connection to Kraken.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    history: Option<Candles<candles::Recent>>,
 }
 
 impl Adapter for Broker {
@@ -54,11 +60,16 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base })
+        let history = Candles::new(settings.rest_url.as_ref(), candles::Recent)?;
+        Ok(Broker { base, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
         pair(canonical, '/')
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 
