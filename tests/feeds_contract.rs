@@ -132,6 +132,9 @@ fn the_example_of_every_adapter_decodes_to_a_price_of_its_symbol() {
         let symbols = Symbols::new(SourceId(1), [(wire, InstrumentId(2))]);
         let mut decode = spec.venue.any_decoder(&symbols);
         let mut events = Vec::new();
+        for heard in adapter.prelude {
+            decode(heard.as_bytes(), 5, &symbols, &mut |event| assert_eq!(event, Event::Alive));
+        }
         decode(message.as_bytes(), 5, &symbols, &mut |event| events.push(event));
         let [Event::Tick(tick)] = events[..] else { panic!("{events:?}") };
         assert_eq!((tick.source, tick.instrument, tick.ts_recv_ns), (SourceId(1), InstrumentId(2), 5));
@@ -279,6 +282,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
             }
             "coinbase" => (r#"{"type":"error","message":"Too many requests"}"#, Cause::RateLimited),
             "bybit" => (r#"{"success":false,"ret_msg":"Too many requests","op":"subscribe"}"#, Cause::RateLimited),
+            "ctrader" => ("35=5|58=Session ended", Cause::ClosedByPeer),
             _ => (r#"{"code":-1003,"msg":"Too many requests"}"#, Cause::RateLimited),
         };
         let rig = Rig::new(adapter, vec![vec![Act::Say(words), Act::Hold], vec![Act::Price, Act::Hold]]);
@@ -353,6 +357,9 @@ fn stopping_publishes_stopped_and_closes_the_socket() {
         rig.server.wait_until_closed(HANG);
         if adapter.name == "mtapi" {
             rig.server.wait_until_asked("/Disconnect?id=7c0f-1b3a", HANG);
+        }
+        if adapter.name == "ctrader" {
+            rig.server.wait_until_asked("|35=5|", HANG);
         }
         assert_eq!(statuses[0].status(), SourceStatus::Stopped);
         rig.server.stop();

@@ -34,6 +34,13 @@ server_time = "new-york-close"
 symbols = ["EURUSD", "XAUUSD"]
 rate = 20.0
 
+[simulators.ctrader]
+broker = "ctrader"
+user = "77"
+password = "p"
+symbols = ["XAUUSD", "GBPUSD"]
+rate = 20.0
+
 [simulators.binance]
 broker = "binance"
 symbols = ["BTCUSDT", "ETHUSDT"]
@@ -92,8 +99,9 @@ fn rig() -> Rig {
     let pace = "liveness_ms = 300\nmute_reconnect_ms = 60000\nbackoff_min_ms = 1\nbackoff_max_ms = 5";
     let mut sources = format!(
         "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
-         [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}\n",
-        at("oanda"), at("mtapi"),
+         [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
+         [sources.ctrader]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.b.77\"\nusername = \"77\"\npassword = \"p\"\nsymbols = [\"GBPUSD\", \"XAUUSD\"]\n{pace}\n",
+        at("oanda"), at("mtapi"), at("ctrader"),
     );
     for name in EXCHANGES {
         sources += &format!(

@@ -2,6 +2,7 @@
 
 use tickwire_schemas::words::Cause;
 
+use super::fix::Fault;
 use super::json::Malformed;
 use crate::market::{DecimalError, InstrumentId, SourceId, TickInput, TradeInput, time_text};
 
@@ -32,6 +33,9 @@ pub enum Reject {
     /// Not the JSON that the venue documents.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Not a FIX message.
+    #[error(transparent)]
+    Fix(#[from] Fault),
     /// A price or size that is not an exact decimal.
     #[error("{field} is {problem}; expected a decimal")]
     Decimal {
@@ -46,6 +50,9 @@ pub enum Reject {
     /// A symbol that this source did not subscribe.
     #[error("a symbol that is not subscribed; expected one of the source's symbols")]
     UnknownSymbol,
+    /// The venue refuses something that was asked; its words are in the frame.
+    #[error("the venue refuses {0}")]
+    Refused(&'static str),
 }
 
 /// The symbols of one source as its venue writes them.

@@ -28,6 +28,8 @@ pub enum Broker {
     Coinbase,
     /// Bybit v5, public streams.
     Bybit,
+    /// cTrader: the quote session of FIX 4.4.
+    Ctrader,
 }
 
 impl Broker {
@@ -42,6 +44,7 @@ impl Broker {
             Broker::Kraken => "kraken",
             Broker::Coinbase => "coinbase",
             Broker::Bybit => "bybit",
+            Broker::Ctrader => "ctrader",
         }
     }
 }
@@ -56,11 +59,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// OANDA: the bearer token that is expected.
     pub token: Secret,
-    /// OANDA: the account in paths; empty accepts any.
+    /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
-    /// mtapi: the login that is expected.
+    /// mtapi, cTrader: the login that is expected.
     pub user: String,
-    /// mtapi: the password that is expected.
+    /// mtapi, cTrader: the password that is expected.
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
@@ -92,7 +95,8 @@ pub struct Config {
     pub crossed: f64,
     /// Fraction of quotes that are off by 3 to 10 %.
     pub fat_finger: f64,
-    /// Milliseconds between keep-alives: heartbeats, or Binance's ping frames. 0 is the broker's own.
+    /// Milliseconds between keep-alives: heartbeats, or Binance's ping frames. 0 is the broker's own, and of cTrader what the
+    /// client's logon asks for.
     pub heartbeat_ms: u32,
     /// Prices stop so many seconds after the first subscriber, while keep-alives go on; 0 = never.
     pub mute_after_s: u32,

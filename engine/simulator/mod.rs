@@ -1,10 +1,10 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs` and `bybit.rs`, which
-//! share `exchange.rs`). They live on a thread of their own, `tw-simulator`, so that they do
-//! not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
-//! or `GET /__sim/stats` on the broker's own port.
+//! brokers (`oanda.rs`, `mtapi.rs`, `ctrader.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs` and
+//! `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`). They live on a thread of their own,
+//! `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted exactly:
+//! [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's own port.
 
 mod binance;
 mod binance_usdm;
@@ -12,6 +12,7 @@ mod bybit;
 mod candles;
 mod coinbase;
 pub mod config;
+mod ctrader;
 pub mod event;
 mod exchange;
 mod http;
@@ -212,7 +213,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let bad = |key, problem| SimulatorError::Key { name: name.to_string(), key, problem };
     let secret = match config.broker {
         Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
-        Broker::Mtapi => config.password.resolve().map_err(|problem| bad("password", problem))?,
+        Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
         // Market data of exchanges is for everybody.
         Broker::Binance | Broker::BinanceUsdm | Broker::Kraken | Broker::Coinbase | Broker::Bybit => String::new(),
     };
@@ -285,6 +286,7 @@ fn venue_of(hub: &Hub) -> VenueSpec {
         Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
         Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
         Broker::Bybit => (30.0, 6.0, false),
+        Broker::Ctrader => (12.0, 0.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;
     let million = |fraction: f64| (fraction * 1e6) as u32;

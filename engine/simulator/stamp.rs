@@ -75,6 +75,14 @@ pub fn wall_clock(ns: i64, rule: ServerTime) -> String {
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}", c.year, c.month, c.day, c.hour, c.minute, c.second)
 }
 
+/// FIX: `20161027-08:38:44.327`, UTC in whole milliseconds.
+#[must_use]
+pub fn fix(ns: i64) -> String {
+    let c = civil(ns);
+    let millis = c.nanos / 1_000_000;
+    format!("{:04}{:02}{:02}-{:02}:{:02}:{:02}.{millis:03}", c.year, c.month, c.day, c.hour, c.minute, c.second)
+}
+
 /// The hour of the UTC day.
 pub(super) fn hour_of(ns: i64) -> usize {
     usize::try_from(ns.div_euclid(HOUR_NS).rem_euclid(24)).unwrap_or(0)
@@ -145,6 +153,7 @@ mod tests {
         assert_eq!(rfc3339(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443673Z");
         assert_eq!(rfc3339_micros(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443Z");
         assert_eq!(unix(1_477_557_524_327_443_673), "1477557524.327443673");
+        assert_eq!(fix(1_477_557_524_327_443_673), "20161027-08:38:44.327");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000000000Z");
         assert_eq!(wall_clock(1_715_940_930_123_999_999, ServerTime::Fixed(0)), "2024-05-17T10:15:30.123");
         assert_eq!(day_number(2000, 2, 29) * 86_400, 951_782_400);

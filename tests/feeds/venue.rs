@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+mod fix_venue;
+
 /// What a venue does on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -107,6 +109,9 @@ impl Server {
                 "base_url = \"http://{addr}\"\nuser = \"77\"\npassword = \"hunter2\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\""
             ),
             "binance" | "binance_usdm" | "kraken" | "coinbase" | "bybit" => format!("base_url = \"ws://{addr}\""),
+            "ctrader" => format!(
+                "base_url = \"tcp://{addr}\"\nsender_comp_id = \"demo.broker.77\"\nusername = \"77\"\npassword = \"hunter2\""
+            ),
             other => panic!("the adapter {other} has no scripted venue; add its keys and its framing here"),
         }
     }
@@ -136,6 +141,9 @@ impl Server {
 
 impl Stage {
     fn serve(&self, socket: TcpStream) -> std::io::Result<()> {
+        if self.adapter == "ctrader" {
+            return fix_venue::serve(self, socket);
+        }
         let mut reader = BufReader::new(socket.try_clone()?);
         let (mut request, mut key) = (String::new(), String::new());
         reader.read_line(&mut request)?;
@@ -353,5 +361,7 @@ fn read_text(reader: &mut impl Read) -> std::io::Result<String> {
 }
 
 fn reply(out: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
-    write!(out, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    // In one piece: a client of WebSockets takes of a refusal what came with its head.
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    out.write_all(text.as_bytes())
 }

@@ -40,6 +40,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// A symbol and a price message for it, as the venue sends it: what the contract test feeds to the decoder.
     const EXAMPLE: (&'static str, &'static str);
 
+    /// Messages that a decoder has heard on its connection before [`Adapter::EXAMPLE`], where it must have.
+    const PRELUDE: &'static [&'static str] = &[];
+
     /// The adapter's own keys in `[sources.NAME]`; it refuses unknown ones.
     type Settings: DeserializeOwned;
 
@@ -240,6 +243,8 @@ pub struct AdapterEntry {
     pub name: &'static str,
     /// A canonical symbol and a price message for it.
     pub example: (&'static str, &'static str),
+    /// Messages that the decoder must have heard before it.
+    pub prelude: &'static [&'static str],
     /// The venue's usual name of a canonical symbol.
     pub venue_symbol: fn(&str) -> String,
     /// Most symbols that one connection carries.
@@ -253,6 +258,7 @@ impl AdapterEntry {
         AdapterEntry {
             name: S::NAME,
             example: S::EXAMPLE,
+            prelude: S::PRELUDE,
             venue_symbol: S::venue_symbol,
             symbols_max: S::symbols_max(),
             build: |keys| {
@@ -290,4 +296,4 @@ fn pair(canonical: &str, separator: char) -> String {
     }
 }
 
-adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit];
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader];

@@ -70,7 +70,9 @@ impl Connection {
 
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
         match &mut self.transport {
-            Transport::Lines(_) => Err(Failure::new(Cause::ProtocolError, "nothing can be sent over this connection")),
+            Transport::Lines(_) | Transport::Fix(_) => {
+                Err(Failure::new(Cause::ProtocolError, "nothing can be sent over this connection"))
+            }
             Transport::Socket(socket) => socket.send(Message::text(text)).await.map_err(ws_failure),
         }
     }
