@@ -131,7 +131,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send 
 /// Past bars.
 pub trait History: Send + Sync {
     /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first.
+    /// Their source and instrument are left to the caller. May take several requests.
     fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>>;
+
+    /// How many bars one request brings, for those who ask in portions.
+    fn bars_per_request(&self) -> usize {
+        500
+    }
 }
 
 /// The state of a trading account, in its currency.
@@ -186,6 +192,8 @@ pub trait Venue: Debug + Send + Sync {
     fn check(&self) -> Result<(), SettingsError>;
     /// How a venue symbol is written in messages.
     fn wire_symbol(&self, venue: &str) -> String;
+    /// Past bars, where the venue has them and the configuration says where.
+    fn any_history(&self) -> Option<&dyn History>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
     /// Runs a session until it is stopped.
@@ -212,6 +220,10 @@ impl<S: Stream> Venue for S {
 
     fn wire_symbol(&self, venue: &str) -> String {
         <S as Adapter>::wire_symbol(venue)
+    }
+
+    fn any_history(&self) -> Option<&dyn History> {
+        self.history()
     }
 
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
@@ -272,4 +284,16 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance, ctrader];
+mod candles;
+
+/// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
+/// quotes three.
+fn pair(canonical: &str, separator: char) -> String {
+    let quote = if ["USDT", "USDC"].iter().any(|coin| canonical.ends_with(coin)) { 4 } else { 3 };
+    match canonical.len().checked_sub(quote).and_then(|at| canonical.split_at_checked(at)) {
+        Some((base, quote)) if !base.is_empty() => format!("{base}{separator}{quote}"),
+        _ => canonical.to_string(),
+    }
+}
+
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader];

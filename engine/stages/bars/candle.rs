@@ -25,6 +25,11 @@ impl Update {
     pub(super) fn volume(ts_ns: i64, volume_e8: u64) -> Update {
         Update { ts_ns, bid_e9: NO_PRICE, ask_e9: NO_PRICE, ticks: 0, volume_e8 }
     }
+
+    /// Whether it is a trade.
+    pub(super) fn is_volume(&self) -> bool {
+        self.ticks == 0
+    }
 }
 
 /// The mid, rounded half to even at 1e-9; absent where a side is.

@@ -33,6 +33,9 @@ const CLOSED: usize = 16;
 pub(super) struct Series {
     /// What forms, by timeframe. Longer ones hold closed minutes only.
     forming: [Option<Candle>; COUNT],
+    /// Trades of a minute later than the one that forms. They wait for its first price: a venue's stamps may be ahead of the
+    /// clock that its prices go by, and a minute that trades closed would be revised by each price that follows.
+    ahead: Option<Candle>,
     /// Closed bars that late ticks may still revise, oldest first, with the number of their timeframe.
     closed: VecDeque<(u8, Candle)>,
     /// Every interval that ends at or before this is closed, or was empty.
@@ -73,15 +76,25 @@ impl Series {
             self.revise(update, calendar, publish);
             return true;
         }
+        let span = (minute.from_ns, minute.to_ns);
+        if update.is_volume() && self.waits(span) {
+            self.ahead.get_or_insert(Candle::new(span)).absorb(update);
+            return true;
+        }
         if self.closed.capacity() == 0 {
             self.closed.reserve(CLOSED);
         }
         self.close_until(minute.from_ns, calendar, publish);
         self.forget(now_ns, timing);
-        let mut candle = Candle::new((minute.from_ns, minute.to_ns));
+        let mut candle = self.ahead.take_if(|ahead| ahead.span == span).unwrap_or(Candle::new(span));
         candle.absorb(update);
         self.forming[MINUTES] = Some(candle);
         true
+    }
+
+    /// Whether trades of this minute wait: none do, or these already.
+    fn waits(&self, span: (i64, i64)) -> bool {
+        self.ahead.is_none_or(|ahead| ahead.span == span)
     }
 
     /// Closes every bar that ends at or before `until_ns`.
@@ -97,6 +110,11 @@ impl Series {
                     candle.merge(&minute);
                 }
             }
+        }
+        if let Some(ahead) = self.ahead.take_if(|ahead| ahead.span.1 <= until_ns) {
+            // Its prices never came.
+            self.forming[MINUTES] = Some(ahead);
+            return self.close_until(until_ns, calendar, publish);
         }
         self.close_longer(until_ns, publish);
         self.closed_ns = self.closed_ns.max(until_ns);
@@ -149,7 +167,7 @@ impl Series {
 
     /// Whether there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.forming.iter().all(Option::is_none)
+        self.closed.is_empty() && self.ahead.is_none() && self.forming.iter().all(Option::is_none)
     }
 
     /// Says that the clock had closed everything up to here: what a series without bars does not save.

@@ -122,10 +122,8 @@ fn a_trading_day_ends_at_five_in_new_york() {
     assert_eq!(day, [(1, Timeframe::D1, five - 24 * 60 * MINUTE, [10, 12, 10, 12], 2, 0, BarState::Final)]);
 }
 
-#[test]
-fn volume_comes_from_trades_or_from_the_sizes_at_the_bid() {
-    let mut b = alone("timeframes = [\"M1\"]");
-    let trade = |at: i64, size: u64| TradeInput {
+fn trade(at: i64, size: u64) -> TradeInput {
+    TradeInput {
         source: SourceId(1),
         instrument: InstrumentId(1),
         ts_event_ns: Some(NOON + at * MS),
@@ -134,15 +132,25 @@ fn volume_comes_from_trades_or_from_the_sizes_at_the_bid() {
         size: Size::from_e8(size),
         trade_id: None,
         aggressor: tickwire_schemas::words::Aggressor::Unknown,
-    };
+    }
+}
+
+#[test]
+fn volume_comes_from_trades_or_from_the_sizes_at_the_bid() {
+    let mut b = alone("timeframes = [\"M1\"]");
     b.run(TickInput { bid_size: Size::from_e8(77), ..tick(1, 0, 10, 11) }.into());
     b.run(trade(10, 5).into());
     b.run(trade(20, 6).into());
+    // A trade ahead of the prices closes nothing: it waits for its minute's first price.
+    assert_eq!(run(&mut b, trade(MINUTE, 8)), []);
+    assert_eq!(run(&mut b, tick(1, 59_990, 12, 13)), []);
+    let closed: Vec<Bar> = only(&b.run(tick(1, MINUTE + 5, 14, 15).into()));
+    assert_eq!((closed[0].volume_e8, closed[0].ticks), (11, 2));
+    b.run(trade(2 * MINUTE, 9).into());
     // A minute with a trade alone is not empty: it has volume, and no prices.
-    let first: Vec<Bar> = only(&b.run(trade(MINUTE, 8).into()));
-    assert_eq!((first[0].volume_e8, first[0].ticks), (11, 1));
-    let second: Vec<Bar> = only(&b.run(timer(3 * MINUTE)));
-    assert_eq!((second[0].volume_e8, second[0].ticks, second[0].bid.open_e9), (8, 0, NO_PRICE));
+    let closed: Vec<Bar> = only(&b.run(timer(4 * MINUTE)));
+    let found: Vec<_> = closed.iter().map(|bar| (bar.volume_e8, bar.ticks, bar.bid.open_e9 == NO_PRICE)).collect();
+    assert_eq!(found, [(8, 1, false), (9, 0, true)]);
 }
 
 #[test]
@@ -164,16 +172,19 @@ fn forming_bars_are_published_now_and_then_when_they_changed() {
     assert_eq!(bars(&std::mem::take(&mut b.out.records)).len(), 4);
 }
 
-/// One price of the model: ms after noon, bid, ask; 0 is an absent side.
-type Said = (i64, i64, i64);
+/// One price or trade of the model: ms after noon, bid, ask, volume; 0 is an absent one.
+type Said = (i64, i64, i64, u64);
 
-fn input((at, bid, ask): Said, now_ms: i64) -> Input {
+fn input((at, bid, ask, volume): Said, now_ms: i64) -> Input {
+    if volume != 0 {
+        return trade(at, volume).into();
+    }
     let side = |price: i64| if price == 0 { None } else { Price::from_e9(price * 10_000) };
     TickInput { ts_recv_ns: NOON + now_ms * MS, bid: side(bid), ask: side(ask), ..tick(1, at, 1, 1) }.into()
 }
 
 /// Bars as they would be had everything come in time: grouped by interval, in the order of stamps, then of arrival.
-fn model(said: &[Said]) -> BTreeMap<(u8, i64), (Ohlc, Ohlc, u64)> {
+fn model(said: &[Said]) -> BTreeMap<(u8, i64), (Ohlc, Ohlc, u64, u64)> {
     let mut calendar = crate::stages::tests::market().calendar(Class::Fx).unwrap();
     let mut sorted = said.to_vec();
     sorted.sort_by_key(|(at, ..)| *at);
@@ -195,7 +206,9 @@ fn model(said: &[Said]) -> BTreeMap<(u8, i64), (Ohlc, Ohlc, u64)> {
         .map(|(key, said)| {
             let bid = ohlc(said.iter().map(|s| s.1).collect());
             let ask = ohlc(said.iter().map(|s| s.2).collect());
-            (key, (bid, ask, said.len() as u64))
+            let ticks = said.iter().filter(|s| s.3 == 0).count() as u64;
+            let volume = if ticks == said.len() as u64 { NO_SIZE } else { said.iter().map(|s| s.3).sum() };
+            (key, (bid, ask, ticks, volume))
         })
         .collect()
 }
@@ -218,11 +231,12 @@ proptest! {
                 continue;
             }
             let back = if kind < 4 { back } else { 0 };
-            if bid != 0 || ask != 0 {
-                // On whole seconds, so that some are at one moment.
-                let at = (now - back).div_euclid(1000) * 1000;
-                said.push((at, bid, ask));
-                inputs.push(input((at, bid, ask), now));
+            // On whole seconds, so that some are at one moment; trades may be stamped ahead of the clock.
+            let at = (now - back).div_euclid(1000) * 1000;
+            let one = if kind > 7 { (at + ask * 1000, 0, 0, bid as u64 + 1) } else { (at, bid, ask, 0) };
+            if one != (at, 0, 0, 0) {
+                said.push(one);
+                inputs.push(input(one, now));
             }
         }
         inputs.push(timer(now + 40 * 24 * 60 * MINUTE));
@@ -234,7 +248,7 @@ proptest! {
             prop_assert_eq!((bar.revision, bar.state), (expected.0, expected.1.code()));
         }
         let found: BTreeMap<_, _> =
-            last.into_iter().map(|(key, bar)| (key, (bar.bid, bar.ask, bar.ticks))).collect();
+            last.into_iter().map(|(key, bar)| (key, (bar.bid, bar.ask, bar.ticks, bar.volume_e8))).collect();
         prop_assert_eq!(found, model(&said));
 
         let cut = cut.min(inputs.len());
