@@ -12,7 +12,7 @@ mod store;
 pub mod watch;
 mod watch_arguments;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -155,8 +155,18 @@ fn run_audit(common: &Common) -> Result<ExitCode, Failure> {
     log_to_stderr("warn");
     let storage = StorageConfig::parse(&common.config()?)?;
     let report = audit::run(&common.state_dir, &storage).map_err(Failure::failed)?;
-    print!("{}", report.print());
+    say(report.print())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes to standard output. Who closes it has read enough: that is no fault.
+fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
+    match write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`.
