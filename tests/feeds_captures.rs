@@ -2,15 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tickwire::feeds::adapters::Decoder;
 use tickwire::feeds::adapters::binance::BinanceDecoder;
 use tickwire::feeds::adapters::binance_usdm::UsdmDecoder;
+use tickwire::feeds::adapters::bybit::BybitDecoder;
 use tickwire::feeds::adapters::coinbase::CoinbaseDecoder;
 use tickwire::feeds::adapters::kraken::KrakenDecoder;
+use tickwire::feeds::adapters::{Decoder, adapters};
 use tickwire::feeds::event::{Event, Symbols};
 use tickwire::market::{InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
 
@@ -280,4 +282,75 @@ fn kraken_of_the_old_socket_is_refused_and_its_numbers_are_exact_in_the_new_one(
         }
     }
     assert_eq!((ticks, trades), (16, 10));
+}
+
+/// Holds what a decoder reads against ccxt: the best prices of `frames`, in their order.
+fn same_as_ccxt(exchange: &str, decoder: impl Decoder, symbols: &Symbols, frames: &[&str]) -> usize {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `scripts/get-venv`", python.display());
+    let mut command = Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/ccxt_captures.py")).arg(exchange);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, text) = (child.stdin.take().unwrap(), frames.join("\n"));
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let ticks = decode(decoder, symbols, frames.iter().copied()).ticks;
+    assert_eq!(said.lines().count(), ticks.len(), "{exchange}");
+    for (line, tick) in said.lines().zip(&ticks) {
+        let price = |price: Option<Price>| price.map_or("-".into(), |p| p.e9().to_string());
+        let size = |size: Option<Size>| size.map_or("-".into(), |s| s.e8().to_string());
+        let ours = [price(tick.bid), price(tick.ask), size(tick.bid_size), size(tick.ask_size)].join(" ");
+        assert_eq!(line.split_once(' ').unwrap().1, ours, "{exchange} {tick:?}");
+    }
+    ticks.len()
+}
+
+#[test]
+fn ccxt_reads_the_documented_messages_alike() {
+    // Of these two venues there is no capture.
+    let [kraken, bybit] = ["kraken", "bybit"].map(example);
+    assert_eq!(same_as_ccxt("kraken", KrakenDecoder, &symbols(&["BTC/USD"]), &[kraken]), 1);
+    assert_eq!(same_as_ccxt("bybit", BybitDecoder, &symbols(&["BTCUSDT"]), &[bybit]), 1);
+}
+
+fn example(name: &str) -> &'static str {
+    adapters().iter().find(|adapter| adapter.name == name).unwrap().example.1
+}
+
+#[test]
+#[ignore = "needs TICKWIRE_DATA"]
+fn ccxt_reads_the_captures_to_the_same_best_prices() {
+    for (file, exchange, symbol, count) in [
+        ("hftbacktest/usdm/btcusdt_20240808.jsonl.zst", "binanceusdm", "BTCUSDT", 66_089),
+        ("hftbacktest/spot/btcusdt_20240808.jsonl.zst", "binance", "BTCUSDT", 28_040),
+        ("hftbacktest/spot/ethusdt_20240808.jsonl.zst", "binance", "ETHUSDT", 24_077),
+    ] {
+        let text = text(file);
+        let frames = text.lines().map(|line| line.split_once(' ').unwrap().1);
+        let frames: Vec<&str> = frames.filter(|frame| frame.contains("@bookTicker")).collect();
+        let symbols = symbols(&[symbol]);
+        let same = match exchange {
+            "binance" => same_as_ccxt(exchange, BinanceDecoder, &symbols, &frames),
+            _ => same_as_ccxt(exchange, UsdmDecoder, &symbols, &frames),
+        };
+        assert_eq!(same, count, "{file}");
+    }
+    let frames = received("cryptofeed/COINBASE.jsonl.zst");
+    // One at a time: between them are messages that are not shown to ccxt, and so the numbers jump.
+    let tickers: Vec<&str> =
+        frames.iter().map(String::as_str).filter(|f| f.contains("\"channel\":\"ticker\"")).collect();
+    let symbols = symbols(&["BTC-USD", "ETH-USD"]);
+    assert_eq!(same_as_ccxt("coinbase", EachAnew, &symbols, &tickers), 160);
+}
+
+/// Coinbase's decoder on a connection of its own for every message.
+struct EachAnew;
+
+impl Decoder for EachAnew {
+    fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
+        CoinbaseDecoder::default().decode(frame, ts_recv_ns, symbols, sink);
+    }
 }
