@@ -175,11 +175,12 @@ fn binance_futures_of_two_years() {
 fn coinbase_is_whole_and_a_missing_message_is_noticed() {
     let frames = received("cryptofeed/COINBASE.jsonl.zst");
     let symbols = symbols(&["BTC-USD", "ETH-USD"]);
-    let heard = decode(CoinbaseDecoder::default(), &symbols, frames.iter().map(String::as_str));
-    // Alive: 25 heartbeats, 5 confirmations, two snapshots of trades. Refused: 775 messages of the book and 6 of bars.
+    let heard = decode(CoinbaseDecoder::new(2), &symbols, frames.iter().map(String::as_str));
+    // Ticks: 160 of the ticker, 204 changes of the best levels in 775 messages of the books. Alive: the others of these, 25
+    // heartbeats, 5 confirmations, two snapshots of trades. Refused: 6 messages of bars.
     assert_eq!((frames.len(), heard.lost), (1_030, 0));
-    assert_eq!(heard.counts(), (160, 79, 32, 781));
-    assert_eq!(heard.ticks.iter().filter(|tick| tick.snapshot).count(), 2, "one for each product");
+    assert_eq!(heard.counts(), (160 + 204, 79, 775 - 204 + 32, 6));
+    assert_eq!(heard.ticks.iter().filter(|tick| tick.snapshot).count(), 4, "one for each product and channel");
     for pair in [1, 2].map(InstrumentId) {
         let ticks: Vec<_> = heard.ticks.iter().filter(|tick| tick.instrument == pair).collect();
         assert!(ticks.is_sorted_by_key(|tick| tick.ts_event_ns), "the time of the message orders them");
@@ -188,7 +189,7 @@ fn coinbase_is_whole_and_a_missing_message_is_noticed() {
     }
     for missing in [1, 17, 500, 1_028] {
         let rest = frames.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, frame)| frame.as_str());
-        assert_eq!(decode(CoinbaseDecoder::default(), &symbols, rest).lost, 1, "without message {missing}");
+        assert_eq!(decode(CoinbaseDecoder::new(2), &symbols, rest).lost, 1, "without message {missing}");
     }
 }
 
@@ -196,8 +197,8 @@ fn coinbase_is_whole_and_a_missing_message_is_noticed() {
 #[ignore = "needs TICKWIRE_DATA"]
 fn coinbase_against_its_own_book() {
     let symbols = symbols(&["BTC-USD", "ETH-USD"]);
-    let (mut books, mut decoder) = (BTreeMap::<u32, Book>::new(), CoinbaseDecoder::default());
-    let (mut as_the_book, mut behind_it, mut at_best, mut inside) = (0, 0, 0, 0);
+    let (mut books, mut decoder) = (BTreeMap::<u32, Book>::new(), CoinbaseDecoder::new(2));
+    let (mut as_the_book, mut behind_it, mut at_best, mut inside, mut levels) = (0, 0, 0, 0, 0);
     for frame in received("cryptofeed/COINBASE.jsonl.zst") {
         let message: Value = serde_json::from_str(&frame).unwrap();
         let is_book = message["channel"] == "l2_data";
@@ -210,6 +211,10 @@ fn coinbase_against_its_own_book() {
             }
         }
         decoder.decode(frame.as_bytes(), 1, &symbols, &mut |event| match event {
+            Event::Tick(tick) if is_book => {
+                assert_eq!(top_of(&tick), books[&tick.instrument.0].top(), "the decoder's book is ours");
+                levels += 1;
+            }
             Event::Tick(tick) => {
                 let Some(top) = books.get(&tick.instrument.0).map(Book::top) else { return };
                 *if (tick.bid, tick.ask) == (top.0, top.2) { &mut as_the_book } else { &mut behind_it } += 1;
@@ -230,7 +235,7 @@ fn coinbase_against_its_own_book() {
     }
     // What the adapter's documentation says: the venue's ticker is not its book at every moment.
     assert_eq!((as_the_book, behind_it), (132, 22));
-    assert_eq!((at_best, inside), (71, 7));
+    assert_eq!((at_best, inside, levels), (71, 7, 204));
 }
 
 #[test]
@@ -351,6 +356,6 @@ struct EachAnew;
 
 impl Decoder for EachAnew {
     fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
-        CoinbaseDecoder::default().decode(frame, ts_recv_ns, symbols, sink);
+        CoinbaseDecoder::new(2).decode(frame, ts_recv_ns, symbols, sink);
     }
 }
