@@ -2,15 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tickwire::feeds::adapters::Decoder;
 use tickwire::feeds::adapters::binance::BinanceDecoder;
 use tickwire::feeds::adapters::binance_usdm::UsdmDecoder;
+use tickwire::feeds::adapters::bybit::BybitDecoder;
 use tickwire::feeds::adapters::coinbase::CoinbaseDecoder;
 use tickwire::feeds::adapters::kraken::KrakenDecoder;
+use tickwire::feeds::adapters::{Decoder, adapters};
 use tickwire::feeds::event::{Event, Symbols};
 use tickwire::market::{InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
 
@@ -173,11 +175,12 @@ fn binance_futures_of_two_years() {
 fn coinbase_is_whole_and_a_missing_message_is_noticed() {
     let frames = received("cryptofeed/COINBASE.jsonl.zst");
     let symbols = symbols(&["BTC-USD", "ETH-USD"]);
-    let heard = decode(CoinbaseDecoder::default(), &symbols, frames.iter().map(String::as_str));
-    // Alive: 25 heartbeats, 5 confirmations, two snapshots of trades. Refused: 775 messages of the book and 6 of bars.
+    let heard = decode(CoinbaseDecoder::new(2), &symbols, frames.iter().map(String::as_str));
+    // Ticks: 160 of the ticker, 204 changes of the best levels in 775 messages of the books. Alive: the others of these, 25
+    // heartbeats, 5 confirmations, two snapshots of trades. Refused: 6 messages of bars.
     assert_eq!((frames.len(), heard.lost), (1_030, 0));
-    assert_eq!(heard.counts(), (160, 79, 32, 781));
-    assert_eq!(heard.ticks.iter().filter(|tick| tick.snapshot).count(), 2, "one for each product");
+    assert_eq!(heard.counts(), (160 + 204, 79, 775 - 204 + 32, 6));
+    assert_eq!(heard.ticks.iter().filter(|tick| tick.snapshot).count(), 4, "one for each product and channel");
     for pair in [1, 2].map(InstrumentId) {
         let ticks: Vec<_> = heard.ticks.iter().filter(|tick| tick.instrument == pair).collect();
         assert!(ticks.is_sorted_by_key(|tick| tick.ts_event_ns), "the time of the message orders them");
@@ -186,7 +189,7 @@ fn coinbase_is_whole_and_a_missing_message_is_noticed() {
     }
     for missing in [1, 17, 500, 1_028] {
         let rest = frames.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, frame)| frame.as_str());
-        assert_eq!(decode(CoinbaseDecoder::default(), &symbols, rest).lost, 1, "without message {missing}");
+        assert_eq!(decode(CoinbaseDecoder::new(2), &symbols, rest).lost, 1, "without message {missing}");
     }
 }
 
@@ -194,8 +197,8 @@ fn coinbase_is_whole_and_a_missing_message_is_noticed() {
 #[ignore = "needs TICKWIRE_DATA"]
 fn coinbase_against_its_own_book() {
     let symbols = symbols(&["BTC-USD", "ETH-USD"]);
-    let (mut books, mut decoder) = (BTreeMap::<u32, Book>::new(), CoinbaseDecoder::default());
-    let (mut as_the_book, mut behind_it, mut at_best, mut inside) = (0, 0, 0, 0);
+    let (mut books, mut decoder) = (BTreeMap::<u32, Book>::new(), CoinbaseDecoder::new(2));
+    let (mut as_the_book, mut behind_it, mut at_best, mut inside, mut levels) = (0, 0, 0, 0, 0);
     for frame in received("cryptofeed/COINBASE.jsonl.zst") {
         let message: Value = serde_json::from_str(&frame).unwrap();
         let is_book = message["channel"] == "l2_data";
@@ -208,6 +211,10 @@ fn coinbase_against_its_own_book() {
             }
         }
         decoder.decode(frame.as_bytes(), 1, &symbols, &mut |event| match event {
+            Event::Tick(tick) if is_book => {
+                assert_eq!(top_of(&tick), books[&tick.instrument.0].top(), "the decoder's book is ours");
+                levels += 1;
+            }
             Event::Tick(tick) => {
                 let Some(top) = books.get(&tick.instrument.0).map(Book::top) else { return };
                 *if (tick.bid, tick.ask) == (top.0, top.2) { &mut as_the_book } else { &mut behind_it } += 1;
@@ -228,7 +235,7 @@ fn coinbase_against_its_own_book() {
     }
     // What the adapter's documentation says: the venue's ticker is not its book at every moment.
     assert_eq!((as_the_book, behind_it), (132, 22));
-    assert_eq!((at_best, inside), (71, 7));
+    assert_eq!((at_best, inside, levels), (71, 7, 204));
 }
 
 #[test]
@@ -280,4 +287,75 @@ fn kraken_of_the_old_socket_is_refused_and_its_numbers_are_exact_in_the_new_one(
         }
     }
     assert_eq!((ticks, trades), (16, 10));
+}
+
+/// Holds what a decoder reads against ccxt: the best prices of `frames`, in their order.
+fn same_as_ccxt(exchange: &str, decoder: impl Decoder, symbols: &Symbols, frames: &[&str]) -> usize {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `scripts/get-venv`", python.display());
+    let mut command = Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/ccxt_captures.py")).arg(exchange);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, text) = (child.stdin.take().unwrap(), frames.join("\n"));
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let ticks = decode(decoder, symbols, frames.iter().copied()).ticks;
+    assert_eq!(said.lines().count(), ticks.len(), "{exchange}");
+    for (line, tick) in said.lines().zip(&ticks) {
+        let price = |price: Option<Price>| price.map_or("-".into(), |p| p.e9().to_string());
+        let size = |size: Option<Size>| size.map_or("-".into(), |s| s.e8().to_string());
+        let ours = [price(tick.bid), price(tick.ask), size(tick.bid_size), size(tick.ask_size)].join(" ");
+        assert_eq!(line.split_once(' ').unwrap().1, ours, "{exchange} {tick:?}");
+    }
+    ticks.len()
+}
+
+#[test]
+fn ccxt_reads_the_documented_messages_alike() {
+    // Of these two venues there is no capture.
+    let [kraken, bybit] = ["kraken", "bybit"].map(example);
+    assert_eq!(same_as_ccxt("kraken", KrakenDecoder, &symbols(&["BTC/USD"]), &[kraken]), 1);
+    assert_eq!(same_as_ccxt("bybit", BybitDecoder, &symbols(&["BTCUSDT"]), &[bybit]), 1);
+}
+
+fn example(name: &str) -> &'static str {
+    adapters().iter().find(|adapter| adapter.name == name).unwrap().example.1
+}
+
+#[test]
+#[ignore = "needs TICKWIRE_DATA"]
+fn ccxt_reads_the_captures_to_the_same_best_prices() {
+    for (file, exchange, symbol, count) in [
+        ("hftbacktest/usdm/btcusdt_20240808.jsonl.zst", "binanceusdm", "BTCUSDT", 66_089),
+        ("hftbacktest/spot/btcusdt_20240808.jsonl.zst", "binance", "BTCUSDT", 28_040),
+        ("hftbacktest/spot/ethusdt_20240808.jsonl.zst", "binance", "ETHUSDT", 24_077),
+    ] {
+        let text = text(file);
+        let frames = text.lines().map(|line| line.split_once(' ').unwrap().1);
+        let frames: Vec<&str> = frames.filter(|frame| frame.contains("@bookTicker")).collect();
+        let symbols = symbols(&[symbol]);
+        let same = match exchange {
+            "binance" => same_as_ccxt(exchange, BinanceDecoder, &symbols, &frames),
+            _ => same_as_ccxt(exchange, UsdmDecoder, &symbols, &frames),
+        };
+        assert_eq!(same, count, "{file}");
+    }
+    let frames = received("cryptofeed/COINBASE.jsonl.zst");
+    // One at a time: between them are messages that are not shown to ccxt, and so the numbers jump.
+    let tickers: Vec<&str> =
+        frames.iter().map(String::as_str).filter(|f| f.contains("\"channel\":\"ticker\"")).collect();
+    let symbols = symbols(&["BTC-USD", "ETH-USD"]);
+    assert_eq!(same_as_ccxt("coinbase", EachAnew, &symbols, &tickers), 160);
+}
+
+/// Coinbase's decoder on a connection of its own for every message.
+struct EachAnew;
+
+impl Decoder for EachAnew {
+    fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
+        CoinbaseDecoder::new(2).decode(frame, ts_recv_ns, symbols, sink);
+    }
 }

@@ -109,6 +109,11 @@ fn rig() -> Rig {
             at(name)
         );
     }
+    // The same exchange by its books instead of its tickers.
+    sources += &format!(
+        "[sources.coinbase_books]\nadapter = \"coinbase\"\nquotes = \"level2\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
+        at("coinbase")
+    );
     config.overlay(&sources, "sources").unwrap();
     let specs = feeds::config::sources(&config).unwrap();
     let names = specs.iter().map(|spec| spec.name.clone()).collect();

@@ -188,6 +188,7 @@ pub struct Connection {
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
     ping: Option<&'static str>,
+    frame_bytes_max: usize,
     early: Vec<(Vec<u8>, i64)>,
 }
 
@@ -220,7 +221,14 @@ impl Connection {
     }
 
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None, ping: None, early: Vec::new() }
+        Connection {
+            transport,
+            secrets: Vec::new(),
+            farewell: None,
+            ping: None,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            early: Vec::new(),
+        }
     }
 
     /// The same, with a word that frames may hold and logs must not.
@@ -348,6 +356,14 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
 /// # Errors
 /// When it cannot be connected, or the server answers with something else than a WebSocket.
 pub async fn websocket(url: &str) -> Result<Connection, Failure> {
+    websocket_of(url, FRAME_BYTES_MAX).await
+}
+
+/// The same for messages of at most `frame_bytes_max`.
+///
+/// # Errors
+/// See [`websocket`].
+pub async fn websocket_of(url: &str, frame_bytes_max: usize) -> Result<Connection, Failure> {
     install_crypto();
     let failed = |e: &dyn std::fmt::Display| Failure::new(Cause::ConnectFailed, e.to_string());
     let request = url.into_client_request().map_err(|e| failed(&e))?;
@@ -358,10 +374,10 @@ pub async fn websocket(url: &str) -> Result<Connection, Failure> {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER_BYTES;
     config.write_buffer_size = 0;
-    config.max_message_size = Some(FRAME_BYTES_MAX);
-    config.max_frame_size = Some(FRAME_BYTES_MAX);
+    config.max_message_size = Some(frame_bytes_max);
+    config.max_frame_size = Some(frame_bytes_max);
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
-        Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
+        Ok((socket, _)) => Ok(Connection { frame_bytes_max, ..Connection::over(Transport::Socket(Box::new(socket))) }),
         Err(WsError::Http(response)) => {
             let said = response.body().as_deref().map(excerpt).unwrap_or_default();
             let text = format!("HTTP {}: {said}", response.status());

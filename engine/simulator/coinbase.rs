@@ -17,6 +17,7 @@ use super::hub::Hub;
 use super::stamp::{rfc3339, rfc3339_micros};
 use super::symbols::{Symbol, fixed};
 use crate::clock;
+use crate::market::Price;
 
 /// A client that has not subscribed by then is sent away.
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub(super) fn route(server: &Arc<Server>, request: Request<Incoming>) -> Respons
 #[derive(Debug, Default)]
 struct Coinbase {
     tickers: BTreeSet<usize>,
+    /// With what was last shown of each: one level of each side is all there is.
+    books: BTreeMap<usize, Option<Quote>>,
     trades: BTreeSet<usize>,
     heartbeats: bool,
     beats: u64,
@@ -76,6 +79,12 @@ impl Dialect for Coinbase {
             }
             "ticker" => &mut self.tickers,
             "market_trades" => &mut self.trades,
+            "level2" if subscribes => {
+                self.books.extend(products.iter().map(|at| (*at, None)));
+                let mut said = self.states(hub, channel, &products);
+                said.texts.push(self.subscriptions(hub));
+                return said;
+            }
             _ => return error(&format!("{channel} is not a valid channel")),
         };
         if subscribes {
@@ -92,12 +101,12 @@ impl Dialect for Coinbase {
     }
 
     fn has(&self, symbol: usize) -> bool {
-        self.tickers.contains(&symbol) || self.trades.contains(&symbol)
+        self.tickers.contains(&symbol) || self.trades.contains(&symbol) || self.books.contains_key(&symbol)
     }
 
     fn wants(&self, event: &Event) -> bool {
         match event {
-            Event::Quote(quote) => self.tickers.contains(&quote.symbol),
+            Event::Quote(quote) => self.tickers.contains(&quote.symbol) || self.books.contains_key(&quote.symbol),
             Event::Trade(trade) => self.trades.contains(&trade.symbol),
             Event::Message(_) => false,
         }
@@ -106,7 +115,17 @@ impl Dialect for Coinbase {
     fn words(&mut self, hub: &Hub, event: &Event) -> Vec<String> {
         let symbol = &hub.symbols[event.symbol()];
         match event {
-            Event::Quote(quote) => vec![self.message("ticker", quote.event_ns, &ticker(quote, symbol, "update"))],
+            Event::Quote(quote) => {
+                let mut said = Vec::new();
+                if self.tickers.contains(&quote.symbol) {
+                    said.push(self.message("ticker", quote.event_ns, &ticker(quote, symbol, "update")));
+                }
+                if let Some(shown) = self.books.get_mut(&quote.symbol) {
+                    let event = levels(shown.replace(*quote).as_ref(), quote, symbol);
+                    said.push(self.message("l2_data", quote.event_ns, &event));
+                }
+                said
+            }
             Event::Trade(made) => {
                 vec![self.message("market_trades", made.event_ns, &trades("update", &trade(made, symbol)))]
             }
@@ -142,9 +161,15 @@ impl Coinbase {
     fn states(&mut self, hub: &Hub, channel: &str, products: &BTreeSet<usize>) -> Said {
         let mut said = Said::default();
         for at in products {
-            let quote = hub.last(*at).filter(|_| channel == "ticker");
+            let quote = hub.last(*at).filter(|_| channel != "market_trades");
             if let Some(quote) = quote {
-                let text = self.message(channel, clock::now_ns(), &ticker(&quote, &hub.symbols[*at], "snapshot"));
+                let symbol = &hub.symbols[*at];
+                let text = if channel == "ticker" {
+                    self.message("ticker", clock::now_ns(), &ticker(&quote, symbol, "snapshot"))
+                } else {
+                    self.books.insert(*at, Some(quote));
+                    self.message("l2_data", clock::now_ns(), &levels(None, &quote, symbol))
+                };
                 said.texts.push(text);
                 said.shown.push(Event::Quote(quote));
             } else if channel == "market_trades" {
@@ -159,7 +184,10 @@ impl Coinbase {
         let names =
             |set: &BTreeSet<usize>| -> Vec<String> { set.iter().map(|at| hub.symbols[*at].pair_name('-')).collect() };
         let mut all = BTreeMap::new();
-        for (channel, names) in [("market_trades", names(&self.trades)), ("ticker", names(&self.tickers))] {
+        let books = self.books.keys().copied().collect();
+        for (channel, names) in
+            [("market_trades", names(&self.trades)), ("ticker", names(&self.tickers)), ("level2", names(&books))]
+        {
             if !names.is_empty() {
                 all.insert(channel, names);
             }
@@ -188,6 +216,30 @@ fn ticker(quote: &Quote, symbol: &Symbol, kind: &str) -> String {
         symbol.pair_name('-'),
         quote.bid_size,
         quote.ask_size,
+    )
+}
+
+/// What has changed in a book of one level a side, as the exchange prints it; all of it when nothing was shown yet.
+fn levels(shown: Option<&Quote>, quote: &Quote, symbol: &Symbol) -> String {
+    let time = rfc3339_micros(quote.event_ns);
+    let level = |side: &str, at: Price, quantity: String| {
+        let at = fixed(at, symbol.digits);
+        format!(
+            "{{\"side\":\"{side}\",\"event_time\":\"{time}\",\"price_level\":\"{at}\",\"new_quantity\":\"{quantity}\"}}"
+        )
+    };
+    let mut updates = Vec::new();
+    if let Some(old) = shown {
+        updates.extend((old.bid != quote.bid).then(|| level("bid", old.bid, "0".into())));
+        updates.extend((old.ask != quote.ask).then(|| level("offer", old.ask, "0".into())));
+    }
+    updates.push(level("bid", quote.bid, quote.bid_size.to_string()));
+    updates.push(level("offer", quote.ask, quote.ask_size.to_string()));
+    format!(
+        "{{\"type\":\"{}\",\"product_id\":\"{}\",\"updates\":[{}]}}",
+        if shown.is_some() { "update" } else { "snapshot" },
+        symbol.pair_name('-'),
+        updates.join(",")
     )
 }
 

@@ -7,14 +7,14 @@
 //! trades of a `snapshot` happened before the subscription and are left out.
 //!
 //! A ticker is sent at matches and at some, not all, changes of the best price: between tickers the book can be ahead of
-//! it. The whole book (`level2`) starts with snapshots of several megabytes and is not used.
+//! it. With `quotes = "level2"` the prices come from the whole book, which starts with some megabytes for each product.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tickwire_schemas::words::{Aggressor, Cause};
+use tickwire_schemas::words::Cause;
 
 use super::candles::Candles;
 use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
@@ -23,11 +23,15 @@ use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::{TickInput, TradeInput};
 
+mod book;
 mod candles;
+mod trade;
 
-/// Prices, trades, and what keeps quiet channels open. One channel per request, all at once: the venue wants the first
-/// within five seconds.
-const CHANNELS: [&str; 3] = ["ticker", "market_trades", "heartbeats"];
+use book::Book;
+use trade::Trade;
+
+/// Longest message with the whole book of a product; those of large ones have 5 MB.
+const BOOK_BYTES_MAX: usize = 32 << 20;
 
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
@@ -35,14 +39,38 @@ const CHANNELS: [&str; 3] = ["ticker", "market_trades", "heartbeats"];
 pub struct Settings {
     /// WebSocket base, such as `wss://advanced-trade-ws.coinbase.com`.
     pub base_url: String,
+    /// Where best prices come from.
+    #[serde(default)]
+    pub quotes: Quotes,
     /// HTTP base for past bars, such as `https://api.coinbase.com`; without it there are none.
     pub rest_url: Option<String>,
+}
+
+/// A channel that has the best prices.
+#[derive(Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Quotes {
+    /// What the venue says beside its trades.
+    #[default]
+    Ticker,
+    /// The whole book.
+    Level2,
+}
+
+impl Quotes {
+    fn channel(self) -> &'static str {
+        match self {
+            Quotes::Ticker => "ticker",
+            Quotes::Level2 => "level2",
+        }
+    }
 }
 
 /// One connection to Coinbase.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    quotes: Quotes,
     history: Option<Candles<candles::Public>>,
 }
 
@@ -57,7 +85,7 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Public)?;
-        Ok(Broker { base, history })
+        Ok(Broker { base, quotes: settings.quotes, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -72,18 +100,22 @@ impl Adapter for Broker {
 impl Stream for Broker {
     type Decoder = CoinbaseDecoder;
 
-    fn decoder(&self, _: &Symbols) -> CoinbaseDecoder {
-        CoinbaseDecoder::default()
+    fn decoder(&self, symbols: &Symbols) -> CoinbaseDecoder {
+        CoinbaseDecoder::new(symbols.len())
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
-        let mut connection = net::websocket(&format!("{}/", self.base)).await?;
+        let bytes_max = if self.quotes == Quotes::Level2 { BOOK_BYTES_MAX } else { net::FRAME_BYTES_MAX };
+        let mut connection = net::websocket_of(&format!("{}/", self.base), bytes_max).await?;
         let names: Vec<_> = symbols.names().collect();
         let request = |channel| json!({ "type": "subscribe", "product_ids": names, "channel": channel }).to_string();
         let of = |channel| names.iter().map(move |name| awaited(channel, name));
         // Heartbeats are confirmed as a channel, without products.
-        let pending = ["ticker", "market_trades"].into_iter().flat_map(of).chain(["heartbeats".to_string()]).collect();
-        connection.subscribe(&CHANNELS.map(request), pending, confirm).await?;
+        let prices = self.quotes.channel();
+        let pending = [prices, "market_trades"].into_iter().flat_map(of).chain(["heartbeats".to_string()]).collect();
+        // Prices, trades, and what keeps quiet channels open. One channel per request, all at once: the venue wants the
+        // first within five seconds.
+        connection.subscribe(&[prices, "market_trades", "heartbeats"].map(request), pending, confirm).await?;
         Ok(connection)
     }
 }
@@ -120,11 +152,21 @@ fn cause(error: &[u8]) -> Cause {
     if has(b"rate limit") || has(b"Too many") || has(b"too many") { Cause::RateLimited } else { Cause::ProtocolError }
 }
 
-/// Decodes one message at a time; remembers the last sequence number, and has room for the trades of one message.
+/// Decodes one message at a time; remembers the last sequence number and the books, and has room for the trades of one
+/// message.
 #[derive(Debug, Clone, Default)]
 pub struct CoinbaseDecoder {
     last: Option<u64>,
     trades: Vec<TradeInput>,
+    books: Vec<Book>,
+}
+
+impl CoinbaseDecoder {
+    /// A decoder of a connection for so many products.
+    #[must_use]
+    pub fn new(products: usize) -> Self {
+        CoinbaseDecoder { books: vec![Book::default(); products], ..CoinbaseDecoder::default() }
+    }
 }
 
 impl Decoder for CoinbaseDecoder {
@@ -229,52 +271,6 @@ pub(crate) fn template(frame: &[u8]) -> Option<(u64, Ticker<'_>)> {
     Some((sequence, ticker))
 }
 
-/// A trade as text.
-#[derive(Default)]
-struct Trade<'a> {
-    symbol: Option<Text<'a>>,
-    side: Option<Text<'a>>,
-    price: Option<&'a [u8]>,
-    size: Option<&'a [u8]>,
-    id: Option<u64>,
-    time: Option<Text<'a>>,
-}
-
-impl<'a> Trade<'a> {
-    fn read(&mut self, c: &mut Cursor<'a>) -> Result<(), Malformed> {
-        c.object(|key, c| {
-            match key {
-                b"product_id" => self.symbol = Some(c.text()?),
-                b"side" => self.side = Some(c.text()?),
-                b"price" => self.price = Some(c.number()?),
-                b"size" => self.size = Some(c.number()?),
-                b"trade_id" => self.id = Some(c.whole()?),
-                b"time" => self.time = Some(c.text()?),
-                _ => c.skip()?,
-            }
-            Ok(())
-        })
-    }
-
-    fn input(&self, ts_recv_ns: i64, symbols: &Symbols) -> Result<TradeInput, Reject> {
-        let symbol = self.symbol.as_deref().ok_or(Reject::Expected("a product_id"))?;
-        Ok(TradeInput {
-            source: symbols.source(),
-            instrument: symbols.find(symbol)?.instrument,
-            ts_event_ns: self.time.as_deref().map(utc_time).transpose()?,
-            ts_recv_ns,
-            price: price("price", self.price.ok_or(Reject::Expected("a price"))?)?,
-            size: Some(size("size", self.size.ok_or(Reject::Expected("a size"))?)?),
-            trade_id: self.id,
-            aggressor: match self.side.as_deref() {
-                Some(b"BUY") => Aggressor::Sell,
-                Some(b"SELL") => Aggressor::Buy,
-                _ => return Err(Reject::Expected("BUY or SELL in side")),
-            },
-        })
-    }
-}
-
 /// The outside of any message.
 #[derive(Default)]
 struct Envelope<'a> {
@@ -314,6 +310,7 @@ impl<'a> Envelope<'a> {
 enum Channel {
     Tickers,
     Trades,
+    Books,
 }
 
 impl CoinbaseDecoder {
@@ -346,11 +343,16 @@ impl CoinbaseDecoder {
         let channel = match envelope.channel.as_deref() {
             Some(b"ticker" | b"ticker_batch") => Channel::Tickers,
             Some(b"market_trades") => Channel::Trades,
+            Some(b"l2_data") => Channel::Books,
             Some(b"heartbeats" | b"subscriptions" | b"status") => {
                 sink(Event::Alive);
                 return Ok(());
             }
-            _ => return Err(Reject::Expected("the channel ticker, market_trades, heartbeats or subscriptions")),
+            _ => {
+                return Err(Reject::Expected(
+                    "the channel ticker, l2_data, market_trades, heartbeats or subscriptions",
+                ));
+            }
         };
         let mut events = envelope.events.ok_or(Reject::Expected("events"))?;
         let mut told = 0_usize;
@@ -362,10 +364,50 @@ impl CoinbaseDecoder {
             c.skip()
         })?;
         if told == 0 {
-            // A snapshot of trades, or a market without any.
+            // A snapshot of trades, or a book whose best levels are as they were.
             sink(Event::Alive);
         }
         Ok(())
+    }
+
+    /// Applies the updates of a book, and gives the best levels if they have changed.
+    fn book(
+        &mut self,
+        product: Option<&[u8]>,
+        snapshot: bool,
+        updates: &mut Cursor<'_>,
+        symbols: &Symbols,
+    ) -> Result<Option<TickInput>, Reject> {
+        let found = symbols.find(product.ok_or(Reject::Expected("a product_id"))?)?;
+        let book = self.books.get_mut(found.index).ok_or(Reject::UnknownSymbol)?;
+        let before = book.top();
+        if snapshot {
+            book.clear();
+        }
+        let mut wrong = None;
+        updates.array(|c| {
+            if let Err(reject) = book.update(&mut c.clone()) {
+                wrong = Some(reject);
+            }
+            c.skip()
+        })?;
+        if let Some(reject) = wrong {
+            return Err(reject);
+        }
+        let (bid, bid_size, ask, ask_size) = book.top();
+        let is_news = snapshot || (bid, bid_size, ask, ask_size) != before;
+        Ok((is_news && (bid.is_some() || ask.is_some())).then(|| TickInput {
+            source: symbols.source(),
+            instrument: found.instrument,
+            ts_event_ns: None,
+            ts_recv_ns: 0,
+            bid,
+            ask,
+            bid_size,
+            ask_size,
+            source_seq: None,
+            snapshot,
+        }))
     }
 
     /// One element of `events`.
@@ -378,11 +420,12 @@ impl CoinbaseDecoder {
         symbols: &Symbols,
         sink: &mut impl FnMut(Event),
     ) -> Result<(), Malformed> {
-        let (mut snapshot, mut items) = (false, None);
+        let (mut snapshot, mut items, mut product) = (false, None, None);
         c.object(|key, c| {
             match (key, channel) {
                 (b"type", _) => snapshot = *c.text()? == *b"snapshot",
-                (b"tickers", Channel::Tickers) | (b"trades", Channel::Trades) => {
+                (b"product_id", _) => product = Some(c.text()?),
+                (b"tickers", Channel::Tickers) | (b"trades", Channel::Trades) | (b"updates", Channel::Books) => {
                     items = Some(c.clone());
                     c.skip()?;
                 }
@@ -391,6 +434,20 @@ impl CoinbaseDecoder {
             Ok(())
         })?;
         let Some(mut items) = items.filter(|_| !(snapshot && channel == Channel::Trades)) else { return Ok(()) };
+        if channel == Channel::Books {
+            let read = self.book(product.as_deref(), snapshot, &mut items, symbols);
+            let time = time.map(|text| utc_time(text)).transpose();
+            match read.and_then(|tick| Ok((tick, time?))) {
+                Ok((Some(tick), ts_event_ns)) => sink(Event::Tick(TickInput { ts_event_ns, ts_recv_ns, ..tick })),
+                Ok((None, _)) => {}
+                Err(reject) => {
+                    sink(Event::Reject(reject));
+                    // A book with a level that could not be read is wrong until it comes anew.
+                    sink(Event::Lost(1));
+                }
+            }
+            return Ok(());
+        }
         self.trades.clear();
         items.array(|c| {
             // The cursor goes on behind the item, whatever is wrong inside it.

@@ -8,15 +8,15 @@ use tickwire_schemas::words::Cause;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Connection, FRAME_BYTES_MAX, Failure, Transport, ws_failure};
+use super::{Connection, Failure, Transport, ws_failure};
 
 /// How long a venue may take to confirm a subscription. Below the usual `connect_timeout_ms`, so that the failure names
 /// what is missing.
 const CONFIRM_MAX: Duration = Duration::from_secs(8);
 
-/// Most that is kept of what a venue says before it has confirmed all subscriptions: snapshots of some hundred symbols
-/// have a kilobyte each.
-const EARLY_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+/// Most that is kept of what a venue says before it has confirmed all subscriptions, in longest messages: snapshots of
+/// some hundred symbols have a kilobyte each.
+const EARLY_FRAMES_MAX: usize = 4;
 
 impl Connection {
     /// Sends requests and waits until nothing of `pending` is left: `confirm` reads each frame and takes out what it
@@ -60,7 +60,7 @@ impl Connection {
             };
             self.transport.read(&mut each).await?;
             said?;
-            if bytes > EARLY_BYTES_MAX {
+            if bytes > EARLY_FRAMES_MAX * self.frame_bytes_max {
                 let text = format!("{bytes} bytes and no confirmation of {}", some_of(pending));
                 return Err(Failure::new(Cause::ProtocolError, text));
             }

@@ -2,6 +2,7 @@
 use super::*;
 use crate::market::{InstrumentId, Price, Size, SourceId};
 use proptest::prelude::*;
+use tickwire_schemas::words::Aggressor;
 
 const TICKER: &str = <Broker as Adapter>::EXAMPLE.1;
 const TRADES: &str = r#"{"channel":"market_trades","timestamp":"2026-08-09T21:05:51.5Z","sequence_num":4,"events":[{"type":"update","trades":[{"product_id":"BTC-USD","trade_id":"1068572096","price":"65083.67","size":"0.00214","time":"2026-08-09T21:05:51.426861Z","side":"SELL"},{"product_id":"BTC-USD","trade_id":"1068572095","price":"65083.66","size":"1","time":"2026-08-09T21:05:51.376358Z","side":"BUY"}]}]}"#;
@@ -13,7 +14,7 @@ fn symbols() -> Symbols {
 }
 
 fn decode_all(frames: &[&[u8]]) -> Vec<Event> {
-    let (mut events, mut decoder) = (Vec::new(), CoinbaseDecoder::default());
+    let (mut events, mut decoder) = (Vec::new(), CoinbaseDecoder::new(2));
     frames.iter().for_each(|frame| decoder.decode(frame, 77, &symbols(), &mut |event| events.push(event)));
     events
 }
@@ -24,7 +25,7 @@ fn decode(frame: &[u8]) -> Vec<Event> {
 
 fn generally(frame: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
-    let read = CoinbaseDecoder::default().general(frame, 77, &symbols(), &mut |event| events.push(event));
+    let read = CoinbaseDecoder::new(2).general(frame, 77, &symbols(), &mut |event| events.push(event));
     if let Err(reject) = read {
         events.push(Event::Reject(reject));
     }
@@ -109,6 +110,34 @@ fn a_jump_of_the_sequence_is_told_instead_of_the_message() {
 }
 
 #[test]
+fn the_best_levels_of_a_book_are_told_when_they_change() {
+    let message = |number: u64, kind: &str, updates: &str| {
+        format!(
+            r#"{{"channel":"l2_data","timestamp":"2026-08-09T21:05:48.84777437Z","sequence_num":{number},"events":[{{"type":"{kind}","product_id":"BTC-USD","updates":[{updates}]}}]}}"#
+        )
+    };
+    let level = |side: &str, at: &str, quantity: &str| {
+        format!(
+            r#"{{"side":"{side}","event_time":"2026-08-09T21:05:48.1Z","price_level":"{at}","new_quantity":"{quantity}"}}"#
+        )
+    };
+    let first =
+        [level("bid", "65083.66", "0.20371215"), level("bid", "65000", "1"), level("offer", "65083.67", "0.27848203")];
+    let frames = [
+        message(0, "snapshot", &first.join(",")),
+        message(1, "update", &level("bid", "65000", "2")),
+        message(2, "update", &level("bid", "65083.66", "0")),
+        message(3, "update", &level("bid", "64999.5", "no number")),
+    ];
+    let events = decode_all(&frames.each_ref().map(|frame| frame.as_bytes()));
+    let fallen = TickInput { bid: Price::from_e9(65_000_000_000_000), bid_size: Size::from_e8(200_000_000), ..tick() };
+    let expected = [Event::Tick(TickInput { snapshot: true, ..tick() }), Event::Alive, Event::Tick(fallen)];
+    assert_eq!(events[..3], expected);
+    // A book with a hole is no book: the session gets another.
+    assert!(matches!(events[3..], [Event::Reject(Reject::Decimal { field: "new_quantity", .. }), Event::Lost(1)]));
+}
+
+#[test]
 fn what_is_not_a_price() {
     for (frame, event) in [
         (HEARTBEAT, Event::Alive),
@@ -117,8 +146,8 @@ fn what_is_not_a_price() {
         (r#"{"type":"error","message":"rate limit exceeded"}"#, Event::Refused(Cause::RateLimited)),
         (r#"{"type":"error","message":"authentication failure"}"#, Event::Refused(Cause::ProtocolError)),
         (
-            r#"{"channel":"l2_data","sequence_num":3,"events":[]}"#,
-            Event::Reject(Reject::Expected("the channel ticker, market_trades, heartbeats or subscriptions")),
+            r#"{"channel":"candles","sequence_num":3,"events":[]}"#,
+            Event::Reject(Reject::Expected("the channel ticker, l2_data, market_trades, heartbeats or subscriptions")),
         ),
         (r#"{"channel":"ticker","events":[{"type":"update","tickers":[]}]}"#, Event::Alive),
         (
@@ -192,14 +221,14 @@ proptest! {
     fn a_changed_message_never_panics_and_the_template_agrees_with_the_cursor(
         at in 0_usize..600, byte: u8, cut in 0_usize..600, which in 0_usize..4,
     ) {
-        let mut frame = [TICKER, TRADES, ACK, HEARTBEAT][which].as_bytes().to_vec();
-        let length = frame.len();
+        let original = [TICKER, TRADES, ACK, HEARTBEAT][which].as_bytes();
+        let (mut frame, length) = (original.to_vec(), original.len());
         frame[at % length] = byte;
         prop_assert!(!decode(&frame).is_empty());
         prop_assert_eq!(decode(&frame), generally(&frame));
         let _ = confirm(&frame, &mut BTreeSet::new());
-        frame.truncate(cut.min(length - 1));
-        let events = decode(&frame);
+        // Of the message as it was: a changed byte can be the end of a shorter one.
+        let events = decode(&original[..cut.min(length - 1)]);
         prop_assert!(matches!(events[..], [Event::Reject(_)]), "{:?}", events);
     }
 

@@ -175,14 +175,14 @@ proptest! {
     fn a_changed_message_never_panics_and_the_template_agrees_with_the_cursor(
         at in 0_usize..400, byte: u8, cut in 0_usize..400, which in 0_usize..3,
     ) {
-        let mut frame = [TICKER, TRADE, ACK][which].as_bytes().to_vec();
-        let length = frame.len();
+        let original = [TICKER, TRADE, ACK][which].as_bytes();
+        let (mut frame, length) = (original.to_vec(), original.len());
         frame[at % length] = byte;
         prop_assert!(!decode(&frame).is_empty());
         prop_assert_eq!(decode(&frame), generally(&frame));
         let _ = confirm(&frame, &mut BTreeSet::new());
-        frame.truncate(cut.min(length - 1));
-        let events = decode(&frame);
+        // Of the message as it was: a changed byte can be the end of a shorter one.
+        let events = decode(&original[..cut.min(length - 1)]);
         prop_assert!(matches!(events[..], [Event::Reject(_)]), "{:?}", events);
     }
 
