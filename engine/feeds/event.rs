@@ -2,8 +2,9 @@
 
 use tickwire_schemas::words::Cause;
 
+use super::fix::Fault;
 use super::json::Malformed;
-use crate::market::{DecimalError, InstrumentId, SourceId, TickInput, TradeInput};
+use crate::market::{DecimalError, InstrumentId, SourceId, TickInput, TradeInput, time_text};
 
 /// What a frame holds, as a decoder tells it to its sink.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +17,10 @@ pub enum Event {
     Alive,
     /// The venue asks to connect anew.
     Leaving,
+    /// The venue's own count says that so many messages before this frame never came. Nothing of this frame is told: the
+    /// session connects anew, which brings the state of every symbol, and the hole reaches from the last data before to
+    /// the first data after.
+    Lost(u64),
     /// The venue refuses to go on, in the words of the frame.
     Refused(Cause),
     /// The frame, or a part of it, is not what the venue's protocol says.
@@ -28,6 +33,9 @@ pub enum Reject {
     /// Not the JSON that the venue documents.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Not a FIX message.
+    #[error(transparent)]
+    Fix(#[from] Fault),
     /// A price or size that is not an exact decimal.
     #[error("{field} is {problem}; expected a decimal")]
     Decimal {
@@ -42,6 +50,9 @@ pub enum Reject {
     /// A symbol that this source did not subscribe.
     #[error("a symbol that is not subscribed; expected one of the source's symbols")]
     UnknownSymbol,
+    /// The venue refuses something that was asked; its words are in the frame.
+    #[error("the venue refuses {0}")]
+    Refused(&'static str),
 }
 
 /// The symbols of one source as its venue writes them.
@@ -124,6 +135,16 @@ pub fn price(field: &'static str, text: &[u8]) -> Result<crate::market::Price, R
 #[inline]
 pub fn size(field: &'static str, text: &[u8]) -> Result<crate::market::Size, Reject> {
     crate::market::Size::parse(text).map_err(|problem| Reject::Decimal { field, problem })
+}
+
+/// Nanoseconds UTC of a time such as `2025-06-01T09:30:59.123456Z`; without an offset it is UTC too.
+///
+/// # Errors
+/// [`Reject::Expected`].
+#[inline]
+pub fn utc_time(text: &[u8]) -> Result<i64, Reject> {
+    let time = time_text::date_time(text).ok_or(Reject::Expected("a time such as 2025-06-01T09:30:59.123456Z"))?;
+    Ok(time.local_ns - time.offset_ns.unwrap_or(0))
 }
 
 #[cfg(test)]

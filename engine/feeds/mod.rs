@@ -2,14 +2,15 @@
 //!
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
-//! and the list of them; [`event`], [`json`] and [`lines`] are what their decoders are made of, pure too; [`net`] holds
-//! the sockets; `status` is what the console shows.
+//! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
+//! holds the sockets; `status` is what the console shows.
 //!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
 pub mod adapters;
 pub mod config;
 pub mod event;
+pub mod fix;
 pub mod ingest;
 pub mod json;
 pub mod lines;

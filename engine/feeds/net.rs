@@ -1,5 +1,5 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, or a WebSocket. The clock is read once per
-//! socket read, below TLS and framing, and never inside a decoder.
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read
+//! once per socket read, below TLS and framing, and never inside a decoder.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -11,20 +11,25 @@ use reqwest::Response;
 use tickwire_schemas::words::Cause;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::fix::link::Link;
 use super::lines::LineSplitter;
 use crate::clock;
 
+mod confirm;
+mod reply;
+
+pub use reply::{Reply, refused};
+use reply::{cause_of_status, retry_after};
+
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
-
-/// Most of a reply to a request that is read: tokens and error texts.
-const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// Longest text of a venue that is passed on in logs and `last_error`.
 const WORDS_MAX: usize = 300;
@@ -176,73 +181,21 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A short reply, whole.
-#[derive(Debug)]
-pub struct Reply {
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// Reads a reply of at most 64 KiB; the rest is left.
-    ///
-    /// # Errors
-    /// [`Cause::ReadError`].
-    pub async fn read(mut response: Response) -> Result<Reply, Failure> {
-        let mut body = Vec::new();
-        while body.len() < REPLY_BYTES_MAX {
-            let chunk = response.chunk().await.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
-            let Some(chunk) = chunk else { break };
-            body.extend_from_slice(&chunk[..chunk.len().min(REPLY_BYTES_MAX - body.len())]);
-        }
-        Ok(Reply { body })
-    }
-
-    /// The body as words.
-    #[must_use]
-    pub fn excerpt(&self) -> String {
-        excerpt(&self.body)
-    }
-}
-
-/// The failure that a reply other than success stands for, in the words that `words` finds in its body.
-pub async fn refused(response: Response, words: impl Fn(&[u8]) -> Option<String>) -> Failure {
-    let status = response.status();
-    let retry_after = retry_after(response.headers().get("retry-after").map(|v| v.as_bytes()));
-    let body = Reply::read(response).await.map(|r| r.body).unwrap_or_default();
-    let said = words(&body).unwrap_or_else(|| excerpt(&body));
-    let text = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
-    Failure { cause: cause_of_status(status.as_u16()), text, retry_after }
-}
-
-fn cause_of_status(status: u16) -> Cause {
-    match status {
-        401 | 403 => Cause::LoginRefused,
-        // 418 is what Binance answers to those who went on after 429.
-        418 | 429 => Cause::RateLimited,
-        400..=499 => Cause::ProtocolError,
-        _ => Cause::ConnectFailed,
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not used by any venue here. At most three days: the longest ban.
-fn retry_after(value: Option<&[u8]>) -> Option<Duration> {
-    let seconds: u64 = std::str::from_utf8(value?).ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3 * 86_400)))
-}
-
 /// A connection that prices come from.
 #[derive(Debug)]
 pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    ping: Option<&'static str>,
+    early: Vec<(Vec<u8>, i64)>,
 }
 
 #[derive(Debug)]
 enum Transport {
     Lines(Box<LineStream>),
     Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
+    Fix(Box<Link>),
 }
 
 /// The body of a response that does not end, in lines.
@@ -260,8 +213,14 @@ impl Connection {
         Connection::over(Transport::Lines(Box::new(stream)))
     }
 
+    /// A FIX session that is logged on.
+    #[must_use]
+    pub fn fix(link: Link) -> Self {
+        Connection::over(Transport::Fix(Box::new(link)))
+    }
+
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None }
+        Connection { transport, secrets: Vec::new(), farewell: None, ping: None, early: Vec::new() }
     }
 
     /// The same, with a word that frames may hold and logs must not.
@@ -278,6 +237,13 @@ impl Connection {
         self
     }
 
+    /// The same, with a message to send where the venue's pings are messages of its own.
+    #[must_use]
+    pub fn with_ping(mut self, message: &'static str) -> Self {
+        self.ping = Some(message);
+        self
+    }
+
     pub(super) fn take_secrets(&mut self) -> Vec<String> {
         std::mem::take(&mut self.secrets)
     }
@@ -288,7 +254,49 @@ impl Connection {
     /// # Errors
     /// When the connection is at its end.
     pub async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
-        match &mut self.transport {
+        if !self.early.is_empty() {
+            std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
+            return Ok(());
+        }
+        self.transport.read(each).await
+    }
+
+    /// Sends a ping, where the connection has such a thing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match (&mut self.transport, self.ping) {
+            // FIX has heartbeats, which its session sends by itself.
+            (Transport::Lines(_) | Transport::Fix(_), _) => Ok(()),
+            (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+            (Transport::Socket(socket), Some(text)) => socket.send(Message::text(text)).await.map_err(ws_failure),
+        }
+    }
+
+    /// Says goodbye, if the other side listens.
+    pub async fn close(self) {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
+            // Whatever comes of it, the socket is closed when it is dropped.
+            match transport {
+                Transport::Lines(_) => {}
+                Transport::Socket(mut socket) => {
+                    let _ = WebSocketStream::close(&mut *socket, None).await;
+                }
+                Transport::Fix(link) => link.close().await,
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = timeout(CLOSE_MAX, goodbye).await;
+    }
+}
+
+impl Transport {
+    async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        match self {
             Transport::Lines(stream) => {
                 let chunk = stream.response.chunk().await;
                 let chunk = chunk.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
@@ -315,38 +323,24 @@ impl Connection {
                 }
                 Some(Err(error)) => Err(ws_failure(error)),
             },
+            Transport::Fix(link) => link.read(each).await,
         }
-    }
-
-    /// Sends a ping, where the connection has such a thing.
-    ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn ping(&mut self) -> Result<(), Failure> {
-        match &mut self.transport {
-            Transport::Lines(_) => Ok(()),
-            Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
-        }
-    }
-
-    /// Says goodbye, if the other side listens.
-    pub async fn close(self) {
-        let Connection { transport, farewell, .. } = self;
-        let goodbye = async {
-            // Whatever comes of it, the socket is closed when it is dropped.
-            if let Transport::Socket(mut socket) = transport {
-                let _ = WebSocketStream::close(&mut *socket, None).await;
-            }
-            if let Some(request) = farewell {
-                let _ = request.send().await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
     }
 }
 
 fn closed(text: &str) -> Failure {
     Failure::new(Cause::ClosedByPeer, text.trim_end())
+}
+
+/// Connects a socket that small messages leave at once.
+///
+/// # Errors
+/// [`Cause::ConnectFailed`] naming the host.
+pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
+    let failed = |e: std::io::Error| Failure::new(Cause::ConnectFailed, format!("{host}:{port}: {e}"));
+    let socket = TcpStream::connect((host, port)).await.map_err(failed)?;
+    socket.set_nodelay(true).map_err(failed)?;
+    Ok(Stamped { socket, read_ns: clock::now_ns() })
 }
 
 /// Opens a WebSocket, over TLS for `wss`.
@@ -360,14 +354,12 @@ pub async fn websocket(url: &str) -> Result<Connection, Failure> {
     let uri = request.uri();
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
-    let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed(&format!("{host}:{port}: {e}")))?;
-    socket.set_nodelay(true).map_err(|e| failed(&e))?;
+    let stamped = tcp(&host, port).await?;
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER_BYTES;
     config.write_buffer_size = 0;
     config.max_message_size = Some(FRAME_BYTES_MAX);
     config.max_frame_size = Some(FRAME_BYTES_MAX);
-    let stamped = Stamped { socket, read_ns: clock::now_ns() };
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
         Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
         Err(WsError::Http(response)) => {
@@ -398,6 +390,14 @@ fn ws_failure(error: WsError) -> Failure {
 pub struct Stamped {
     socket: TcpStream,
     read_ns: i64,
+}
+
+impl Stamped {
+    /// When bytes were last read, nanoseconds UTC.
+    #[must_use]
+    pub fn read_ns(&self) -> i64 {
+        self.read_ns
+    }
 }
 
 impl AsyncRead for Stamped {
@@ -447,12 +447,5 @@ mod tests {
         assert_eq!(failure.text, "bad password ********");
         assert_eq!(excerpt(b"a\r\n\x1b[31mb"), "a   [31mb");
         assert!(excerpt(&[b'x'; 10_000]).len() < 400);
-    }
-
-    #[test]
-    fn retry_after_is_bounded() {
-        assert_eq!(retry_after(Some(b"7")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(Some(b"99999999999")), Some(Duration::from_secs(259_200)));
-        assert_eq!(retry_after(Some(b"Wed, 21 Oct 2015 07:28:00 GMT")), None);
     }
 }

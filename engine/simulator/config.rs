@@ -19,6 +19,17 @@ pub enum Broker {
     Mtapi,
     /// Binance spot: combined and raw market streams.
     Binance,
+    /// Binance USD-M futures: the same by their paths.
+    #[serde(rename = "binance_usdm")]
+    BinanceUsdm,
+    /// Kraken, WebSocket v2.
+    Kraken,
+    /// Coinbase Advanced Trade.
+    Coinbase,
+    /// Bybit v5, public streams.
+    Bybit,
+    /// cTrader: the quote session of FIX 4.4.
+    Ctrader,
 }
 
 impl Broker {
@@ -29,6 +40,11 @@ impl Broker {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
             Broker::Binance => "binance",
+            Broker::BinanceUsdm => "binance_usdm",
+            Broker::Kraken => "kraken",
+            Broker::Coinbase => "coinbase",
+            Broker::Bybit => "bybit",
+            Broker::Ctrader => "ctrader",
         }
     }
 }
@@ -43,11 +59,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// OANDA: the bearer token that is expected.
     pub token: Secret,
-    /// OANDA: the account in paths; empty accepts any.
+    /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
-    /// mtapi: the login that is expected.
+    /// mtapi, cTrader: the login that is expected.
     pub user: String,
-    /// mtapi: the password that is expected.
+    /// mtapi, cTrader: the password that is expected.
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
@@ -79,7 +95,8 @@ pub struct Config {
     pub crossed: f64,
     /// Fraction of quotes that are off by 3 to 10 %.
     pub fat_finger: f64,
-    /// Milliseconds between keep-alives: OANDA's heartbeats and Binance's ping frames. 0 is the broker's own: 5 s and 20 s.
+    /// Milliseconds between keep-alives: heartbeats, or Binance's ping frames. 0 is the broker's own, and of cTrader what the
+    /// client's logon asks for.
     pub heartbeat_ms: u32,
     /// Prices stop so many seconds after the first subscriber, while keep-alives go on; 0 = never.
     pub mute_after_s: u32,
@@ -280,8 +297,10 @@ impl Config {
 
 impl Playback {
     fn check(&self, broker: Broker) -> Result<(), String> {
-        if (self.format == Format::Binance) != (broker == Broker::Binance) {
-            return Err("format: expected \"binance\" for broker binance and \"lean\" for the others".into());
+        if (self.format == Format::Binance) != matches!(broker, Broker::Binance | Broker::BinanceUsdm) {
+            let problem =
+                "format: expected \"binance\" for brokers binance and binance_usdm and \"lean\" for the others";
+            return Err(problem.into());
         }
         if self.format == Format::Lean {
             if self.symbol.is_empty() {

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, mtapi, oanda};
+use super::{Server, binance, bybit, candles, coinbase, ctrader, kraken, mtapi, oanda};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -33,6 +33,9 @@ const MESSAGE_BYTES: usize = 64 * 1024;
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     // Prices are small and urgent.
     let _ = stream.set_nodelay(true);
+    if server.hub.config.broker == Broker::Ctrader && speaks_fix(&stream).await {
+        return ctrader::serve(server, stream).await;
+    }
     let cut = server.clone();
     let service = hyper::service::service_fn(move |request| {
         let server = server.clone();
@@ -46,14 +49,27 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     }
 }
 
+/// Whether a client begins as FIX does; others come for `/__sim/`.
+async fn speaks_fix(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first == *b"8"
+}
+
 async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     if let Some(command) = request.uri().path().strip_prefix("/__sim/") {
         return control(server, command, &request);
     }
+    if let Some(reply) = candles::route(server, &request) {
+        return reply;
+    }
     match server.hub.config.broker {
         Broker::Oanda => oanda::route(server, &request),
         Broker::Mtapi => mtapi::route(server, request),
-        Broker::Binance => binance::route(server, request),
+        Broker::Binance | Broker::BinanceUsdm => binance::route(server, request),
+        Broker::Kraken => kraken::route(server, request),
+        Broker::Coinbase => coinbase::route(server, request),
+        Broker::Bybit => bybit::route(server, request),
+        Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
     }
 }
 

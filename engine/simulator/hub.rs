@@ -169,6 +169,11 @@ impl Hub {
         self.muted.send_replace(muted);
     }
 
+    /// Whether prices have stopped.
+    pub(super) fn is_muted(&self) -> bool {
+        *self.muted.borrow()
+    }
+
     /// Breaks every connection without a word.
     pub(super) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);

@@ -52,6 +52,15 @@ pub fn rfc3339(ns: i64) -> String {
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z", c.year, c.month, c.day, c.hour, c.minute, c.second, c.nanos)
 }
 
+/// `2016-10-27T08:38:44.327443Z`.
+#[must_use]
+pub fn rfc3339_micros(ns: i64) -> String {
+    let mut text = rfc3339(ns);
+    // Three digits and the Z.
+    text.truncate(text.len() - 4);
+    text + "Z"
+}
+
 /// `1477557524.327443673`.
 #[must_use]
 pub fn unix(ns: i64) -> String {
@@ -64,6 +73,14 @@ pub fn wall_clock(ns: i64, rule: ServerTime) -> String {
     let c = civil(ns + rule.offset_ns(ns));
     let millis = c.nanos / 1_000_000;
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}", c.year, c.month, c.day, c.hour, c.minute, c.second)
+}
+
+/// FIX: `20161027-08:38:44.327`, UTC in whole milliseconds.
+#[must_use]
+pub fn fix(ns: i64) -> String {
+    let c = civil(ns);
+    let millis = c.nanos / 1_000_000;
+    format!("{:04}{:02}{:02}-{:02}:{:02}:{:02}.{millis:03}", c.year, c.month, c.day, c.hour, c.minute, c.second)
 }
 
 /// The hour of the UTC day.
@@ -134,7 +151,9 @@ mod tests {
     #[test]
     fn stamps_are_written_as_recorded() {
         assert_eq!(rfc3339(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443673Z");
+        assert_eq!(rfc3339_micros(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443Z");
         assert_eq!(unix(1_477_557_524_327_443_673), "1477557524.327443673");
+        assert_eq!(fix(1_477_557_524_327_443_673), "20161027-08:38:44.327");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000000000Z");
         assert_eq!(wall_clock(1_715_940_930_123_999_999, ServerTime::Fixed(0)), "2024-05-17T10:15:30.123");
         assert_eq!(day_number(2000, 2, 29) * 86_400, 951_782_400);

@@ -40,6 +40,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// A symbol and a price message for it, as the venue sends it: what the contract test feeds to the decoder.
     const EXAMPLE: (&'static str, &'static str);
 
+    /// Messages that a decoder has heard on its connection before [`Adapter::EXAMPLE`], where it must have.
+    const PRELUDE: &'static [&'static str] = &[];
+
     /// The adapter's own keys in `[sources.NAME]`; it refuses unknown ones.
     type Settings: DeserializeOwned;
 
@@ -128,7 +131,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send 
 /// Past bars.
 pub trait History: Send + Sync {
     /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first.
+    /// Their source and instrument are left to the caller. May take several requests.
     fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>>;
+
+    /// How many bars one request brings, for those who ask in portions.
+    fn bars_per_request(&self) -> usize {
+        500
+    }
 }
 
 /// The state of a trading account, in its currency.
@@ -183,6 +192,8 @@ pub trait Venue: Debug + Send + Sync {
     fn check(&self) -> Result<(), SettingsError>;
     /// How a venue symbol is written in messages.
     fn wire_symbol(&self, venue: &str) -> String;
+    /// Past bars, where the venue has them and the configuration says where.
+    fn any_history(&self) -> Option<&dyn History>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
     /// Runs a session until it is stopped.
@@ -211,6 +222,10 @@ impl<S: Stream> Venue for S {
         <S as Adapter>::wire_symbol(venue)
     }
 
+    fn any_history(&self) -> Option<&dyn History> {
+        self.history()
+    }
+
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
         let mut decoder = self.decoder(symbols);
         Box::new(move |frame, at, symbols, sink| decoder.decode(frame, at, symbols, &mut |event| sink(event)))
@@ -228,6 +243,8 @@ pub struct AdapterEntry {
     pub name: &'static str,
     /// A canonical symbol and a price message for it.
     pub example: (&'static str, &'static str),
+    /// Messages that the decoder must have heard before it.
+    pub prelude: &'static [&'static str],
     /// The venue's usual name of a canonical symbol.
     pub venue_symbol: fn(&str) -> String,
     /// Most symbols that one connection carries.
@@ -241,6 +258,7 @@ impl AdapterEntry {
         AdapterEntry {
             name: S::NAME,
             example: S::EXAMPLE,
+            prelude: S::PRELUDE,
             venue_symbol: S::venue_symbol,
             symbols_max: S::symbols_max(),
             build: |keys| {
@@ -266,4 +284,16 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance];
+mod candles;
+
+/// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
+/// quotes three.
+fn pair(canonical: &str, separator: char) -> String {
+    let quote = if ["USDT", "USDC"].iter().any(|coin| canonical.ends_with(coin)) { 4 } else { 3 };
+    match canonical.len().checked_sub(quote).and_then(|at| canonical.split_at_checked(at)) {
+        Some((base, quote)) if !base.is_empty() => format!("{base}{separator}{quote}"),
+        _ => canonical.to_string(),
+    }
+}
+
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader];
