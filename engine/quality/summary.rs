@@ -141,3 +141,106 @@ pub fn recommended(summaries: &[Summary]) -> BTreeMap<&str, &str> {
     }
     best.into_iter().map(|(symbol, summary)| (symbol, &*summary.source)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tickwire_schemas::record::{RECORD_BYTES_MAX, Record, Timer};
+
+    use super::*;
+    use crate::market::{Class, Instrument, InstrumentId};
+    use crate::stages::Market;
+
+    fn minute(source: &str, at: i64, score: f32) -> SourceMinute {
+        SourceMinute {
+            audience: Audience::Global,
+            source: source.into(),
+            symbol: "BTCUSD".into(),
+            minute: at * 60,
+            ticks: 10,
+            rejects: 1,
+            latency_p50_us: Some(100),
+            latency_p99_us: Some(500),
+            avg_spread_e9: 3_000,
+            uptime_percent: 100.0,
+            completeness_percent: 100.0,
+            best_bid_count: 3,
+            best_ask_count: 0,
+            score,
+            reject_reasons: Vec::new(),
+            ticks_per_second: 0.5,
+            best_quotes: 4,
+            open_seconds: 60.0,
+            priority: 1,
+        }
+    }
+
+    /// A clock that stands at the beginning of a minute, and no source.
+    fn at_minute(at: i64) -> Tracker {
+        let instrument = Instrument {
+            id: InstrumentId(1),
+            symbol: "BTCUSD".into(),
+            class: Class::Crypto,
+            digits: 2,
+            pip: "0.01".parse().unwrap(),
+        };
+        let mut tracker = Tracker::new(&Market::new(Vec::new(), vec![instrument]), &[]).unwrap();
+        let mut bytes = [0; RECORD_BYTES_MAX];
+        let length = Timer { now_ns: at * MINUTE_NS, ..Timer::default() }.write(&mut bytes);
+        tracker.record(Timer::KIND, &bytes[..length]).unwrap();
+        tracker
+    }
+
+    #[test]
+    fn minutes_weigh_by_what_was_watched_and_prices_by_their_number() {
+        let mut recent = Recent::default();
+        recent.push((0, 0), minute("a", 100, 90.0));
+        recent.push(
+            (0, 0),
+            SourceMinute {
+                open_seconds: 20.0,
+                ticks: 30,
+                latency_p50_us: Some(300),
+                latency_p99_us: Some(400),
+                avg_spread_e9: 5_000,
+                ..minute("a", 101, 50.0)
+            },
+        );
+        // Nothing to measure: it does not weigh.
+        let quiet = SourceMinute { ticks: 0, latency_p50_us: None, latency_p99_us: None, ..minute("a", 102, 0.0) };
+        recent.push(
+            (0, 0),
+            SourceMinute { avg_spread_e9: NO_PRICE, open_seconds: 20.0, best_quotes: 0, best_bid_count: 0, ..quiet },
+        );
+        let found = &recent.summaries(&mut at_minute(103))[0];
+        assert_eq!(found.score, 64.0);
+        assert_eq!((found.latency_p50_us, found.latency_p99_us), (Some(250.0), Some(500)));
+        assert_eq!((found.avg_spread_e9, found.rejects), (Some(4_500), 3));
+        assert_eq!(found.best_share_percent, Some(37.5));
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let mut recent = Recent::default();
+        recent.push((0, 0), minute("a", 100, 10.0));
+        (101..105).for_each(|at| recent.push((0, 0), minute("a", at, 90.0)));
+        let score = |recent: &mut Recent, now| recent.summaries(&mut at_minute(now)).first().map(|s| s.score);
+        assert_eq!(score(&mut recent, 114), Some(74.0));
+        assert_eq!(score(&mut recent, 115), Some(90.0));
+        assert_eq!(score(&mut recent, 200), None);
+    }
+
+    #[test]
+    fn the_best_score_is_recommended_then_the_priority_then_the_first_and_never_a_private_source() {
+        let of = |source: &str, score: f32, priority: u16| {
+            Summary::of([SourceMinute { priority, ..minute(source, 1, score) }].iter()).unwrap()
+        };
+        let best = |summaries: &[Summary]| recommended(summaries)["BTCUSD"].to_string();
+        assert_eq!(best(&[of("a", 70.0, 0), of("b", 80.0, 9), of("c", 75.0, 0)]), "b");
+        assert_eq!(best(&[of("a", 80.0, 2), of("b", 80.0, 1)]), "b");
+        assert_eq!(best(&[of("a", 80.0, 1), of("b", 80.0, 1)]), "a");
+        let private = Summary { is_private: true, ..of("mine", 99.0, 0) };
+        assert_eq!(best(&[of("a", 10.0, 1), private.clone()]), "a");
+        assert!(recommended(&[private]).is_empty());
+    }
+}
