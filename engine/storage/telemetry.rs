@@ -24,6 +24,8 @@ const ROWS_MAX: usize = 8_192;
 const BATCH_ROWS: usize = 1_024;
 /// How often rows are sent.
 const PERIOD: Duration = Duration::from_secs(5);
+/// How often it looks whether the tables are there, when it is time to stop.
+const READY_NAP: Duration = Duration::from_millis(50);
 const DAY_SECONDS: i64 = 86_400;
 
 /// A row of a table of measurements.
@@ -206,7 +208,14 @@ impl<R: Measurement> Telemetry<R> {
             outbox.push(row);
         }
         let grace = self.stopped.borrow().unwrap_or_default();
-        let _ = tokio::time::timeout(grace, self.send(&mut outbox)).await;
+        let last = async {
+            // The tables of a store that has just started are still being made.
+            while outbox.rows() > 0 && !self.ready.load(Relaxed) {
+                tokio::time::sleep(READY_NAP).await;
+            }
+            self.send(&mut outbox).await;
+        };
+        let _ = tokio::time::timeout(grace, last).await;
         R::LOST.add(outbox.rows());
     }
 
