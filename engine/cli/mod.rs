@@ -7,6 +7,7 @@ mod replay;
 mod replay_check;
 mod run;
 mod simulate;
+mod sources;
 pub mod sql;
 mod store;
 pub mod watch;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Shows how good each source is, and the best of each symbol
+    Sources(sources::Options),
     /// Shows records as they come: a live table, lines, or JSON
     Watch(watch_arguments::Watch),
     /// Compares journal and manifests with the database; exit code 1 on any difference
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Simulate => simulate::run(&common),
         Command::Store(options) => store::run(options),
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
+        Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
@@ -148,6 +152,13 @@ fn run_sql(common: &Common, query: &str, format: &str, write: bool) -> Result<Ex
     log_to_stderr("warn");
     let storage = StorageConfig::parse(&common.config()?)?;
     let outcome = sql::run(&common.state_dir, &storage, query, format, write, &mut std::io::stdout().lock());
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
+}
+
+fn run_sources(common: &Common, options: &sources::Options) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let outcome = sources::run(&common.state_dir, &storage, options, &mut std::io::stdout().lock());
     outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
 }
 
