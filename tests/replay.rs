@@ -290,7 +290,7 @@ fn quotes_that_were_written_can_be_read_again() {
     assert!(bench.rows("q.csv").len() >= 500);
     let none = source("one", "csv", Path::new("q.csv"), "EURUSD", "only = \"other\"");
     let out = bench.run(&none, &[]);
-    assert_eq!((out.status.code(), line_of(&stdout(&out), "ticks")), (Some(1), "0"));
+    assert_eq!((out.status.code(), line_of(&stdout(&out), "ticks")), (Some(1), "0".into()));
 }
 
 #[test]
