@@ -22,6 +22,8 @@ use super::hub::Hub;
 use super::symbols::{Symbol, pad};
 use crate::clock;
 
+mod klines;
+
 /// Ping frames come this often,
 const PING_S: u64 = 20;
 /// and must be answered within this.
@@ -36,6 +38,9 @@ const STREAMS_MAX: usize = 1_024;
 /// Answers one request.
 pub(super) fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
+    if path == "/api/v3/klines" {
+        return klines::klines(&server.hub, &query(&request));
+    }
     let (combined, names) = match path.strip_prefix("/ws") {
         _ if path == "/stream" => (true, value(&query(&request), "streams").unwrap_or_default().to_string()),
         Some("") => (false, String::new()),

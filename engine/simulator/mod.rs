@@ -14,6 +14,7 @@ mod hub;
 pub mod model;
 mod mtapi;
 mod oanda;
+mod past;
 mod playback;
 pub mod stamp;
 pub mod symbols;

@@ -8,12 +8,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
+use crate::feeds::rest::Rest;
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
+
+mod history;
 
 /// The venue closes connections at 24 h; ours ends sooner, at a time of our choosing.
 const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
@@ -27,12 +30,16 @@ const STREAMS_MAX: usize = 1_024;
 pub struct Settings {
     /// WebSocket base, such as `wss://stream.binance.com:9443`.
     pub base_url: String,
+    /// REST base, such as `https://api.binance.com`; by default the one that belongs to the stream's.
+    pub rest_url: Option<String>,
 }
 
 /// One connection to Binance.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    /// Of the spot market; the futures' bars are under other paths.
+    rest: Option<Rest>,
 }
 
 impl Adapter for Broker {
@@ -45,7 +52,11 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base })
+        let rest = match &settings.rest_url {
+            Some(url) => Some(net::base_url(url, &["http", "https"]).map_err(|e| SettingsError::new("rest_url", e))?),
+            None => history::rest_of(&base),
+        };
+        Ok(Broker { base, rest: rest.map(Rest::new) })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -58,6 +69,10 @@ impl Adapter for Broker {
 
     fn symbols_max() -> usize {
         STREAMS_MAX / 2
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.rest.is_some().then_some(self as &dyn History)
     }
 }
 
