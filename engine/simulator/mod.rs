@@ -1,9 +1,10 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`). They live on a thread of their own, `tw-simulator`, so that they do
-//! not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
-//! or `GET /__sim/stats` on the broker's own port.
+//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`); their past bars are made up minute by minute (`past.rs`;
+//! pure). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker has
+//! written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's own
+//! port.
 
 mod binance;
 pub mod config;
