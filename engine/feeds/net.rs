@@ -1,5 +1,5 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read once per
-//! socket read, below TLS and framing, and never inside a decoder.
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read
+//! once per socket read, below TLS and framing, and never inside a decoder.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -11,6 +11,7 @@ use reqwest::Response;
 use tickwire_schemas::words::Cause;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -21,11 +22,14 @@ use super::fix::link::Link;
 use super::lines::LineSplitter;
 use crate::clock;
 
+mod confirm;
+mod reply;
+
+pub use reply::{Reply, refused};
+use reply::{cause_of_status, retry_after};
+
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
-
-/// Most of a reply to a request that is read: tokens and error texts.
-const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// Longest text of a venue that is passed on in logs and `last_error`.
 const WORDS_MAX: usize = 300;
@@ -76,6 +80,13 @@ pub fn base_url(text: &str, schemes: &[&str]) -> Result<String, String> {
         return Err(wrong());
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// Host and port of a checked base URL.
+#[must_use]
+pub fn host_of(base: &str) -> &str {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 fn blot<T: AsRef<str>>(text: String, secrets: &[T]) -> String {
@@ -184,67 +195,15 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A short reply, whole.
-#[derive(Debug)]
-pub struct Reply {
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// Reads a reply of at most 64 KiB; the rest is left.
-    ///
-    /// # Errors
-    /// [`Cause::ReadError`].
-    pub async fn read(mut response: Response) -> Result<Reply, Failure> {
-        let mut body = Vec::new();
-        while body.len() < REPLY_BYTES_MAX {
-            let chunk = response.chunk().await.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
-            let Some(chunk) = chunk else { break };
-            body.extend_from_slice(&chunk[..chunk.len().min(REPLY_BYTES_MAX - body.len())]);
-        }
-        Ok(Reply { body })
-    }
-
-    /// The body as words.
-    #[must_use]
-    pub fn excerpt(&self) -> String {
-        excerpt(&self.body)
-    }
-}
-
-/// The failure that a reply other than success stands for, in the words that `words` finds in its body.
-pub async fn refused(response: Response, words: impl Fn(&[u8]) -> Option<String>) -> Failure {
-    let status = response.status();
-    let retry_after = retry_after(response.headers().get("retry-after").map(|v| v.as_bytes()));
-    let body = Reply::read(response).await.map(|r| r.body).unwrap_or_default();
-    let said = words(&body).unwrap_or_else(|| excerpt(&body));
-    let text = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
-    Failure { cause: cause_of_status(status.as_u16()), text, retry_after }
-}
-
-fn cause_of_status(status: u16) -> Cause {
-    match status {
-        401 | 403 => Cause::LoginRefused,
-        // 418 is what Binance answers to those who went on after 429.
-        418 | 429 => Cause::RateLimited,
-        400..=499 => Cause::ProtocolError,
-        _ => Cause::ConnectFailed,
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not used by any venue here. At most three days: the longest ban.
-fn retry_after(value: Option<&[u8]>) -> Option<Duration> {
-    let seconds: u64 = std::str::from_utf8(value?).ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3 * 86_400)))
-}
-
 /// A connection that prices come from.
 #[derive(Debug)]
 pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    ping: Option<&'static str>,
+    frame_bytes_max: usize,
+    early: Vec<(Vec<u8>, i64)>,
 }
 
 #[derive(Debug)]
@@ -276,7 +235,14 @@ impl Connection {
     }
 
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None }
+        Connection {
+            transport,
+            secrets: Vec::new(),
+            farewell: None,
+            ping: None,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            early: Vec::new(),
+        }
     }
 
     /// The same, with a word that frames may hold and logs must not.
@@ -293,6 +259,13 @@ impl Connection {
         self
     }
 
+    /// The same, with a message to send where the venue's pings are messages of its own.
+    #[must_use]
+    pub fn with_ping(mut self, message: &'static str) -> Self {
+        self.ping = Some(message);
+        self
+    }
+
     pub(super) fn take_secrets(&mut self) -> Vec<String> {
         std::mem::take(&mut self.secrets)
     }
@@ -303,7 +276,49 @@ impl Connection {
     /// # Errors
     /// When the connection is at its end.
     pub async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
-        match &mut self.transport {
+        if !self.early.is_empty() {
+            std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
+            return Ok(());
+        }
+        self.transport.read(each).await
+    }
+
+    /// Sends a ping, where the connection has such a thing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match (&mut self.transport, self.ping) {
+            // FIX has heartbeats, which its session sends by itself.
+            (Transport::Lines(_) | Transport::Fix(_), _) => Ok(()),
+            (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+            (Transport::Socket(socket), Some(text)) => socket.send(Message::text(text)).await.map_err(ws_failure),
+        }
+    }
+
+    /// Says goodbye, if the other side listens.
+    pub async fn close(self) {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
+            // Whatever comes of it, the socket is closed when it is dropped.
+            match transport {
+                Transport::Lines(_) => {}
+                Transport::Socket(mut socket) => {
+                    let _ = WebSocketStream::close(&mut *socket, None).await;
+                }
+                Transport::Fix(link) => link.close().await,
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = timeout(CLOSE_MAX, goodbye).await;
+    }
+}
+
+impl Transport {
+    async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        match self {
             Transport::Lines(stream) => {
                 let chunk = stream.response.chunk().await;
                 let chunk = chunk.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
@@ -333,37 +348,6 @@ impl Connection {
             Transport::Fix(link) => link.read(each).await,
         }
     }
-
-    /// Sends a ping, where the connection has such a thing.
-    ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn ping(&mut self) -> Result<(), Failure> {
-        match &mut self.transport {
-            // FIX has heartbeats, which its session sends by itself.
-            Transport::Lines(_) | Transport::Fix(_) => Ok(()),
-            Transport::Socket(socket) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
-        }
-    }
-
-    /// Says goodbye, if the other side listens.
-    pub async fn close(self) {
-        let Connection { transport, farewell, .. } = self;
-        let goodbye = async {
-            // Whatever comes of it, the socket is closed when it is dropped.
-            match transport {
-                Transport::Lines(_) => {}
-                Transport::Socket(mut socket) => {
-                    let _ = WebSocketStream::close(&mut *socket, None).await;
-                }
-                Transport::Fix(link) => link.close().await,
-            }
-            if let Some(request) = farewell {
-                let _ = request.send().await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
-    }
 }
 
 fn closed(text: &str) -> Failure {
@@ -386,6 +370,14 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
 /// # Errors
 /// When it cannot be connected, or the server answers with something else than a WebSocket.
 pub async fn websocket(url: &str) -> Result<Connection, Failure> {
+    websocket_of(url, FRAME_BYTES_MAX).await
+}
+
+/// The same for messages of at most `frame_bytes_max`.
+///
+/// # Errors
+/// See [`websocket`].
+pub async fn websocket_of(url: &str, frame_bytes_max: usize) -> Result<Connection, Failure> {
     install_crypto();
     let failed = |e: &dyn std::fmt::Display| Failure::new(Cause::ConnectFailed, e.to_string());
     let request = url.into_client_request().map_err(|e| failed(&e))?;
@@ -396,10 +388,10 @@ pub async fn websocket(url: &str) -> Result<Connection, Failure> {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER_BYTES;
     config.write_buffer_size = 0;
-    config.max_message_size = Some(FRAME_BYTES_MAX);
-    config.max_frame_size = Some(FRAME_BYTES_MAX);
+    config.max_message_size = Some(frame_bytes_max);
+    config.max_frame_size = Some(frame_bytes_max);
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
-        Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
+        Ok((socket, _)) => Ok(Connection { frame_bytes_max, ..Connection::over(Transport::Socket(Box::new(socket))) }),
         Err(WsError::Http(response)) => {
             let said = response.body().as_deref().map(excerpt).unwrap_or_default();
             let text = format!("HTTP {}: {said}", response.status());
@@ -485,12 +477,5 @@ mod tests {
         assert_eq!(failure.text, "bad password ********");
         assert_eq!(excerpt(b"a\r\n\x1b[31mb"), "a   [31mb");
         assert!(excerpt(&[b'x'; 10_000]).len() < 400);
-    }
-
-    #[test]
-    fn retry_after_is_bounded() {
-        assert_eq!(retry_after(Some(b"7")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(Some(b"99999999999")), Some(Duration::from_secs(259_200)));
-        assert_eq!(retry_after(Some(b"Wed, 21 Oct 2015 07:28:00 GMT")), None);
     }
 }

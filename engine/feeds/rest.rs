@@ -33,8 +33,7 @@ impl Rest {
     /// Host and port: what the venue's limits are counted by.
     #[must_use]
     pub fn host(&self) -> &str {
-        let rest = self.base.split_once("://").map_or(self.base.as_str(), |(_, rest)| rest);
-        rest.split('/').next().unwrap_or(rest)
+        net::host_of(&self.base)
     }
 
     /// The body of a successful answer to a GET.

@@ -142,13 +142,13 @@ impl<'a> Backfill<'a> {
             let names = known(source.symbols.iter().map(|spec| spec.canonical.as_str()).collect());
             return wrong(format!("--symbol: sources.{connection} has no \"{symbol}\", {names}"));
         };
-        let Some(history) = source.venue.history() else {
+        let Some(history) = source.venue.any_history() else {
             return wrong(format!("--connection: {connection} has no past bars (adapter {})", source.venue.name()));
         };
-        let has = history.timeframes();
-        let Some(timeframe) = Timeframe::from_word(timeframe).filter(|timeframe| has.contains(timeframe)) else {
-            let names = known(has.iter().map(|timeframe| timeframe.word()).collect());
-            return wrong(format!("--timeframe: {connection} has no \"{timeframe}\", {names}"));
+        let has = |timeframe: &Timeframe| history.has(*timeframe);
+        let Some(timeframe) = Timeframe::from_word(timeframe).filter(has) else {
+            let names = known(Timeframe::ALL.iter().filter(|t| has(t)).map(|t| t.word()).collect());
+            return wrong(format!("--timeframe: {connection} has no bars of \"{timeframe}\", {names}"));
         };
         if from_ns >= to_ns {
             return wrong("--from: is not before --to, expected an earlier time".into());

@@ -19,6 +19,15 @@ pub enum Broker {
     Mtapi,
     /// Binance spot: combined and raw market streams.
     Binance,
+    /// Binance USD-M futures: the same by their paths.
+    #[serde(rename = "binance_usdm")]
+    BinanceUsdm,
+    /// Kraken, WebSocket v2.
+    Kraken,
+    /// Coinbase Advanced Trade.
+    Coinbase,
+    /// Bybit v5, public streams.
+    Bybit,
     /// cTrader: the quote session of FIX 4.4.
     Ctrader,
 }
@@ -31,6 +40,10 @@ impl Broker {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
             Broker::Binance => "binance",
+            Broker::BinanceUsdm => "binance_usdm",
+            Broker::Kraken => "kraken",
+            Broker::Coinbase => "coinbase",
+            Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
         }
     }
@@ -82,8 +95,8 @@ pub struct Config {
     pub crossed: f64,
     /// Fraction of quotes that are off by 3 to 10 %.
     pub fat_finger: f64,
-    /// Milliseconds between keep-alives: OANDA's heartbeats, Binance's ping frames, cTrader's heartbeats. 0 is the broker's
-    /// own: 5 s, 20 s, and what the client's logon asks for.
+    /// Milliseconds between keep-alives: heartbeats, or Binance's ping frames. 0 is the broker's own, and of cTrader what the
+    /// client's logon asks for.
     pub heartbeat_ms: u32,
     /// Prices stop so many seconds after the first subscriber, while keep-alives go on; 0 = never.
     pub mute_after_s: u32,
@@ -305,8 +318,10 @@ impl Config {
 
 impl Playback {
     fn check(&self, broker: Broker) -> Result<(), String> {
-        if (self.format == Format::Binance) != (broker == Broker::Binance) {
-            return Err("format: expected \"binance\" for broker binance and \"lean\" for the others".into());
+        if (self.format == Format::Binance) != matches!(broker, Broker::Binance | Broker::BinanceUsdm) {
+            let problem =
+                "format: expected \"binance\" for brokers binance and binance_usdm and \"lean\" for the others";
+            return Err(problem.into());
         }
         if self.format == Format::Lean {
             if self.symbol.is_empty() {

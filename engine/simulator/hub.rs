@@ -191,6 +191,11 @@ impl Hub {
         self.muted.send_replace(muted);
     }
 
+    /// Whether prices have stopped.
+    pub(super) fn is_muted(&self) -> bool {
+        *self.muted.borrow()
+    }
+
     /// Breaks every connection without a word.
     pub(super) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
@@ -286,7 +291,7 @@ fn gate(config: &Config) -> Gate {
     let second = Duration::from_secs(1);
     match (config.requests_per_s, config.broker) {
         (0, Broker::Oanda) => Gate::new(120, second),
-        (0, Broker::Binance) => Gate::new(3_000, 60 * second),
+        (0, Broker::Binance | Broker::BinanceUsdm) => Gate::new(3_000, 60 * second),
         (0, _) => Gate::new(10, second),
         (most, _) => Gate::new(most as usize, second),
     }

@@ -52,6 +52,15 @@ pub fn rfc3339(ns: i64) -> String {
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z", c.year, c.month, c.day, c.hour, c.minute, c.second, c.nanos)
 }
 
+/// `2016-10-27T08:38:44.327443Z`.
+#[must_use]
+pub fn rfc3339_micros(ns: i64) -> String {
+    let mut text = rfc3339(ns);
+    // Three digits and the Z.
+    text.truncate(text.len() - 4);
+    text + "Z"
+}
+
 /// `1477557524.327443673`.
 #[must_use]
 pub fn unix(ns: i64) -> String {
@@ -163,6 +172,7 @@ mod tests {
     #[test]
     fn stamps_are_written_as_recorded() {
         assert_eq!(rfc3339(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443673Z");
+        assert_eq!(rfc3339_micros(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443Z");
         assert_eq!(unix(1_477_557_524_327_443_673), "1477557524.327443673");
         assert_eq!(fix(1_477_557_524_327_443_673), "20161027-08:38:44.327");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000000000Z");

@@ -140,9 +140,9 @@ pub trait History: Debug + Send + Sync {
     /// How fast it may be asked.
     fn rate(&self) -> Rate;
 
-    /// The lengths of bars that the venue has.
-    fn timeframes(&self) -> &'static [Timeframe] {
-        Timeframe::ALL
+    /// Whether the venue has bars of this length, cut where the engine cuts them.
+    fn has(&self, _timeframe: Timeframe) -> bool {
+        true
     }
 
     /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first, each once; at most [`History::page`]
@@ -208,8 +208,8 @@ pub trait Venue: Debug + Send + Sync {
     fn check(&self) -> Result<(), SettingsError>;
     /// How a venue symbol is written in messages.
     fn wire_symbol(&self, venue: &str) -> String;
-    /// Past bars, where the venue has them.
-    fn history(&self) -> Option<&dyn History>;
+    /// Past bars, where the venue has them and the configuration says where.
+    fn any_history(&self) -> Option<&dyn History>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
     /// Runs a session until it is stopped.
@@ -238,8 +238,8 @@ impl<S: Stream> Venue for S {
         <S as Adapter>::wire_symbol(venue)
     }
 
-    fn history(&self) -> Option<&dyn History> {
-        Adapter::history(self)
+    fn any_history(&self) -> Option<&dyn History> {
+        self.history()
     }
 
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
@@ -300,4 +300,16 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance, ctrader];
+mod candles;
+
+/// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
+/// quotes three.
+fn pair(canonical: &str, separator: char) -> String {
+    let quote = if ["USDT", "USDC"].iter().any(|coin| canonical.ends_with(coin)) { 4 } else { 3 };
+    match canonical.len().checked_sub(quote).and_then(|at| canonical.split_at_checked(at)) {
+        Some((base, quote)) if !base.is_empty() => format!("{base}{separator}{quote}"),
+        _ => canonical.to_string(),
+    }
+}
+
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader];
