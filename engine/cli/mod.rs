@@ -1,6 +1,7 @@
 //! Subcommands: one file each, and the arguments they share.
 
 pub mod audit;
+mod backfill;
 mod check_config;
 mod record;
 mod replay;
@@ -59,6 +60,8 @@ enum Command {
     Sources(sources::Options),
     /// Shows records as they come: a live table, lines, or JSON
     Watch(watch_arguments::Watch),
+    /// Fetches a venue's past bars into the database; the same again goes on where it stopped
+    Backfill(backfill::Options),
     /// Compares journal and manifests with the database; exit code 1 on any difference
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
         Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
+        Command::Backfill(options) => backfill::run(&common, options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),

@@ -3,7 +3,7 @@
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; `status` is what the console shows.
+//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
 //!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
@@ -16,6 +16,8 @@ pub mod json;
 pub mod lines;
 pub mod machine;
 pub mod net;
+pub mod rate;
+pub mod rest;
 mod session;
 mod status;
 

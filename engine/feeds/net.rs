@@ -82,6 +82,13 @@ pub fn base_url(text: &str, schemes: &[&str]) -> Result<String, String> {
     Ok(format!("{scheme}://{rest}"))
 }
 
+/// Host and port of a checked base URL.
+#[must_use]
+pub fn host_of(base: &str) -> &str {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
 fn blot<T: AsRef<str>>(text: String, secrets: &[T]) -> String {
     let secrets = secrets.iter().map(AsRef::as_ref).filter(|s| !s.is_empty());
     secrets.fold(text, |text, secret| text.replace(secret, "********"))
@@ -110,6 +117,7 @@ pub fn excerpt(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Http {
     secure: bool,
+    idle_max: usize,
     client: OnceLock<Result<reqwest::Client, String>>,
 }
 
@@ -117,7 +125,13 @@ impl Http {
     /// A client for requests below `base`.
     #[must_use]
     pub fn new(base: &str) -> Self {
-        Http { secure: base.starts_with("https"), client: OnceLock::new() }
+        Http { secure: base.starts_with("https"), idle_max: 0, client: OnceLock::new() }
+    }
+
+    /// The same, keeping its connection for the next request.
+    #[must_use]
+    pub fn kept(base: &str) -> Self {
+        Http { idle_max: 1, ..Http::new(base) }
     }
 
     /// Makes the client now, where reading from disk holds up nobody. What is wrong with it is said by the first request.
@@ -126,7 +140,7 @@ impl Http {
     }
 
     fn client(&self) -> Result<&reqwest::Client, String> {
-        self.client.get_or_init(|| client(self.secure)).as_ref().map_err(Clone::clone)
+        self.client.get_or_init(|| client(self.secure, self.idle_max)).as_ref().map_err(Clone::clone)
     }
 
     /// A GET to send later; `None` when there is no client.
@@ -150,14 +164,14 @@ impl Http {
     }
 }
 
-fn client(secure: bool) -> Result<reqwest::Client, String> {
+fn client(secure: bool, idle_max: usize) -> Result<reqwest::Client, String> {
     install_crypto();
     let builder = reqwest::Client::builder()
         .http1_only()
         .tcp_nodelay(true)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(idle_max)
         .user_agent(concat!("tickwire/", env!("CARGO_PKG_VERSION")));
     // Plain HTTP needs no certificates, and a machine without any must not fail for their lack.
     let builder = if secure { builder } else { builder.tls_certs_only([]) };

@@ -15,9 +15,13 @@ use tokio::time::Instant;
 use super::Server;
 use super::config::Broker;
 use super::http::{Body, json_reply, query, value};
+use super::past::Admission;
 use super::symbols::{Symbol, fixed};
 use crate::clock;
 use crate::market::{Price, Size};
+
+/// The first ban of Binance's.
+const BAN: Duration = Duration::from_secs(120);
 
 const MINUTE_S: i64 = 60;
 const WEEK_S: i64 = 7 * 86_400;
@@ -135,14 +139,21 @@ pub(super) fn route<B>(server: &Server, request: &Request<B>) -> Option<Response
 /// 6,000 units of weight in a minute, two of them for each request.
 fn binance(server: &Server, name: &str, interval: &str, range: &[Option<i64>; 3]) -> Response<Body> {
     let error = |status, code: i32, words: &str| json_reply(status, &json!({ "code": code, "msg": words }));
-    if !server.gate.lets_in(3_000, Duration::from_secs(60)) {
-        let mut reply = error(
-            StatusCode::TOO_MANY_REQUESTS,
-            -1003,
-            "Too many requests; current limit is 6000 request weight per 1 MINUTE.",
-        );
-        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
-        return reply;
+    let too_many = |status, wait: Duration| {
+        let mut reply = error(status, -1003, "Too many requests; current limit is 6000 request weight per 1 MINUTE.");
+        if let Ok(seconds) = HeaderValue::from_str(&wait.as_secs().to_string()) {
+            reply.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        reply
+    };
+    match server.hub.admit(Instant::now()) {
+        Admission::Admitted(_) => {}
+        Admission::TooMany(wait) => return too_many(StatusCode::TOO_MANY_REQUESTS, wait),
+        // Who goes on after 429 is banned.
+        Admission::Insists => {
+            server.hub.ban(Instant::now(), BAN);
+            return too_many(StatusCode::IM_A_TEAPOT, BAN);
+        }
     }
     let Some(at) = server.hub.find(|symbol| symbol.name == name) else {
         return error(StatusCode::BAD_REQUEST, -1121, "Invalid symbol.");
@@ -157,6 +168,7 @@ fn binance(server: &Server, name: &str, interval: &str, range: &[Option<i64>; 3]
     let most = usize::try_from(limit.unwrap_or(500).clamp(1, 1_000)).unwrap_or(500);
     let from_s = from_ms.map_or(0, |ms| (ms + 999).div_euclid(1_000));
     let rows = candles(symbol, length_s, from_s, to_ms.map_or(i64::MAX, |ms| ms.div_euclid(1_000)), most);
+    server.hub.showed_bars(rows.len() as u64);
     let row = |c: &Candle| {
         let [open, high, low, close] = c.prices(8);
         json!([

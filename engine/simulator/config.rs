@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::stamp::{ServerTime, day_number, offset_seconds};
+use super::stamp::{self, ServerTime, day_number, offset_seconds};
 use crate::config::{ConfigError, Secret};
 
 /// Which broker's protocol is spoken.
@@ -104,6 +104,10 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
+    /// Requests for past bars that are answered in a second; 0 = the broker's own limit.
+    pub requests_per_s: u32,
+    /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
+    pub history_holes: Vec<String>,
     /// Recordings that are played instead of the market.
     pub playback: Vec<Playback>,
     /// Recordings are played so many times faster than they happened.
@@ -140,6 +144,8 @@ impl Default for Config {
             mute_after_s: 0,
             mute_for_s: 0,
             drop_after_s: 0,
+            requests_per_s: 0,
+            history_holes: Vec::new(),
             playback: Vec::new(),
             pace: 1.0,
             start_delay_ms: 10_000,
@@ -253,7 +259,18 @@ fn disagreement(simulators: &BTreeMap<String, Config>) -> Option<(String, String
     Some((format!("simulators.{name}.{key}"), problem))
 }
 
+/// A stretch as nanoseconds.
+fn hole(text: &str) -> Option<(i64, i64)> {
+    let (from, to) = text.split_once('/')?;
+    Some((stamp::parse(from)?, stamp::parse(to)?)).filter(|(from, to)| from < to)
+}
+
 impl Config {
+    /// The stretches without past bars, checked before.
+    pub(super) fn holes(&self) -> Vec<(i64, i64)> {
+        self.history_holes.iter().filter_map(|text| hole(text)).collect()
+    }
+
     /// The first value out of range: its key and what was expected.
     fn check(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, problem: String| Err((key.to_string(), problem));
@@ -287,6 +304,10 @@ impl Config {
             if !(value > 0.0 && value <= most) {
                 return bad(key, format!("{value}: expected more than 0 and at most {most}"));
             }
+        }
+        if let Some(text) = self.history_holes.iter().find(|text| hole(text).is_none()) {
+            let problem = format!("\"{text}\": expected such as \"2024-01-03T10:00:00/2024-01-03T10:30:00\"");
+            return bad("history_holes", problem);
         }
         for (at, playback) in self.playback.iter().enumerate() {
             playback.check(self.broker).map_err(|problem| (format!("playback[{at}]"), problem))?;
@@ -329,6 +350,10 @@ mod tests {
             ("symbols = [\"EURUSD\"]\nduplicates = 2.0", "sim.toml: simulators.a.duplicates: 2: expected a fraction"),
             ("symbols = [\"EURUSD\"]\nlisten = \"10.0.0.1:1\"", "simulators.a.listen: 10.0.0.1:1: expected a loopback"),
             ("symbols = [\"EURUSD\"]\nserver_time = \"EET\"", "simulators.a.server_time: \"EET\": expected"),
+            (
+                "symbols = [\"EURUSD\"]\nhistory_holes = [\"2024\"]",
+                "simulators.a.history_holes: \"2024\": expected such as",
+            ),
             ("rate = 1.0", "simulators.a.symbols: expected at least one symbol or a recording"),
             ("sybmols = []", "simulators.a.sybmols: unknown field"),
             ("playback = [{ file = \"x\", format = \"lean\", symbol = \"EURUSD\" }]", "date: \"\": expected the day"),

@@ -2,7 +2,7 @@
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
 //! brokers (`oanda.rs`, `mtapi.rs`, `ctrader.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs` and
-//! `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`). They live on a thread of their own,
+//! `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in `past.rs`). They live on a thread of their own,
 //! `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted exactly:
 //! [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's own port.
 
@@ -21,6 +21,7 @@ mod kraken;
 pub mod model;
 mod mtapi;
 mod oanda;
+mod past;
 mod playback;
 pub mod stamp;
 pub mod symbols;

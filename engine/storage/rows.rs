@@ -23,6 +23,9 @@ use super::names::Names;
 /// taken for damaged when its checksum differs.
 pub const ENCODING: u32 = 2;
 
+/// Epoch of rows that were asked of a venue and not journaled; the engine's own begin with 1.
+pub const FETCHED_EPOCH: u32 = 0;
+
 /// Tables of measurements that are no records: they do not come from the journal, and the audit says nothing of them.
 pub const NOT_JOURNALED: &[&str] = &["stage_latency", "source_quality"];
 

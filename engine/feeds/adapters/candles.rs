@@ -13,6 +13,7 @@ use tickwire_schemas::{NO_PRICE, NO_SIZE};
 use super::{Answer, History, SettingsError};
 use crate::clock;
 use crate::feeds::net::{self, Failure, Http, Reply};
+use crate::feeds::rate::Rate;
 use crate::market::{Calendar, Class, Holidays, Price, Size};
 
 /// Most of a reply that is read: a thousand rows have some 200 bytes each.
@@ -65,6 +66,9 @@ pub(super) trait Dialect: Debug + Send + Sync {
     /// The rows of a reply, in any order; `Err` with the venue's refusal, or what was expected.
     fn rows<'a>(&self, reply: &'a Value) -> Result<Vec<Row<'a>>, Failure>;
 
+    /// How fast it may be asked.
+    fn rate(&self) -> Rate;
+
     /// What a reply with an error status says.
     fn words(reply: &Value) -> Option<String>;
 }
@@ -82,7 +86,7 @@ impl<D: Dialect> Candles<D> {
     pub(super) fn new(url: Option<&String>, dialect: D) -> Result<Option<Self>, SettingsError> {
         let Some(url) = url else { return Ok(None) };
         let base = net::base_url(url, &["http", "https"]).map_err(|e| SettingsError::new("rest_url", e))?;
-        let http = Http::new(&base);
+        let http = Http::kept(&base);
         Ok(Some(Candles { base, http, dialect }))
     }
 
@@ -132,8 +136,20 @@ impl<D: Dialect> History for Candles<D> {
         Box::pin(async move { self.all(&symbol, timeframe, from_ns, to_ns).await })
     }
 
-    fn bars_per_request(&self) -> usize {
+    fn page(&self) -> usize {
         D::ROWS_MAX
+    }
+
+    fn host(&self) -> &str {
+        net::host_of(&self.base)
+    }
+
+    fn rate(&self) -> Rate {
+        self.dialect.rate()
+    }
+
+    fn has(&self, timeframe: Timeframe) -> bool {
+        self.dialect.query(Page { symbol: "", timeframe, from_ns: 0, to_ns: shortest_ns(timeframe) }).is_some()
     }
 }
 

@@ -12,6 +12,7 @@ use tickwire_schemas::words::Timeframe;
 
 use super::event::{Event, Symbols};
 use super::net::{Connection, Failure};
+use super::rate::Rate;
 use super::session::{self, Task};
 use crate::market::Decimal9;
 
@@ -128,15 +129,30 @@ pub trait Decoder: 'static {
 /// The answer to a request that is not on the hot path.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
-/// Past bars.
-pub trait History: Send + Sync {
-    /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first.
-    /// Their source and instrument are left to the caller. May take several requests.
+/// Past bars, over requests that the venue limits.
+pub trait History: Debug + Send + Sync {
+    /// Most bars that one request returns.
+    fn page(&self) -> usize;
+
+    /// Whose limit it is: host and port.
+    fn host(&self) -> &str;
+
+    /// How fast it may be asked.
+    fn rate(&self) -> Rate;
+
+    /// Whether the venue has bars of this length, cut where the engine cuts them.
+    fn has(&self, _timeframe: Timeframe) -> bool {
+        true
+    }
+
+    /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first, each once; at most [`History::page`]
+    /// fit in between, and the last of them has ended. Ids and the end of the interval are the caller's to fill in. The
+    /// failure of a venue that asks to wait says how long.
     fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>>;
 
-    /// How many bars one request brings, for those who ask in portions.
-    fn bars_per_request(&self) -> usize {
-        500
+    /// Gives back what asking took, such as a login.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -208,7 +224,7 @@ impl<S: Stream> Venue for S {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             stream: true,
-            history: self.history().is_some(),
+            history: Adapter::history(self).is_some(),
             account: self.account().is_some(),
             symbols: self.symbol_list().is_some(),
         }

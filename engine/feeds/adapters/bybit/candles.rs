@@ -8,6 +8,7 @@ use tickwire_schemas::words::{Cause, Timeframe};
 use super::super::candles::{Dialect, Page, Query, Row, array_row, expected};
 use super::Category;
 use crate::feeds::net::Failure;
+use crate::feeds::rate::Rate;
 
 /// How long the venue wants to be left alone by those who asked too often.
 const RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -17,6 +18,11 @@ pub(super) struct Klines(pub(super) Category);
 
 impl Dialect for Klines {
     const ROWS_MAX: usize = 1_000;
+
+    /// 600 requests in 5 seconds.
+    fn rate(&self) -> Rate {
+        Rate::within(600, Duration::from_secs(5))
+    }
 
     fn query(&self, page: Page<'_>) -> Option<Query> {
         let interval = match page.timeframe {

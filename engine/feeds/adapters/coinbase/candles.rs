@@ -1,10 +1,13 @@
 //! `candles` of the public market endpoints. There are none of four hours, weeks and months.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tickwire_schemas::words::Timeframe;
 
 use super::super::candles::{Dialect, Page, Query, Row, expected};
 use crate::feeds::net::Failure;
+use crate::feeds::rate::Rate;
 
 #[derive(Debug)]
 pub(super) struct Public;
@@ -12,6 +15,11 @@ pub(super) struct Public;
 impl Dialect for Public {
     /// The venue documents 350, and refuses with "less than 350".
     const ROWS_MAX: usize = 349;
+
+    /// Public requests of one address: ten a second.
+    fn rate(&self) -> Rate {
+        Rate::within(10, Duration::from_secs(1))
+    }
 
     fn query(&self, page: Page<'_>) -> Option<Query> {
         let granularity = match page.timeframe {

@@ -1,10 +1,13 @@
 //! `OHLC`: the 720 most recent rows, whatever is asked for. Weeks are cut on Thursdays and are not used.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tickwire_schemas::words::{Cause, Timeframe};
 
 use super::super::candles::{Dialect, Page, Query, Row, array_row, expected};
 use crate::feeds::net::Failure;
+use crate::feeds::rate::Rate;
 
 #[derive(Debug)]
 pub(super) struct Recent;
@@ -12,6 +15,11 @@ pub(super) struct Recent;
 impl Dialect for Recent {
     const ROWS_MAX: usize = 720;
     const ONLY_RECENT: bool = true;
+
+    /// About one request a second, some of them at once; the venue does not document it.
+    fn rate(&self) -> Rate {
+        Rate::within(15, Duration::from_secs(15))
+    }
 
     fn query(&self, page: Page<'_>) -> Option<Query> {
         let minutes = match page.timeframe {
