@@ -122,7 +122,7 @@ impl Config {
         let value = self.table.get(name).cloned().unwrap_or_else(|| Value::Table(Table::new()));
         serde_path_to_error::deserialize(value).map_err(|e| {
             let at = e.path().to_string();
-            let problem = e.into_inner().to_string();
+            let problem = e.into_inner().message().to_string();
             let key = if at.is_empty() || at == "." { name.to_string() } else { format!("{name}.{at}") };
             self.bad_key(&key, problem)
         })

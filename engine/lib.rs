@@ -16,6 +16,7 @@ pub mod journal; // the durable log between the hot path and the database; snaps
 pub mod replay; // recordings of many formats as one stream of inputs; what a replay writes
 pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
 pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process
+pub mod quality; // how good each source is, by symbol and minute, from the journal
 pub mod control; // catalogue of ids
 pub mod console; // HTTP: health and metrics
 pub mod simulator; // brokers that speak the real protocols on loopback

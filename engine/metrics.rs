@@ -125,6 +125,7 @@ metrics! {
         STORAGE_REFUSED "storage_refused_total" "Batches that the database refused; each is offered again.",
         STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
         STAGE_LATENCY_LOST "stage_latency_lost_total" "Rows of stage_latency that were not stored: no room, or the database did not take them.",
+        SOURCE_QUALITY_LOST "source_quality_lost_total" "Rows of source_quality that were not stored: no room, or the database did not take them.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",

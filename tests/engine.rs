@@ -63,6 +63,48 @@ fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
 }
 
 /// Silence of a source whose market is closed is no fault: it is neither told nor mended.
+/// Of two equal brokers one falls silent again and again; the engine, and the database after it, recommend the other.
+#[test]
+fn the_source_that_is_mute_half_the_time_is_not_recommended() {
+    let (good, mute) = (free_port(), free_port());
+    let quick = "token = \"demo\"\nliveness_ms = 300\nmute_reconnect_ms = 60000";
+    let config = [
+        QUIET.replace("\"fx\"", "\"crypto\""),
+        // Among equals the one that will be mute would win.
+        oanda("quiet", mute, "rate = 20.0", &format!("{quick}\npriority = 1")),
+        oanda("good", good, "rate = 20.0", &format!("{quick}\npriority = 2")),
+    ];
+    let engine = Engine::start(&config.concat());
+    let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "source_state,tick"]);
+    terminal.until(|r| word(r, "source") == "quiet" && word(r, "kind") == "tick");
+    for _ in 0..2 {
+        for (mood, state) in [("mute", "mute"), ("unmute", "live")] {
+            ask_simulator(mute, mood);
+            terminal.until(|r| word(r, "source") == "quiet" && word(r, "state") == state);
+        }
+    }
+    ask_simulator(mute, "mute");
+    terminal.until(|r| word(r, "source") == "quiet" && word(r, "state") == "mute");
+    let health = loop {
+        let (_, health) = engine.health();
+        let of = |source: &str, field: &str| health["source_quality"]["EURUSD"][source][field].as_f64();
+        if of("quiet", "uptime_percent").is_some_and(|up| up < 90.0) && of("good", "best_share_percent") > Some(0.0) {
+            break health;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(health["recommended"]["EURUSD"], "good", "{}", health["source_quality"]);
+    let of = |source: &str, field: &str| health["source_quality"]["EURUSD"][source][field].as_f64().unwrap();
+    for field in ["score", "uptime_percent", "completeness_percent", "ticks_per_second"] {
+        assert!(of("good", field) > of("quiet", field), "{field}: {}", health["source_quality"]);
+    }
+    let table = String::from_utf8(engine.run(&["sources"]).stdout).unwrap();
+    assert!(table.lines().nth(1).is_some_and(|line| line.starts_with("EURUSD  good *")), "{table}");
+    let json = engine.run(&["sources", "--json"]).stdout;
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((&json["from"], &json["recommended"]["EURUSD"]), (&Value::from("engine"), &Value::from("good")));
+}
+
 #[test]
 fn a_source_is_not_mute_while_its_market_is_closed() {
     let (closed, open) = (free_port(), free_port());

@@ -35,7 +35,8 @@ fn stages_are_measured_in_every_group_and_failures_are_told() {
         free_port()
     );
     let config = [
-        QUIET.replace("mode = \"off\"", store),
+        // What trades on weekends too: a closed market's sources are not judged.
+        QUIET.replace("mode = \"off\"", store).replace("\"fx\"", "\"crypto\""),
         groups.into(),
         oanda("a", free_port(), "rate = 50.0", "token = \"demo\""),
         nobody,
@@ -60,6 +61,17 @@ fn stages_are_measured_in_every_group_and_failures_are_told() {
     let (ended, dir) = engine.stop();
     assert!(ended);
     let config = dir.path().join("test.toml");
+    let ask = |arguments: &[&str]| {
+        let out = engine_support::command(dir.path(), &config, arguments).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    // What was watched of the last minute is stored too, and the sources can be judged without the engine.
+    let watched =
+        "SELECT source, sum(ticks) > 0, max(uptime_percent) > 0 FROM source_quality GROUP BY source ORDER BY source";
+    assert_eq!(ask(&["sql", "--format", "TSV", watched]), "a\t1\t1\nnobody\t0\t0\n");
+    let sources = ask(&["sources", "--json"]);
+    let sources: serde_json::Value = serde_json::from_str(&sources).unwrap();
+    assert_eq!((&sources["from"], &sources["recommended"]["EURUSD"]), (&"database".into(), &"a".into()), "{sources}");
     let audit = engine_support::command(dir.path(), &config, &["audit"]).output().unwrap();
     let report = String::from_utf8(audit.stdout).unwrap();
     assert!(audit.status.success() && report.contains("pipeline_executions"), "{report}");

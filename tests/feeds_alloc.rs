@@ -21,6 +21,10 @@ const KEYS: &[(&str, &str)] = &[
         "base_url = \"http://h\"\nuser = \"1\"\npassword = \"p\"\nserver = \"s\"\nbroker_time = \"new-york-close\"",
     ),
     ("binance", "base_url = \"ws://h\""),
+    ("binance_usdm", "base_url = \"ws://h\""),
+    ("kraken", "base_url = \"ws://h\""),
+    ("coinbase", "base_url = \"ws://h\""),
+    ("bybit", "base_url = \"ws://h\""),
     ("ctrader", "base_url = \"tcp://h:1\"\nsender_comp_id = \"a.b.1\"\nusername = \"1\"\npassword = \"p\""),
     ("mtsocketapi", "host = \"h\"\nbroker_time = \"new-york-close\""),
     (

@@ -52,7 +52,34 @@ broker = "binance"
 symbols = ["BTCUSDT", "ETHUSDT"]
 heartbeat_ms = 300
 rate = 20.0
+
+[simulators.binance_usdm]
+broker = "binance_usdm"
+symbols = ["BTCUSDT", "ETHUSDT"]
+heartbeat_ms = 300
+rate = 20.0
+
+[simulators.bybit]
+broker = "bybit"
+symbols = ["BTCUSDT", "ETHUSDT"]
+heartbeat_ms = 50
+rate = 20.0
+
+[simulators.coinbase]
+broker = "coinbase"
+symbols = ["BTCUSDT", "ETHUSDT"]
+heartbeat_ms = 50
+rate = 20.0
+
+[simulators.kraken]
+broker = "kraken"
+symbols = ["BTCUSDT", "ETHUSDT"]
+heartbeat_ms = 50
+rate = 20.0
 "#;
+
+/// Those that say trades too.
+const EXCHANGES: [&str; 5] = ["binance", "binance_usdm", "bybit", "coinbase", "kraken"];
 
 struct Tap(mpsc::Sender<Input>);
 
@@ -76,14 +103,27 @@ fn rig() -> Rig {
     let brokers = simulator::start(simulator::parse(&config).unwrap()).unwrap();
     let at = |name: &str| brokers.address(name).unwrap();
     let pace = "liveness_ms = 300\nmute_reconnect_ms = 60000\nbackoff_min_ms = 1\nbackoff_max_ms = 5";
-    let sources = format!(
+    let mut sources = format!(
         "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
          [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
          [sources.ctrader]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.b.77\"\nusername = \"77\"\npassword = \"p\"\nsymbols = [\"GBPUSD\", \"XAUUSD\"]\n{pace}
-         [sources.mtsocketapi]\nadapter = \"mtsocketapi\"\nhost = \"127.0.0.1\"\ncommand_port = {}\ndata_port = {}\nbroker_time = \"+02:00\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
-         [sources.binance]\nadapter = \"binance\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
-        at("oanda"), at("mtapi"), at("ctrader"), at("mtsocketapi").port(),
-        brokers.data_address("mtsocketapi").unwrap().port(), at("binance"),
+         [sources.mtsocketapi]\nadapter = \"mtsocketapi\"\nhost = \"127.0.0.1\"\ncommand_port = {}\ndata_port = {}\nbroker_time = \"+02:00\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}\n",
+        at("oanda"),
+        at("mtapi"),
+        at("ctrader"),
+        at("mtsocketapi").port(),
+        brokers.data_address("mtsocketapi").unwrap().port(),
+    );
+    for name in EXCHANGES {
+        sources += &format!(
+            "[sources.{name}]\nadapter = \"{name}\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
+            at(name)
+        );
+    }
+    // The same exchange by its books instead of its tickers.
+    sources += &format!(
+        "[sources.coinbase_books]\nadapter = \"coinbase\"\nquotes = \"level2\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",
+        at("coinbase")
     );
     config.overlay(&sources, "sources").unwrap();
     let specs = feeds::config::sources(&config).unwrap();
@@ -109,7 +149,7 @@ impl Rig {
     }
 
     fn until_all(&self, status: SourceStatus) {
-        let mut missing: BTreeSet<u32> = (1..=5).collect();
+        let mut missing: BTreeSet<u32> = (1..).take(self.names.len()).collect();
         self.until(|input| {
             if let Input::SourceState(state) = input
                 && state.status == status.code()
@@ -126,7 +166,9 @@ fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
     let rig = rig();
     rig.until_all(SourceStatus::Live);
     // Every symbol of every source, with stamps of this second: the broker clock is converted to UTC.
-    let (mut missing, mut trades) = (BTreeSet::from([10, 11, 20, 21, 30, 31, 40, 41, 50, 51]), 0);
+    let all = 1..=u32::try_from(rig.names.len()).unwrap();
+    let mut missing: BTreeSet<u32> = all.flat_map(|source| [10 * source, 10 * source + 1]).collect();
+    let mut silent = BTreeSet::from(EXCHANGES);
     rig.until(|input| {
         match input {
             Input::Tick(tick) => {
@@ -136,10 +178,14 @@ fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
                     assert!(late_ms.abs() < 60_000, "{tick:?}");
                 }
             }
-            Input::Trade(_) => trades += 1,
+            Input::Trade(trade) => {
+                silent.remove(rig.names[trade.head.source_id as usize - 1].as_str());
+                let late_ms = (trade.ts_recv_ns - trade.ts_event_ns) / 1_000_000;
+                assert!(late_ms.abs() < 60_000, "{trade:?}");
+            }
             _ => {}
         }
-        missing.is_empty() && trades > 0
+        missing.is_empty() && silent.is_empty()
     });
 
     rig.names.iter().for_each(|name| rig.brokers.set_muted(name, true));

@@ -238,10 +238,15 @@ fn a_wrong_manifest_is_told_by_entry_key_value_and_what_was_expected() {
         (good.clone() + "sybmol = \"EURUSD\"", "number 1: sybmol is \"EURUSD\": unknown field `sybmol`"),
         (good.clone() + &source("b", LEAN, Path::new("none.csv"), "EURUSD", ""), "number 2: files: "),
         (good.clone() + &source("b", LEAN, Path::new("*.txt"), "EURUSD", ""), "no file matches"),
-        (good.clone() + "utc_offset = \"5\"", "utc_offset is \"5\" is not a broker time, expected"),
+        (good.clone() + "utc_offset = \"5\"", "utc_offset: \"5\" is not a broker time, expected"),
         (good.clone() + "date = \"2014-13-01\"", "date is \"2014-13-01\", expected a date such as"),
         (good.clone() + "from = \"2014-05-01\"", "from is \"2014-05-01\", expected a time such as"),
         (good.clone() + "digits = 5", "digits has no meaning for this format"),
+        (good.replace("lean-quote", "bi5"), "date is not set, expected the day of the files"),
+        (
+            good.clone() + "from = \"2014-05-02T00:00:00Z\"\nto = \"2014-05-01T00:00:00Z\"",
+            "from is \"2014-05-02T00:00:00Z\" and to is \"2014-05-01T00:00:00Z\", expected a later one",
+        ),
         (good.replace("\"a\"", "\"best\""), "name is \"best\", which is the name of the common price"),
         (good.replace("EURUSD", "GER40"), "expected a section [instruments.GER40]"),
         ("timer_ms = 0\n".to_string() + &good, "timer_ms is 0, expected 1 to 60000"),
@@ -284,7 +289,8 @@ fn quotes_that_were_written_can_be_read_again() {
     assert!(bench.read("q.csv") == bench.read("q2.csv"));
     assert!(bench.rows("q.csv").len() >= 500);
     let none = source("one", "csv", Path::new("q.csv"), "EURUSD", "only = \"other\"");
-    assert_eq!(line_of(&bench.replay(&none, &[]), "ticks"), "0");
+    let out = bench.run(&none, &[]);
+    assert_eq!((out.status.code(), line_of(&stdout(&out), "ticks")), (Some(1), "0".into()));
 }
 
 #[test]
@@ -432,4 +438,76 @@ fn the_journal_of_a_live_engine_gives_what_it_published() {
     let published = bench.read("live/bars.csv");
     assert!(published.lines().count() > 40 && bars.starts_with(&published));
     assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional")));
+}
+
+/// What is read is never written over, by whatever name it is called.
+#[test]
+fn an_output_that_is_an_input_is_refused_and_nothing_is_lost() {
+    let bench = Bench::new();
+    let ticks = bench.write("20140501.csv", lean(50, 0, 1));
+    let manifest = source("a", LEAN, Path::new("20140501.csv"), "EURUSD", "");
+    let absolute = ticks.display().to_string();
+    for (arguments, expected) in [
+        (vec!["--quotes", "20140501.csv"], "is read by this replay"),
+        (vec!["--bars", absolute.as_str()], "is read by this replay"),
+        (vec!["--bars", "./m.toml"], "is read by this replay"),
+        (vec!["--quotes", "a.csv", "--bars", "./a.csv"], "is named for another table"),
+        (vec!["--quotes", "a.csv", "--checkpoint", "a.csv"], "is named as the checkpoint"),
+    ] {
+        let out = bench.run(&manifest, &arguments);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&out).contains(expected), "{expected}\n{}", stderr(&out));
+        assert_eq!((bench.read("20140501.csv"), bench.read("m.toml")), (lean(50, 0, 1), manifest.clone()));
+    }
+}
+
+/// What would give a wrong day, an old price after a new one, or nothing at all is said.
+#[test]
+fn days_orders_and_packings_that_cannot_be_meant_are_said() {
+    let bench = Bench::new();
+    for day in ["20140501", "20140502"] {
+        bench.write(&format!("{day}.csv"), lean(50, 0, 1));
+    }
+    let entry = |files: &str, more: &str| {
+        format!("[[source]]\nname = \"a\"\nformat = \"lean-quote\"\nfiles = {files}\nsymbol = \"EURUSD\"\n{more}\n")
+    };
+    let both = "[\"20140501.csv\", \"20140502.csv\"]";
+    let out = bench.run(&entry(both, "date = \"2014-05-01\""), &[]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("date is one day and files are 2; expected one file"), "{}", stderr(&out));
+
+    let out = bench.run(&entry("[\"20140502.csv\", \"20140501.csv\"]", ""), &[]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("20140501.csv: it begins before the end of the file before it"), "{}", stderr(&out));
+
+    bench.write("20140503.csv.gz", [0x1F, 0x8B, 8, 0, 0, 0]);
+    let out = bench.run(&entry("[\"20140503.csv.gz\"]", ""), &[]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("packed with gzip"), "{}", stderr(&out));
+
+    bench.write("20140504.csv", zstd::encode_all(lean(50, 0, 1).as_bytes(), 1).unwrap());
+    assert!(
+        bench.replay(&entry("[\"20140504.csv\"]", ""), &[]).contains("malformed    0\n"),
+        "packed, whatever its name"
+    );
+
+    let later = entry("[\"20140501.csv\"]", "from = \"2015-01-01T00:00:00Z\"");
+    let out = bench.run(&(later.clone() + &entry(both, "")), &[]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(stderr(&out).contains("[[source]] number 1 gave no input"), "{}", stderr(&out));
+    let out = bench.run(&later, &[]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stderr(&out).contains("nothing was replayed"), "{}", stderr(&out));
+}
+
+/// A reader that has read enough ends nothing in a panic.
+#[test]
+fn a_closed_output_is_no_fault() {
+    let bench = Bench::new();
+    bench.write("20140501.csv", lean(50, 0, 1));
+    let manifest = source("a", LEAN, Path::new("20140501.csv"), "EURUSD", "");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let out = bench.command(&manifest, &[]).stdout(writer).output().unwrap();
+    assert_eq!((out.status.code(), stderr(&out)), (Some(0), String::new()));
 }

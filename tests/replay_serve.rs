@@ -248,6 +248,20 @@ fn with_exit_it_ends_by_itself_and_everything_is_in_the_database() {
     assert!(said.starts_with(&expected), "{said} {expected} {}", String::from_utf8_lossy(&asked.stderr));
     assert!(said.trim_end().ends_with(&quotes.last().unwrap().head.seq.to_string()), "{said}");
     replay_check(&dir);
+    // Each minute of each source is judged, by the same ticks and quotes that the database has.
+    let ticks = "SELECT source, symbol, toStartOfMinute(ts_recv) AS minute, count() AS n, avg(assumeNotNull(ask) - \
+                 assumeNotNull(bid)) AS spread FROM ticks GROUP BY source, symbol, minute";
+    let bids = "SELECT bid_source AS source, symbol, toStartOfMinute(ts_recv) AS minute, count() AS n FROM quotes \
+                WHERE bid_source != '' GROUP BY source, symbol, minute";
+    let query = format!(
+        "SELECT count(), countIf(q.ticks = t.n AND abs(toFloat64(q.avg_spread) - t.spread) < 2e-9), \
+         countIf(q.best_bid_count = b.n), countIf(q.uptime_percent > 99 AND q.completeness_percent > 99) \
+         FROM source_quality AS q JOIN ({ticks}) AS t USING (source, symbol, minute) \
+         LEFT JOIN ({bids}) AS b USING (source, symbol, minute)"
+    );
+    let asked = command(dir.path(), &config_of(&dir), &["sql", &query, "--format", "TSV"]).output().unwrap();
+    let said = String::from_utf8_lossy(&asked.stdout);
+    assert_eq!(said, "10\t10\t10\t10\n", "{}", String::from_utf8_lossy(&asked.stderr));
 }
 
 #[test]

@@ -229,10 +229,13 @@ fn an_occupied_port_is_one_clear_sentence() {
 async fn clients_that_we_did_not_write_are_content() {
     let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
     assert!(python.exists(), "{} is missing: run `scripts/get-venv`", python.display());
-    let simulators = start(&format!("{OANDA}heartbeat_ms = 100\n{MTAPI}{BINANCE}"));
+    let exchanges = ["binance_usdm", "kraken", "coinbase", "bybit"];
+    let offer = |name| format!("[simulators.{name}]\nbroker = \"{name}\"\nsymbols = [\"BTCUSDT\"]\n");
+    let more = exchanges.map(offer).concat();
+    let simulators = start(&format!("{OANDA}heartbeat_ms = 100\n{MTAPI}{BINANCE}{more}"));
     let mut command = std::process::Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/simulator_clients.py"));
-    for name in ["oanda", "mtapi", "binance"] {
+    for name in ["oanda", "mtapi", "binance"].into_iter().chain(exchanges) {
         command.arg(simulators.address(name).unwrap().to_string());
     }
     let output = command.output().unwrap();

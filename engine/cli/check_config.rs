@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Common, Failure};
+use super::{Common, Failure, say};
 use crate::market::{IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
 
@@ -29,6 +29,6 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         .with_holidays(settings.holidays.clone())
         .with_indicators(IndicatorName::numbered(&settings.indicators));
     settings.layout.build(&settings.config, &market).map_err(Failure::usage)?;
-    print!("{}", settings.config.masked());
+    say(settings.config.masked())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,18 +1,20 @@
 //! Subcommands: one file each, and the arguments they share.
 
 pub mod audit;
+mod backfill;
 mod check_config;
 mod record;
 mod replay;
 mod replay_check;
 mod run;
 mod simulate;
+mod sources;
 pub mod sql;
 mod store;
 pub mod watch;
 mod watch_arguments;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,8 +56,12 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Shows how good each source is, and the best of each symbol
+    Sources(sources::Options),
     /// Shows records as they come: a live table, lines, or JSON
     Watch(watch_arguments::Watch),
+    /// Fetches a venue's past bars into the database; the same again goes on where it stopped
+    Backfill(backfill::Options),
     /// Compares journal and manifests with the database; exit code 1 on any difference
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
@@ -129,7 +135,9 @@ pub fn main() -> ExitCode {
         Command::Simulate => simulate::run(&common),
         Command::Store(options) => store::run(options),
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
+        Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
+        Command::Backfill(options) => backfill::run(&common, options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),
@@ -151,12 +159,29 @@ fn run_sql(common: &Common, query: &str, format: &str, write: bool) -> Result<Ex
     outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
 }
 
+fn run_sources(common: &Common, options: &sources::Options) -> Result<ExitCode, Failure> {
+    log_to_stderr("warn");
+    let storage = StorageConfig::parse(&common.config()?)?;
+    let outcome = sources::run(&common.state_dir, &storage, options, &mut std::io::stdout().lock());
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
+}
+
 fn run_audit(common: &Common) -> Result<ExitCode, Failure> {
     log_to_stderr("warn");
     let storage = StorageConfig::parse(&common.config()?)?;
     let report = audit::run(&common.state_dir, &storage).map_err(Failure::failed)?;
-    print!("{}", report.print());
+    say(report.print())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes to standard output. Who closes it has read enough: that is no fault.
+fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
+    match write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use tickwire_schemas::words::Kind;
 
-use super::{Common, Failure, log_to_stderr};
+use super::{Common, Failure, log_to_stderr, say};
 use crate::runtime::{Recorded, on_signal, record};
 
 /// What `record` takes of its own.
@@ -30,17 +31,16 @@ pub(super) fn run(common: &Common, options: &Options) -> Result<ExitCode, Failur
     let stop = on_signal().map_err(Failure::failed)?;
     let limit = options.duration.map(Duration::from_secs);
     let recorded = record(settings, &options.output, limit, &stop).map_err(Failure::failed)?;
-    print(&recorded);
-    println!("{}", options.output.display());
+    say(format!("{}{}\n", summary(&recorded), options.output.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(recorded: &Recorded) {
-    for ((source, kind), count) in &recorded.inputs {
-        let source = if source.is_empty() { "-" } else { source };
-        println!("{source:<24} {:<12} {count:>12}", kind.to_string());
-    }
+fn summary(recorded: &Recorded) -> String {
     let Recorded { inputs, dropped, bytes, took } = recorded;
-    let total: u64 = inputs.values().sum();
-    println!("{total} inputs, {bytes} bytes, {:.1} s, {dropped} dropped at the door", took.as_secs_f64());
+    let line = |((source, kind), count): (&(String, Kind), &u64)| {
+        let source = if source.is_empty() { "-" } else { source };
+        format!("{source:<24} {:<12} {count:>12}\n", kind.to_string())
+    };
+    let (lines, total): (String, u64) = (inputs.iter().map(line).collect(), inputs.values().sum());
+    format!("{lines}{total} inputs, {bytes} bytes, {:.1} s, {dropped} dropped at the door\n", took.as_secs_f64())
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::print_addresses;
-use super::{Common, Failure, log_to_stderr};
+use super::{Common, Failure, log_to_stderr, say};
 use crate::config::Config;
 use crate::replay::{Paths, ReplayError};
 use crate::runtime::{Engine, Playback, ReplayOptions, ReplayReport, Settings, Watcher, on_signal, replay};
@@ -93,7 +93,17 @@ pub(super) fn run(common: &Common, options: Options) -> Result<ExitCode, Failure
     let mut terminal = Terminal::new();
     let outcome = replay(&settings, &options, &mut terminal);
     terminal.bar.finish_and_clear();
-    print(&outcome?);
+    let report = outcome?;
+    for number in &report.silent {
+        let place = options.manifest.display();
+        eprintln!(
+            "tickwire: manifest {place}: [[source]] number {number} gave no input: nothing in its files is as its keys ask"
+        );
+    }
+    say(summary(&report))?;
+    if report.inputs == 0 {
+        return Err(Failure::failed("nothing was replayed"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,13 +153,13 @@ fn serve(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &ReplayReport) {
-    print!("{}", report.summary.render(&report.market));
-    println!("{:<12} {}", "malformed", report.malformed);
+fn summary(report: &ReplayReport) -> String {
     let seconds = report.wall.as_secs_f64();
-    println!("{:<12} {seconds:.3} s", "wall time");
     let rate = if seconds > 0.0 { report.data as f64 / seconds } else { 0.0 };
-    println!("{:<12} {rate:.0} ticks/s", "rate");
+    let (counted, malformed) = (report.summary.render(&report.market), report.malformed);
+    let line = |name: &str, value: String| format!("{name:<12} {value}\n");
+    let malformed = line("malformed", malformed.to_string());
+    counted + &malformed + &line("wall time", format!("{seconds:.3} s")) + &line("rate", format!("{rate:.0} ticks/s"))
 }
 
 /// Tells of the replay on standard error; a bar where that is a terminal.

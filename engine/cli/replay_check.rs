@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Common, Failure, log_to_stderr};
+use super::{Common, Failure, log_to_stderr, say};
 use crate::journal::Reader;
 use crate::journal::format::list_segments;
 use crate::runtime::{Pipeline, RunError, StateDir, compare, journaled_market};
@@ -31,11 +31,11 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         RunError::Stages(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;
-    found.notes.iter().for_each(|note| println!("{note}"));
-    println!(
-        "{} inputs replayed, {} records compared, {} different, {} made again that a crash had cut off, {} before the first snapshot not compared",
+    say(found.notes.iter().fold(String::new(), |text, note| text + note + "\n"))?;
+    say(format!(
+        "{} inputs replayed, {} records compared, {} different, {} made again that a crash had cut off, {} before the first snapshot not compared\n",
         found.inputs, found.records, found.differences, found.cut_off, found.skipped
-    );
+    ))?;
     if found.records == 0 {
         return Err(Failure::failed(format!("{}: nothing to compare", journal.display())));
     }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{Check, SourceStatus, Verdict};
 
 use crate::fanout::FanoutStats;
-use crate::metrics;
+use crate::market::Price;
 use crate::stages::Market;
 use crate::storage::StorageStatus;
+use crate::{metrics, quality};
 
 /// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
 pub type LastSeen = Arc<[AtomicI64]>;
@@ -25,6 +26,8 @@ pub struct Facts {
     pub last_error: Box<dyn Fn(usize) -> Option<String> + Send + Sync>,
     /// The fan-out's own figures.
     pub fanout: Arc<FanoutStats>,
+    /// How good the sources are.
+    pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
     /// When the engine started, nanoseconds UTC.
@@ -104,6 +107,7 @@ impl Sampler {
         let storage = (facts.storage)();
         let well = serves && live == wanted && storage.last_error.is_none();
         let [p50, p99] = [facts.fanout.latency_p50_ns(), facts.fanout.latency_p99_ns()].map(|ns| ns as f64 / 1e6);
+        let summaries = facts.quality.now();
         let body = json!({
             "service_name": "tickwire",
             "status": if !serves { "unavailable" } else if well { "ok" } else { "degraded" },
@@ -122,6 +126,8 @@ impl Sampler {
                 "avg_spread_quality": spread_quality(sources.len()),
                 "broker_sync_status": if live == wanted { "synchronized" } else if live > 0 { "partial" } else { "lost" },
             },
+            "source_quality": source_quality(&summaries),
+            "recommended": quality::recommended(&summaries),
             "storage": storage,
             "journal": { "waiting": stuck, "errors": metrics::JOURNAL_ERRORS.get() },
         });
@@ -145,6 +151,30 @@ impl Sampler {
             "last_error": (self.facts.last_error)(source),
         })
     }
+}
+
+/// By symbol, then source.
+fn source_quality(summaries: &[quality::Summary]) -> Value {
+    let mut symbols = Map::new();
+    for summary in summaries {
+        let of_symbol = symbols.entry(summary.symbol.to_string()).or_insert_with(|| Value::Object(Map::new()));
+        of_symbol[&*summary.source] = json!({
+            "score": round(summary.score),
+            "uptime_percent": round(summary.uptime_percent),
+            "completeness_percent": round(summary.completeness_percent),
+            "latency_p50_ms": summary.latency_p50_us.map(|us| round(us / 1e3)),
+            "latency_p99_ms": summary.latency_p99_us.map(|us| round(us as f64 / 1e3)),
+            "avg_spread": summary.avg_spread_e9.and_then(Price::from_e9).map(|spread| spread.to_string()),
+            "ticks_per_second": round(summary.ticks_per_second),
+            "rejects": summary.rejects,
+            "best_share_percent": summary.best_share_percent.map(round),
+        });
+    }
+    Value::Object(symbols)
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn status(source: usize) -> SourceStatus {

@@ -4,7 +4,7 @@ use tickwire_schemas::words::Cause;
 
 use super::fix::Fault;
 use super::json::Malformed;
-use crate::market::{DecimalError, InstrumentId, SourceId, TickInput, TradeInput};
+use crate::market::{DecimalError, InstrumentId, SourceId, TickInput, TradeInput, time_text};
 
 /// What a frame holds, as a decoder tells it to its sink.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +19,10 @@ pub enum Event {
     Confirmed,
     /// The venue asks to connect anew.
     Leaving,
+    /// The venue's own count says that so many messages before this frame never came. Nothing of this frame is told: the
+    /// session connects anew, which brings the state of every symbol, and the hole reaches from the last data before to
+    /// the first data after.
+    Lost(u64),
     /// The venue refuses to go on, in the words of the frame.
     Refused(Cause),
     /// The frame, or a part of it, is not what the venue's protocol says.
@@ -133,6 +137,16 @@ pub fn price(field: &'static str, text: &[u8]) -> Result<crate::market::Price, R
 #[inline]
 pub fn size(field: &'static str, text: &[u8]) -> Result<crate::market::Size, Reject> {
     crate::market::Size::parse(text).map_err(|problem| Reject::Decimal { field, problem })
+}
+
+/// Nanoseconds UTC of a time such as `2025-06-01T09:30:59.123456Z`; without an offset it is UTC too.
+///
+/// # Errors
+/// [`Reject::Expected`].
+#[inline]
+pub fn utc_time(text: &[u8]) -> Result<i64, Reject> {
+    let time = time_text::date_time(text).ok_or(Reject::Expected("a time such as 2025-06-01T09:30:59.123456Z"))?;
+    Ok(time.local_ns - time.offset_ns.unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ pub struct Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, &'a [u8]), Fault>;
 
-    #[inline]
+    // Always: returned through memory, a field costs more to hand over than to find.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -125,7 +126,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn field(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let (mut tag, mut at) = (0_u32, 0);
     loop {
@@ -137,9 +138,25 @@ fn field(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
         at += 1;
     }
     let value = &bytes[at + 1..];
-    // Values are short: a search that is made for long texts costs more than it saves.
-    let end = value.iter().position(|b| *b == SOH)?;
+    let end = end_of(value)?;
     Some((tag, &value[..end], &value[end + 1..]))
+}
+
+/// Where the first byte 1 is. Values are short, and a search that is made for long texts costs more than it saves: eight
+/// bytes at a time, by the usual trick that finds a zero byte in a word.
+#[inline(always)]
+fn end_of(value: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(eight) = value.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
+        let word = u64::from_le_bytes(eight) ^ ONES;
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return Some(at + zeros.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    value[at..].iter().position(|b| *b == SOH).map(|end| at + end)
 }
 
 /// The sum of all bytes, modulo 256.

@@ -185,13 +185,14 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// Consumes up to the next `"` and the quote itself: for templates. Text with an escape is not for them.
+    /// Consumes up to the next `"` and the quote itself: for templates. Text with an escape is not for them, nor is what
+    /// no string may hold.
     #[inline]
     pub fn until_quote(&mut self) -> Option<&'a [u8]> {
         let rest = self.bytes.get(self.at..)?;
         // Prices and symbols are shorter than what a vector search needs to pay off.
-        let length = rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
-        if rest[length] == b'\\' {
+        let length = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20))?;
+        if rest[length] != b'"' {
             return None;
         }
         self.at += length + 1;
@@ -247,7 +248,7 @@ impl<'a> Cursor<'a> {
 
 /// A whole number from its digits.
 #[inline]
-fn whole(text: &[u8]) -> Option<u64> {
+pub(crate) fn whole(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

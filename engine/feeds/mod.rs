@@ -3,7 +3,7 @@
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; `status` is what the console shows.
+//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
 //! asked; [`poll`] asks again and again.
@@ -22,6 +22,8 @@ pub mod machine;
 pub mod net;
 pub mod paths;
 pub mod poll;
+pub mod rate;
+pub mod rest;
 mod session;
 mod status;
 pub mod template;

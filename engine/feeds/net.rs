@@ -1,17 +1,18 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read once per
-//! socket read, below TLS and framing, and never inside a decoder.
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read
+//! once per socket read, below TLS and framing, and never inside a decoder.
 
+use std::borrow::Cow;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Response;
 use tickwire_schemas::words::Cause;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -23,20 +24,22 @@ use super::lines::LineSplitter;
 use super::poll::{Poller, TcpLines};
 use crate::clock;
 
+mod confirm;
+mod http;
+mod reply;
+
+pub use http::{Http, headers, install_crypto};
+pub use reply::{Reply, refused};
+use reply::{cause_of_status, retry_after};
+
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
-
-/// Most of a reply to a request that is read: tokens and error texts.
-const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// Longest text of a venue that is passed on in logs and `last_error`.
 const WORDS_MAX: usize = 300;
 
 /// Read buffer of a WebSocket. The library clears as much before every read, so more is not better.
 const READ_BUFFER_BYTES: usize = 16 << 10;
-
-/// Messages that may come before a subscription is answered.
-const EARLY_MAX: usize = 4_096;
 
 /// How long a goodbye may take before the socket is simply dropped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -83,6 +86,13 @@ pub fn base_url(text: &str, schemes: &[&str]) -> Result<String, String> {
     Ok(format!("{scheme}://{rest}"))
 }
 
+/// Host and port of a checked base URL.
+#[must_use]
+pub fn host_of(base: &str) -> &str {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
 fn blot<T: AsRef<str>>(text: String, secrets: &[T]) -> String {
     let secrets = secrets.iter().map(AsRef::as_ref).filter(|s| !s.is_empty());
     secrets.fold(text, |text, secret| text.replace(secret, "********"))
@@ -107,97 +117,6 @@ pub fn excerpt(bytes: &[u8]) -> String {
     text
 }
 
-/// An HTTP client of one source. Made at its first request, since that may read certificates from disk.
-#[derive(Debug)]
-pub struct Http {
-    secure: bool,
-    client: OnceLock<Result<reqwest::Client, String>>,
-}
-
-impl Http {
-    /// A client for requests below `base`.
-    #[must_use]
-    pub fn new(base: &str) -> Self {
-        Http { secure: base.starts_with("https"), client: OnceLock::new() }
-    }
-
-    /// Makes the client now, where reading from disk holds up nobody. What is wrong with it is said by the first request.
-    pub fn warm(&self) {
-        let _ = self.client();
-    }
-
-    fn client(&self) -> Result<&reqwest::Client, String> {
-        self.client.get_or_init(|| client(self.secure, 0)).as_ref().map_err(Clone::clone)
-    }
-
-    /// A client that keeps its one connection from request to request. Made on another thread, since that may read
-    /// certificates from disk.
-    ///
-    /// # Errors
-    /// [`Cause::ConnectFailed`].
-    pub async fn kept(base: &str) -> Result<Self, Failure> {
-        let secure = base.starts_with("https");
-        let made = tokio::task::spawn_blocking(move || client(secure, 1)).await;
-        let made = made.unwrap_or_else(|e| Err(e.to_string())).map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
-        Ok(Http { secure, client: OnceLock::from(Ok(made)) })
-    }
-
-    /// A GET to send later; `None` when there is no client.
-    pub fn later(&self, url: &str, query: &[(&str, &str)]) -> Option<reqwest::RequestBuilder> {
-        self.client().ok().map(|client| client.get(url).query(query))
-    }
-
-    /// Sends a GET and returns when the head of the reply is there.
-    ///
-    /// # Errors
-    /// [`Cause::ConnectFailed`], without the URL: it may hold a password.
-    pub async fn get(
-        &self,
-        url: &str,
-        query: &[(&str, &str)],
-        headers: &[(&'static str, String)],
-    ) -> Result<Response, Failure> {
-        let client = self.client().map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
-        let request = headers.iter().fold(client.get(url).query(query), |r, (name, value)| r.header(*name, value));
-        request.send().await.map_err(|e| Failure::new(Cause::ConnectFailed, causes(&e.without_url())))
-    }
-}
-
-fn client(secure: bool, idle: usize) -> Result<reqwest::Client, String> {
-    install_crypto();
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .tcp_nodelay(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(idle)
-        .user_agent(concat!("tickwire/", env!("CARGO_PKG_VERSION")));
-    // Plain HTTP needs no certificates, and a machine without any must not fail for their lack.
-    let builder = if secure { builder } else { builder.tls_certs_only([]) };
-    builder.build().map_err(|e| format!("the HTTP client cannot be made: {}", causes(&e)))
-}
-
-/// Chooses the cryptography that all of the engine uses. Safe to repeat.
-pub fn install_crypto() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// Headers from their names and values.
-///
-/// # Errors
-/// One sentence naming the header; never its value.
-pub fn headers<'a>(pairs: impl IntoIterator<Item = (&'a String, String)>) -> Result<HeaderMap, String> {
-    let mut map = HeaderMap::new();
-    for (name, value) in pairs {
-        let key = HeaderName::try_from(name.as_str()).map_err(|_| format!("\"{name}\" is not a name of a header"))?;
-        let mut value =
-            HeaderValue::try_from(value).map_err(|_| format!("{name}: not a value that a header can hold"))?;
-        value.set_sensitive(true);
-        map.append(key, value);
-    }
-    Ok(map)
-}
-
 /// An error with what caused it.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -210,61 +129,6 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A short reply, whole.
-#[derive(Debug)]
-pub struct Reply {
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// Reads a reply of at most 64 KiB; the rest is left.
-    ///
-    /// # Errors
-    /// [`Cause::ReadError`].
-    pub async fn read(mut response: Response) -> Result<Reply, Failure> {
-        let mut body = Vec::new();
-        while body.len() < REPLY_BYTES_MAX {
-            let chunk = response.chunk().await.map_err(|e| Failure::new(Cause::ReadError, causes(&e.without_url())))?;
-            let Some(chunk) = chunk else { break };
-            body.extend_from_slice(&chunk[..chunk.len().min(REPLY_BYTES_MAX - body.len())]);
-        }
-        Ok(Reply { body })
-    }
-
-    /// The body as words.
-    #[must_use]
-    pub fn excerpt(&self) -> String {
-        excerpt(&self.body)
-    }
-}
-
-/// The failure that a reply other than success stands for, in the words that `words` finds in its body.
-pub async fn refused(response: Response, words: impl Fn(&[u8]) -> Option<String>) -> Failure {
-    let status = response.status();
-    let retry_after = retry_after(response.headers().get("retry-after").map(|v| v.as_bytes()));
-    let body = Reply::read(response).await.map(|r| r.body).unwrap_or_default();
-    let said = words(&body).unwrap_or_else(|| excerpt(&body));
-    let text = if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") };
-    Failure { cause: cause_of_status(status.as_u16()), text, retry_after }
-}
-
-fn cause_of_status(status: u16) -> Cause {
-    match status {
-        401 | 403 => Cause::LoginRefused,
-        // 418 is what Binance answers to those who went on after 429.
-        418 | 429 => Cause::RateLimited,
-        400..=499 => Cause::ProtocolError,
-        _ => Cause::ConnectFailed,
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not used by any venue here. At most three days: the longest ban.
-fn retry_after(value: Option<&[u8]>) -> Option<Duration> {
-    let seconds: u64 = std::str::from_utf8(value?).ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3 * 86_400)))
-}
-
 /// A connection that prices come from.
 #[derive(Debug)]
 pub struct Connection {
@@ -272,7 +136,8 @@ pub struct Connection {
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
     /// A message that pings, where the venue does not take WebSocket's own.
-    ping: Option<String>,
+    ping: Option<Cow<'static, str>>,
+    frame_bytes_max: usize,
     /// Frames that came while something else was waited for.
     early: Vec<(Vec<u8>, i64)>,
 }
@@ -308,7 +173,14 @@ impl Connection {
     }
 
     fn over(transport: Transport) -> Self {
-        Connection { transport, secrets: Vec::new(), farewell: None, ping: None, early: Vec::new() }
+        Connection {
+            transport,
+            secrets: Vec::new(),
+            farewell: None,
+            ping: None,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            early: Vec::new(),
+        }
     }
 
     /// Lines over a socket.
@@ -323,52 +195,6 @@ impl Connection {
         Connection::over(Transport::Poll(Box::new(poller)))
     }
 
-    /// The same, with a text message in the place of WebSocket's pings.
-    #[must_use]
-    pub fn with_ping(mut self, message: Option<String>) -> Self {
-        self.ping = message;
-        self
-    }
-
-    /// Sends a text message over a WebSocket; nothing else takes one.
-    ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn send(&mut self, text: String) -> Result<(), Failure> {
-        match &mut self.transport {
-            Transport::Socket(socket) => socket.send(Message::text(text)).await.map_err(ws_failure),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads until `found` answers. All that comes is kept for [`Connection::read`].
-    ///
-    /// # Errors
-    /// What `found` answers, when the connection is at its end, or when too much comes before.
-    pub async fn wait<T>(&mut self, mut found: impl FnMut(&[u8]) -> Option<Result<T, Failure>>) -> Result<T, Failure> {
-        let mut early = Vec::new();
-        let answer = loop {
-            let mut answer = None;
-            let mut each = |frame: &[u8], at_ns| {
-                if answer.is_none() {
-                    answer = found(frame);
-                }
-                early.push((frame.to_vec(), at_ns));
-            };
-            let read = self.read(&mut each).await;
-            if let Some(answer) = answer {
-                break answer;
-            }
-            read?;
-            if early.len() > EARLY_MAX {
-                let text = format!("more than {EARLY_MAX} messages, and no answer to the subscription");
-                break Err(Failure::new(Cause::ProtocolError, text));
-            }
-        };
-        self.early = early;
-        answer
-    }
-
     /// The same, with a word that frames may hold and logs must not.
     #[must_use]
     pub fn with_secret(mut self, secret: String) -> Self {
@@ -380,6 +206,13 @@ impl Connection {
     #[must_use]
     pub fn with_farewell(mut self, request: Option<reqwest::RequestBuilder>) -> Self {
         self.farewell = request;
+        self
+    }
+
+    /// The same, with a message to send where the venue's pings are messages of its own.
+    #[must_use]
+    pub fn with_ping(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.ping = Some(message.into());
         self
     }
 
@@ -397,7 +230,47 @@ impl Connection {
             std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
             return Ok(());
         }
-        match &mut self.transport {
+        self.transport.read(each).await
+    }
+
+    /// Sends a ping, where the connection has such a thing.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match (&mut self.transport, &self.ping) {
+            // FIX has heartbeats, which its session sends by itself.
+            (Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_), _) => Ok(()),
+            (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
+            (Transport::Socket(socket), Some(text)) => {
+                socket.send(Message::text(text.as_ref())).await.map_err(ws_failure)
+            }
+        }
+    }
+
+    /// Says goodbye, if the other side listens.
+    pub async fn close(self) {
+        let Connection { transport, farewell, .. } = self;
+        let goodbye = async {
+            // Whatever comes of it, the socket is closed when it is dropped.
+            match transport {
+                Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) => {}
+                Transport::Socket(mut socket) => {
+                    let _ = WebSocketStream::close(&mut *socket, None).await;
+                }
+                Transport::Fix(link) => link.close().await,
+            }
+            if let Some(request) = farewell {
+                let _ = request.send().await;
+            }
+        };
+        let _ = timeout(CLOSE_MAX, goodbye).await;
+    }
+}
+
+impl Transport {
+    async fn read(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
+        match self {
             Transport::Tcp(lines) => lines.read(each).await,
             Transport::Poll(poller) => poller.read(each).await,
             Transport::Lines(stream) => {
@@ -429,40 +302,6 @@ impl Connection {
             Transport::Fix(link) => link.read(each).await,
         }
     }
-
-    /// Sends a ping, where the connection has such a thing.
-    ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn ping(&mut self) -> Result<(), Failure> {
-        match &mut self.transport {
-            // FIX has heartbeats, which its session sends by itself.
-            Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) => Ok(()),
-            Transport::Socket(socket) => {
-                let message = self.ping.clone().map_or(Message::Ping(Bytes::new()), Message::text);
-                socket.send(message).await.map_err(ws_failure)
-            }
-        }
-    }
-
-    /// Says goodbye, if the other side listens.
-    pub async fn close(self) {
-        let Connection { transport, farewell, .. } = self;
-        let goodbye = async {
-            // Whatever comes of it, the socket is closed when it is dropped.
-            match transport {
-                Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) => {}
-                Transport::Socket(mut socket) => {
-                    let _ = WebSocketStream::close(&mut *socket, None).await;
-                }
-                Transport::Fix(link) => link.close().await,
-            }
-            if let Some(request) = farewell {
-                let _ = request.send().await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSE_MAX, goodbye).await;
-    }
 }
 
 fn closed(text: &str) -> Failure {
@@ -485,14 +324,26 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
 /// # Errors
 /// When it cannot be connected, or the server answers with something else than a WebSocket.
 pub async fn websocket(url: &str) -> Result<Connection, Failure> {
-    websocket_with(url, HeaderMap::new()).await
+    connect(url, HeaderMap::new(), FRAME_BYTES_MAX).await
 }
 
 /// The same, with headers of one's own.
 ///
 /// # Errors
-/// As [`websocket`].
+/// See [`websocket`].
 pub async fn websocket_with(url: &str, headers: HeaderMap) -> Result<Connection, Failure> {
+    connect(url, headers, FRAME_BYTES_MAX).await
+}
+
+/// The same for messages of at most `frame_bytes_max`.
+///
+/// # Errors
+/// See [`websocket`].
+pub async fn websocket_of(url: &str, frame_bytes_max: usize) -> Result<Connection, Failure> {
+    connect(url, HeaderMap::new(), frame_bytes_max).await
+}
+
+async fn connect(url: &str, headers: HeaderMap, frame_bytes_max: usize) -> Result<Connection, Failure> {
     install_crypto();
     let failed = |e: &dyn std::fmt::Display| Failure::new(Cause::ConnectFailed, e.to_string());
     let mut request = url.into_client_request().map_err(|e| failed(&e))?;
@@ -504,10 +355,10 @@ pub async fn websocket_with(url: &str, headers: HeaderMap) -> Result<Connection,
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER_BYTES;
     config.write_buffer_size = 0;
-    config.max_message_size = Some(FRAME_BYTES_MAX);
-    config.max_frame_size = Some(FRAME_BYTES_MAX);
+    config.max_message_size = Some(frame_bytes_max);
+    config.max_frame_size = Some(frame_bytes_max);
     match client_async_tls_with_config(request, stamped, Some(config), None).await {
-        Ok((socket, _)) => Ok(Connection::over(Transport::Socket(Box::new(socket)))),
+        Ok((socket, _)) => Ok(Connection { frame_bytes_max, ..Connection::over(Transport::Socket(Box::new(socket))) }),
         Err(WsError::Http(response)) => {
             let said = response.body().as_deref().map(excerpt).unwrap_or_default();
             let text = format!("HTTP {}: {said}", response.status());
@@ -593,12 +444,5 @@ mod tests {
         assert_eq!(failure.text, "bad password ********");
         assert_eq!(excerpt(b"a\r\n\x1b[31mb"), "a   [31mb");
         assert!(excerpt(&[b'x'; 10_000]).len() < 400);
-    }
-
-    #[test]
-    fn retry_after_is_bounded() {
-        assert_eq!(retry_after(Some(b"7")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(Some(b"99999999999")), Some(Duration::from_secs(259_200)));
-        assert_eq!(retry_after(Some(b"Wed, 21 Oct 2015 07:28:00 GMT")), None);
     }
 }

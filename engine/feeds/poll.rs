@@ -61,7 +61,14 @@ impl Poller {
         interval: Duration,
         timeout: Duration,
     ) -> Result<Self, Failure> {
-        let http = Http::kept(questions.first().map_or("", |question| &question.url)).await?;
+        let base = questions.first().map_or_else(String::new, |question| question.url.clone());
+        // On another thread, since that may read certificates from disk.
+        let made = tokio::task::spawn_blocking(move || {
+            let http = Http::kept(&base);
+            http.warm();
+            http
+        });
+        let http = made.await.map_err(|e| Failure::new(Cause::ConnectFailed, e.to_string()))?;
         let mut poller = Poller {
             http,
             headers,
@@ -79,10 +86,12 @@ impl Poller {
 
     /// Sends a question; what goes wrong on the way has the cause `lost`.
     fn ask(&self, at: usize, lost: Cause) -> impl Future<Output = Result<Response, Failure>> + use<> {
-        let request = self.questions.get(at).and_then(|question| self.http.later(&question.url, &[]));
+        let nothing = || Failure::new(lost, "there is nothing to ask");
+        let request = self.questions.get(at).ok_or_else(nothing);
+        let request = request.and_then(|question| self.http.later(&question.url, &[]));
         let request = request.map(|request| request.headers(self.headers.clone()).timeout(self.timeout));
         async move {
-            let request = request.ok_or_else(|| Failure::new(lost, "there is nothing to ask"))?;
+            let request = request?;
             let failed = |e: reqwest::Error| Failure::new(lost, net::causes(&e.without_url()));
             let response = request.send().await.map_err(failed)?;
             if response.status().is_success() { Ok(response) } else { Err(net::refused(response, |_| None).await) }

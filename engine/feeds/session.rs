@@ -114,6 +114,7 @@ impl Hours {
 struct Heard {
     data: bool,
     leaving: bool,
+    lost: Option<u64>,
     refused: Option<Failure>,
 }
 
@@ -164,6 +165,9 @@ impl Session {
             if let Some(failure) = heard.refused.or(read.err()) {
                 break self.failed(&failure.without(&secrets));
             }
+            if let Some(count) = heard.lost {
+                break self.lost(count);
+            }
             if heard.leaving {
                 break self.machine.leave(clock::monotonic_ns(), Cause::ClosedByPeer);
             }
@@ -176,6 +180,9 @@ impl Session {
     /// Decodes one frame into inputs.
     #[inline]
     fn frame<D: Decoder>(&mut self, decoder: &mut D, frame: &[u8], at_ns: i64, secrets: &[String], heard: &mut Heard) {
+        if heard.lost.is_some() {
+            return;
+        }
         let Session { machine, task, published, rejects, .. } = self;
         decoder.decode(frame, at_ns, &task.symbols, &mut |event| match event {
             Event::Tick(tick) => {
@@ -189,6 +196,7 @@ impl Session {
             Event::Confirmed => on_data(machine, task, published, heard, at_ns),
             Event::Alive => {}
             Event::Leaving => heard.leaving = true,
+            Event::Lost(count) => heard.lost = Some(count),
             Event::Refused(cause) => heard.refused = Some(Failure::new(cause, blotted_excerpt(frame, secrets))),
             Event::Reject(reject) => {
                 let status = &task.statuses[task.index];
@@ -210,6 +218,15 @@ impl Session {
         status.set_error(&text);
         self.machine.failed(cause, failure.retry_after.map(nanos), clock::monotonic_ns());
         self.publish(None);
+    }
+
+    /// The venue skipped messages. Only a new subscription says what holds now; until then nothing of this source does.
+    fn lost(&mut self, count: u64) {
+        let status = self.status();
+        let text = format!("by the venue's count {count} message(s) never came; connecting anew");
+        tracing::warn!(source = status.name, "{text}");
+        status.set_error(&text);
+        self.machine.leave(clock::monotonic_ns(), Cause::SequenceJump);
     }
 
     /// The machine let go of the connection.

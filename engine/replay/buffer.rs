@@ -1,13 +1,17 @@
 //! A file as a stream of bytes or lines, unpacked on the way, of which a small part is in memory.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes asked of the file at once.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// What packed files begin with.
+const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+const GZIP: [u8; 2] = [0x1F, 0x8B];
 
 /// No row of any format is nearly this long.
 const ROW_BYTES_MAX: usize = 16 << 20;
@@ -35,14 +39,19 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Opens a file; `.zst` is unpacked.
+    /// Opens a file; what zstd packed is unpacked, whatever its name.
+    ///
+    /// # Errors
+    /// The system's, or that it is packed otherwise.
     pub(super) fn open(path: &Path, packing: Packing, count: BytesRead) -> io::Result<Buffer> {
-        let file = Counted { file: File::open(path)?, count };
-        let mut reader: Box<dyn Read + Send> = if path.extension().is_some_and(|e| e == "zst") {
-            Box::new(zstd::Decoder::new(file)?)
-        } else {
-            Box::new(file)
-        };
+        let mut file = BufReader::with_capacity(CHUNK_BYTES, Counted { file: File::open(path)?, count });
+        let front = file.fill_buf()?;
+        if front.starts_with(&GZIP) {
+            return Err(io::Error::other("it is packed with gzip; expected plain text, or packed with zstd"));
+        }
+        let is_zstd = front.starts_with(&ZSTD) || path.extension().is_some_and(|e| e == "zst");
+        let mut reader: Box<dyn Read + Send> =
+            if is_zstd { Box::new(zstd::Decoder::with_buffer(file)?) } else { Box::new(file) };
         if packing == Packing::Lzma {
             reader = Box::new(Cursor::new(unpack_lzma(reader)?));
         }

@@ -8,7 +8,7 @@
 //! format = "lean-quote"          # lean-quote | bi5 | mqltick | binance-capture | csv | journal
 //! files = ["tick/*_eurusd.csv"]  # relative to the manifest; the last part may be a pattern
 //! symbol = "EURUSD"
-//! date = "2014-05-01"            # where rows carry a time of day alone and the name does not begin with YYYYMMDD; else unused
+//! date = "2014-05-01"            # of rows with a time of day alone; lean-quote: default the YYYYMMDD the name begins with
 //! utc_offset = "-05:00"          # the clock of the rows: an offset, "utc" (default) or "new-york-close"
 //! digits = 5                     # bi5: the scale of its whole numbers; default the instrument's
 //! only = "best"                  # csv: rows with this in their column `source` alone
@@ -156,7 +156,7 @@ fn entry(number: usize, table: toml::Table, folder: &Path) -> Result<Entry, Stri
         let key = error.path().to_string();
         let value = shown.get(&key).map_or(String::new(), |value| format!(" is {value}"));
         let key = if key == "." { String::new() } else { format!("{key}{value}: ") };
-        format!("{key}{}", error.into_inner().to_string().trim_end())
+        format!("{key}{}", error.into_inner().message())
     })?;
     let journal = raw.format == Format::Journal;
     for (key, value, example) in [("name", &raw.name, "fxcm"), ("symbol", &raw.symbol, "EURUSD")] {
@@ -185,10 +185,26 @@ fn entry(number: usize, table: toml::Table, folder: &Path) -> Result<Entry, Stri
     if raw.digits.is_some_and(|digits| digits > 9) {
         return Err(format!("digits is {}, expected 0 to 9", raw.digits.unwrap_or_default()));
     }
-    let clock = raw.utc_offset.as_deref().unwrap_or("utc").parse().map_err(|e| format!("utc_offset is {e}"))?;
+    let from_ns = raw.from.as_deref().map_or(Ok(i64::MIN), |text| moment("from", text))?;
+    let to_ns = raw.to.as_deref().map_or(Ok(i64::MAX), |text| moment("to", text))?;
+    if from_ns >= to_ns {
+        let (from, to) = (raw.from.unwrap_or_default(), raw.to.unwrap_or_default());
+        return Err(format!("from is \"{from}\" and to is \"{to}\", expected a later one"));
+    }
+    let files = find_files(&raw.files, folder, raw.format)?;
+    if raw.format == Format::Bi5 && raw.date.is_none() {
+        return Err("date is not set, expected the day of the files such as \"2019-02-04\"".into());
+    }
+    if raw.format == Format::LeanQuote && raw.date.is_some() && files.len() > 1 {
+        let count = files.len();
+        return Err(format!(
+            "date is one day and files are {count}; expected one file, or names that begin with YYYYMMDD and no date"
+        ));
+    }
+    let clock = raw.utc_offset.as_deref().unwrap_or("utc").parse().map_err(|e| format!("utc_offset: {e}"))?;
     Ok(Entry {
         number,
-        files: find_files(&raw.files, folder, raw.format)?,
+        files,
         name: raw.name,
         format: raw.format,
         symbol: raw.symbol,
@@ -196,8 +212,8 @@ fn entry(number: usize, table: toml::Table, folder: &Path) -> Result<Entry, Stri
         clock,
         digits: raw.digits,
         only: raw.only,
-        from_ns: raw.from.as_deref().map_or(Ok(i64::MIN), |text| moment("from", text))?,
-        to_ns: raw.to.as_deref().map_or(Ok(i64::MAX), |text| moment("to", text))?,
+        from_ns,
+        to_ns,
     })
 }
 
@@ -234,6 +250,8 @@ fn find_files(patterns: &[String], folder: &Path, format: Format) -> Result<Vec<
             matching(&path, "*.twj")
         } else if path.is_file() {
             Ok(vec![path.clone()])
+        } else if path.is_dir() {
+            Err("that is a folder; expected a file, or a pattern such as \"*.csv\"".into())
         } else {
             Err("there is no such file".into())
         };

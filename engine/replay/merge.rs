@@ -59,7 +59,9 @@ impl Recording {
             bytes: None,
             ready: VecDeque::new(),
             key_ns: i64::MIN,
+            begins: false,
             rows: 0,
+            inputs: 0,
         };
         let own_clock = manifest.entries.iter().any(|entry| entry.format == Format::Journal);
         let files = manifest.entries.iter().flat_map(|entry| &entry.files);
@@ -140,6 +142,12 @@ impl Recording {
         self.tracks.iter().map(|track| track.rows).collect()
     }
 
+    /// Numbers of the entries that gave no input, at the end.
+    #[must_use]
+    pub fn silent(&self) -> Vec<usize> {
+        self.tracks.iter().filter(|track| track.inputs == 0).map(|track| track.entry.number).collect()
+    }
+
     /// Bytes read so far and bytes of all files, packed as they are.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
@@ -179,7 +187,10 @@ struct Track {
     ready: VecDeque<Input>,
     /// Time of the next input, or of a later one before it in the file.
     key_ns: i64,
+    /// No input of the open file was handed out yet.
+    begins: bool,
     rows: u64,
+    inputs: u64,
 }
 
 impl Track {
@@ -208,7 +219,18 @@ impl Track {
                         let problem = format!("{place}: its time is outside 1970 to 2261");
                         return Ok(Step::Bad(format!("{}: {problem}", path.display())));
                     }
-                    if !self.ready.is_empty() {
+                    if let Some(first) = self.ready.front() {
+                        self.inputs += self.ready.len() as u64;
+                        // Of a journal's segments the names give the order.
+                        if std::mem::take(&mut self.begins)
+                            && first.now_ns() < self.key_ns
+                            && self.entry.format != Format::Journal
+                        {
+                            let path = path.display();
+                            return Err(ReplayError::File(format!(
+                                "{path}: it begins before the end of the file before it; expected files in the order of their times"
+                            )));
+                        }
                         self.advance_key();
                         return Ok(Step::Ready);
                     }
@@ -236,6 +258,7 @@ impl Track {
         let begun = self.decoder.begin(&path, &mut bytes).map_err(|e| wrong(e.to_string()))?;
         begun.map_err(wrong)?;
         self.bytes = Some((path, bytes));
+        self.begins = true;
         Ok(true)
     }
 }

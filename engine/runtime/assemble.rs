@@ -23,10 +23,11 @@ use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
 use crate::stages::{BuildError, Market};
+use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
-use crate::storage::telemetry::Seconds;
+use crate::storage::telemetry::{Offer, Seconds};
 use crate::storage::{self, Endpoint, Mode};
-use crate::{clock, metrics};
+use crate::{clock, metrics, quality};
 
 /// How long stopping may wait for the disk.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
@@ -72,6 +73,7 @@ pub struct Engine {
     pipeline: Vec<JoinHandle<()>>,
     journal: JournalHandle,
     fanout: FanoutHandle,
+    quality: quality::Follower,
     storage: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     store_starter: Option<JoinHandle<()>>,
@@ -137,6 +139,13 @@ impl Engine {
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
 
+        let wanted = origin.wanted(&settings, &market);
+        let board = Arc::new(quality::Board::default());
+        let tracker = quality::Tracker::new(&market, &wanted).map_err(RunError::Other)?;
+        let minutes = database.minutes.take();
+        let quality = quality::start(tracker, journal.dir(), journal.durable(), minutes, Arc::clone(&board))
+            .map_err(RunError::Other)?;
+
         let inbound = build_inbound(
             settings.inbound_slots,
             origin.threads(&settings),
@@ -153,7 +162,7 @@ impl Engine {
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let facts = facts(&market, last_seen, &inputs, &fanout, &database, started_ns);
+        let facts = Facts { quality: board, ..facts(&market, last_seen, &inputs, &fanout, &database, started_ns) };
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
@@ -162,6 +171,7 @@ impl Engine {
             pipeline,
             journal,
             fanout,
+            quality,
             storage,
             store,
             store_starter,
@@ -237,6 +247,7 @@ impl Engine {
         }
         let journaled = self.journal.stop(journal_patience);
         self.fanout.stop();
+        self.quality.stop();
         if let Some(storage) = self.storage {
             storage.stop(storage_patience);
         }
@@ -291,6 +302,7 @@ fn facts(
             now.last_error = error.or(now.last_error);
             now
         }),
+        quality: Arc::default(),
         started_ns,
     }
 }
@@ -305,6 +317,8 @@ struct Database {
     error: Arc<Mutex<Option<String>>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
+    /// Takes the quality of sources.
+    minutes: Option<Offer<SourceMinute>>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
@@ -318,7 +332,8 @@ fn start_storage(
     let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
-        return Ok(Database { mode: config.mode, writer: None, store, starter: None, error, seconds: None });
+        let (mode, starter) = (config.mode, None);
+        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -355,6 +370,7 @@ fn start_storage(
     };
     let stored = journal.stored();
     let (seconds, rows) = storage::telemetry::channel();
+    let (minutes, rows_of_minutes) = storage::telemetry::channel();
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -365,9 +381,11 @@ fn start_storage(
         limits: config.limits(),
         mode: config.mode,
         telemetry: Some((epoch, rows)),
+        quality: Some((epoch, rows_of_minutes)),
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
-    Ok(Database { mode: config.mode, writer: Some(writer), store, starter, error, seconds: Some(seconds) })
+    let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
+    Ok(Database { mode, writer, store, starter, error, seconds, minutes })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -13,7 +13,7 @@ use super::assemble::RunError;
 use super::market::{adopt_market, open_market};
 use super::serve::{Ended, Playback, PlaybackHandle};
 use crate::control::Catalogue;
-use crate::feeds::{self, Feed, FeedsHandle};
+use crate::feeds::{self, Feed, FeedsHandle, SourceSpec};
 use crate::market::{Class, Input};
 use crate::metrics::{self, SOURCES_MAX};
 use crate::ring::InletMaker;
@@ -42,6 +42,18 @@ impl Origin {
                 Ok(adopt_market(playback.market(), settings, catalogue)?)
             }
         }
+    }
+
+    /// The pairs of source and instrument that are subscribed; a recording does not say them before.
+    pub(super) fn wanted(&self, settings: &Settings, market: &Market) -> Vec<(usize, usize)> {
+        let Origin::Feeds = self else { return Vec::new() };
+        let place = |symbol: &str| market.instruments().iter().position(|instrument| instrument.symbol == symbol);
+        let of_source = |(at, spec): (usize, &SourceSpec)| {
+            let places: Vec<_> =
+                spec.symbols.iter().filter_map(|symbol| Some((at, place(&symbol.canonical)?))).collect();
+            places
+        };
+        settings.sources.iter().enumerate().flat_map(of_source).collect()
     }
 
     /// A recording cannot go on where a journal has later times already: to the stages all of it would be too late.

@@ -66,7 +66,8 @@ impl Stopwatch {
         if !self.inputs.is_multiple_of(EVERY) {
             return None;
         }
-        let second = clock::now_ns().div_euclid(SECOND_NS);
+        // Of the machine's clock: a recording may pass many of its own seconds in one of these.
+        let second = clock::machine_ns().div_euclid(SECOND_NS);
         if second != self.window.second {
             self.hand_over();
             self.window.second = second;

@@ -1,6 +1,7 @@
 //! Assembles the engine from its configuration, and takes it apart again.
 
 mod assemble;
+mod backfill;
 mod crash;
 mod inputs;
 pub mod latency;
@@ -14,6 +15,7 @@ mod settings;
 mod stopping;
 
 pub use assemble::{Engine, RunError};
+pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told};
 pub use crash::catch_crashes;
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;

@@ -1,7 +1,7 @@
 //! A replay: recordings through the stages in one thread, into tables.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -53,6 +53,8 @@ pub struct ReplayReport {
     pub market: Market,
     /// Malformed rows, which were left out.
     pub malformed: u64,
+    /// Numbers of the manifest's entries that gave no input.
+    pub silent: Vec<usize>,
     /// Inputs that the stages of this process took: without those behind a checkpoint.
     pub inputs: u64,
     /// Ticks and trades among them.
@@ -77,7 +79,7 @@ pub fn replay(
     watcher: &mut dyn Watcher,
 ) -> Result<ReplayReport, ReplayError> {
     let manifest = Manifest::read(&options.manifest)?;
-    check_paths(options)?;
+    check_paths(options, &manifest)?;
     let timing: BarsTiming = settings.config.section("bars").map_err(|e| ReplayError::Options(e.to_string()))?;
     let mut recording = Recording::open(&manifest, &settings.instruments)?;
     recording.close_after(i64::from(timing.close_delay_ms) * 1_000_000);
@@ -102,14 +104,19 @@ pub fn replay(
     run.run(options, watcher)
 }
 
-/// No two tables may share a file, and only CSV can be cut to a length.
-fn check_paths(options: &ReplayOptions) -> Result<(), ReplayError> {
+/// What is written may be no file that is read, and no two tables may share one; only CSV can be cut to a length.
+fn check_paths(options: &ReplayOptions, manifest: &Manifest) -> Result<(), ReplayError> {
     let files: Vec<&PathBuf> = options.paths.files().collect();
-    if let Some(twice) = files.iter().enumerate().find(|(at, file)| files[..*at].contains(file)) {
-        return Err(ReplayError::Options(format!(
-            "{} is named for two tables, expected a file for each",
-            twice.1.display()
-        )));
+    let read = manifest.entries.iter().flat_map(|entry| &entry.files).chain([&manifest.path]);
+    let mut known: Vec<(PathBuf, &str)> = read.map(|path| (place_of(path), "read by this replay")).collect();
+    let checkpoint = options.checkpoint.iter().map(|(path, _)| (path, "named as the checkpoint"));
+    for (path, role) in checkpoint.chain(files.iter().map(|path| (*path, "named for another table"))) {
+        let place = place_of(path);
+        if let Some((_, other)) = known.iter().find(|(taken, _)| *taken == place) {
+            let path = path.display();
+            return Err(ReplayError::Options(format!("{path} is {other}, expected another file to write")));
+        }
+        known.push((place, role));
     }
     let parquet = files.iter().find(|file| crate::replay::output::is_parquet(file));
     match (&options.checkpoint, parquet) {
@@ -119,6 +126,13 @@ fn check_paths(options: &ReplayOptions) -> Result<(), ReplayError> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Where a path leads, by whatever name; of a file that is not there yet its folder counts.
+fn place_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let in_folder = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// What must not change between a checkpoint and its resumption.
@@ -179,6 +193,7 @@ impl Run {
             data: summary.ticks() + summary.trades() - counted,
             inputs: self.inputs - skipped,
             malformed: self.recording.malformed(),
+            silent: self.recording.silent(),
             wall: Duration::from_nanos(wall_ns.unsigned_abs()),
             market: self.market,
             summary,

@@ -1,4 +1,4 @@
-//! Binance spot market streams: combined and raw connections, live (un)subscription, server pings, their limits.
+//! Binance market streams, of spot and of USD-M futures: combined and raw connections, live (un)subscription, server pings, their limits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::Server;
+use super::config::Broker;
 use super::event::{Event, Quote, Trade};
 use super::http::{Body, WebSocket, query, text_reply, upgrade, value};
 use super::hub::Hub;
 use super::symbols::{Symbol, pad};
+use super::{Server, binance_usdm};
 use crate::clock;
 
-/// Ping frames come this often,
+/// Ping frames come this often (as of spot; the futures' are rarer),
 const PING_S: u64 = 20;
 /// and must be answered within this.
 const PONG_WITHIN: Duration = Duration::from_secs(60);
@@ -36,13 +37,15 @@ const STREAMS_MAX: usize = 1_024;
 /// Answers one request.
 pub(super) fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
+    let futures = server.hub.config.broker == Broker::BinanceUsdm;
+    let (path, kinds): (_, &[&str]) = if futures { binance_usdm::part(path) } else { (path, &["bookTicker", "trade"]) };
     let (combined, names) = match path.strip_prefix("/ws") {
         _ if path == "/stream" => (true, value(&query(&request), "streams").unwrap_or_default().to_string()),
         Some("") => (false, String::new()),
         Some(rest) if rest.starts_with('/') => (false, rest[1..].to_string()),
         _ => return text_reply(StatusCode::NOT_FOUND, "<html><body><h2>404 Not found</h2></body></html>"),
     };
-    let mut streams = Streams { combined, ..Streams::default() };
+    let mut streams = Streams { combined, futures, kinds, names: Vec::new() };
     for name in names.split('/').filter(|name| !name.is_empty()) {
         if let Err(problem) = streams.add(&server.hub, name) {
             return text_reply(StatusCode::BAD_REQUEST, problem);
@@ -53,9 +56,13 @@ pub(super) fn route(server: &Arc<Server>, request: Request<Incoming>) -> Respons
 }
 
 /// What a connection has subscribed to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Streams {
     combined: bool,
+    /// In the futures' words.
+    futures: bool,
+    /// Streams of this part of the service.
+    kinds: &'static [&'static str],
     /// Names in the order of subscription, as `LIST_SUBSCRIPTIONS` gives them.
     names: Vec<String>,
 }
@@ -63,7 +70,7 @@ struct Streams {
 impl Streams {
     fn add(&mut self, hub: &Hub, name: &str) -> Result<(), String> {
         let known = name.split_once('@').is_some_and(|(symbol, kind)| {
-            matches!(kind, "bookTicker" | "trade") && hub.find(|s| s.name.to_lowercase() == symbol).is_some()
+            self.kinds.contains(&kind) && hub.find(|s| s.name.to_lowercase() == symbol).is_some()
         });
         if !known {
             return Err(format!("Invalid request: unknown stream {name}"));
@@ -85,9 +92,23 @@ impl Streams {
     }
 
     fn has(&self, symbol: &Symbol, is_trade: bool) -> bool {
-        let kind = if is_trade { "trade" } else { "bookTicker" };
+        let kind = if is_trade { self.trade_kind() } else { "bookTicker" };
         let fits = |(name, k): (&str, &str)| k == kind && name.eq_ignore_ascii_case(&symbol.name);
         self.names.iter().any(|name| name.split_once('@').is_some_and(fits))
+    }
+
+    /// The stream of trades that this part of the service has: each has one.
+    fn trade_kind(&self) -> &'static str {
+        if self.kinds.contains(&"aggTrade") { "aggTrade" } else { "trade" }
+    }
+
+    fn book_ticker(&self, quote: &Quote, symbol: &Symbol) -> String {
+        if self.futures { binance_usdm::book_ticker(quote, symbol) } else { book_ticker(quote, symbol) }
+    }
+
+    fn trade_json(&self, trade: &Trade, symbol: &Symbol) -> String {
+        let added_up = self.trade_kind() == "aggTrade";
+        if self.futures { binance_usdm::trade_json(trade, symbol, added_up) } else { trade_json(trade, symbol) }
     }
 
     /// The event in the words of this connection.
@@ -95,8 +116,8 @@ impl Streams {
         let (payload, kind) = match event {
             Event::Message(message) if self.combined => return message.text.clone(),
             Event::Message(message) => return message.text.slice(message.payload.clone()),
-            Event::Quote(quote) => (book_ticker(quote, &hub.symbols[quote.symbol]), "bookTicker"),
-            Event::Trade(trade) => (trade_json(trade, &hub.symbols[trade.symbol]), "trade"),
+            Event::Quote(quote) => (self.book_ticker(quote, &hub.symbols[quote.symbol]), "bookTicker"),
+            Event::Trade(trade) => (self.trade_json(trade, &hub.symbols[trade.symbol]), self.trade_kind()),
         };
         if !self.combined {
             return payload.into();

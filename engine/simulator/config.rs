@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::stamp::{ServerTime, day_number, offset_seconds};
+use super::stamp::{self, ServerTime, day_number, offset_seconds};
 use crate::config::{ConfigError, Secret};
 
 /// Which broker's protocol is spoken.
@@ -19,6 +19,15 @@ pub enum Broker {
     Mtapi,
     /// Binance spot: combined and raw market streams.
     Binance,
+    /// Binance USD-M futures: the same by their paths.
+    #[serde(rename = "binance_usdm")]
+    BinanceUsdm,
+    /// Kraken, WebSocket v2.
+    Kraken,
+    /// Coinbase Advanced Trade.
+    Coinbase,
+    /// Bybit v5, public streams.
+    Bybit,
     /// cTrader: the quote session of FIX 4.4.
     Ctrader,
     /// MTsocketAPI: an expert adviser's two ports of JSON lines.
@@ -33,6 +42,10 @@ impl Broker {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
             Broker::Binance => "binance",
+            Broker::BinanceUsdm => "binance_usdm",
+            Broker::Kraken => "kraken",
+            Broker::Coinbase => "coinbase",
+            Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
             Broker::Mtsocketapi => "mtsocketapi",
         }
@@ -87,8 +100,8 @@ pub struct Config {
     pub crossed: f64,
     /// Fraction of quotes that are off by 3 to 10 %.
     pub fat_finger: f64,
-    /// Milliseconds between keep-alives: OANDA's heartbeats, Binance's ping frames, cTrader's heartbeats. 0 is the broker's
-    /// own: 5 s, 20 s, and what the client's logon asks for.
+    /// Milliseconds between keep-alives: heartbeats, or Binance's ping frames. 0 is the broker's own, and of cTrader what the
+    /// client's logon asks for.
     pub heartbeat_ms: u32,
     /// Prices stop so many seconds after the first subscriber, while keep-alives go on; 0 = never.
     pub mute_after_s: u32,
@@ -96,6 +109,10 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
+    /// Requests for past bars that are answered in a second; 0 = the broker's own limit.
+    pub requests_per_s: u32,
+    /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
+    pub history_holes: Vec<String>,
     /// Recordings that are played instead of the market.
     pub playback: Vec<Playback>,
     /// Recordings are played so many times faster than they happened.
@@ -133,6 +150,8 @@ impl Default for Config {
             mute_after_s: 0,
             mute_for_s: 0,
             drop_after_s: 0,
+            requests_per_s: 0,
+            history_holes: Vec::new(),
             playback: Vec::new(),
             pace: 1.0,
             start_delay_ms: 10_000,
@@ -246,7 +265,18 @@ fn disagreement(simulators: &BTreeMap<String, Config>) -> Option<(String, String
     Some((format!("simulators.{name}.{key}"), problem))
 }
 
+/// A stretch as nanoseconds.
+fn hole(text: &str) -> Option<(i64, i64)> {
+    let (from, to) = text.split_once('/')?;
+    Some((stamp::parse(from)?, stamp::parse(to)?)).filter(|(from, to)| from < to)
+}
+
 impl Config {
+    /// The stretches without past bars, checked before.
+    pub(super) fn holes(&self) -> Vec<(i64, i64)> {
+        self.history_holes.iter().filter_map(|text| hole(text)).collect()
+    }
+
     /// The first value out of range: its key and what was expected.
     fn check(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, problem: String| Err((key.to_string(), problem));
@@ -283,6 +313,10 @@ impl Config {
                 return bad(key, format!("{value}: expected more than 0 and at most {most}"));
             }
         }
+        if let Some(text) = self.history_holes.iter().find(|text| hole(text).is_none()) {
+            let problem = format!("\"{text}\": expected such as \"2024-01-03T10:00:00/2024-01-03T10:30:00\"");
+            return bad("history_holes", problem);
+        }
         for (at, playback) in self.playback.iter().enumerate() {
             playback.check(self.broker).map_err(|problem| (format!("playback[{at}]"), problem))?;
         }
@@ -292,8 +326,10 @@ impl Config {
 
 impl Playback {
     fn check(&self, broker: Broker) -> Result<(), String> {
-        if (self.format == Format::Binance) != (broker == Broker::Binance) {
-            return Err("format: expected \"binance\" for broker binance and \"lean\" for the others".into());
+        if (self.format == Format::Binance) != matches!(broker, Broker::Binance | Broker::BinanceUsdm) {
+            let problem =
+                "format: expected \"binance\" for brokers binance and binance_usdm and \"lean\" for the others";
+            return Err(problem.into());
         }
         if self.format == Format::Lean {
             if self.symbol.is_empty() {
@@ -322,6 +358,10 @@ mod tests {
             ("symbols = [\"EURUSD\"]\nduplicates = 2.0", "sim.toml: simulators.a.duplicates: 2: expected a fraction"),
             ("symbols = [\"EURUSD\"]\nlisten = \"10.0.0.1:1\"", "simulators.a.listen: 10.0.0.1:1: expected a loopback"),
             ("symbols = [\"EURUSD\"]\nserver_time = \"EET\"", "simulators.a.server_time: \"EET\": expected"),
+            (
+                "symbols = [\"EURUSD\"]\nhistory_holes = [\"2024\"]",
+                "simulators.a.history_holes: \"2024\": expected such as",
+            ),
             ("rate = 1.0", "simulators.a.symbols: expected at least one symbol or a recording"),
             ("sybmols = []", "simulators.a.sybmols: unknown field"),
             ("playback = [{ file = \"x\", format = \"lean\", symbol = \"EURUSD\" }]", "date: \"\": expected the day"),

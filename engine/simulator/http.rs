@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, ctrader, mtapi, mtsocketapi, oanda};
+use super::{Server, binance, bybit, candles, coinbase, ctrader, kraken, mtapi, mtsocketapi, oanda};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -61,10 +61,16 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
     if let Some(command) = request.uri().path().strip_prefix("/__sim/") {
         return control(server, command, &request);
     }
+    if let Some(reply) = candles::route(server, &request) {
+        return reply;
+    }
     match server.hub.config.broker {
         Broker::Oanda => oanda::route(server, &request),
         Broker::Mtapi => mtapi::route(server, request),
-        Broker::Binance => binance::route(server, request),
+        Broker::Binance | Broker::BinanceUsdm => binance::route(server, request),
+        Broker::Kraken => kraken::route(server, request),
+        Broker::Coinbase => coinbase::route(server, request),
+        Broker::Bybit => bybit::route(server, request),
         Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
         Broker::Mtsocketapi => text_reply(StatusCode::NOT_FOUND, "this broker speaks JSON lines"),
     }

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
+use tokio::time::Instant;
 
-use super::config::Config;
+use super::config::{Broker, Config};
 use super::event::{Event, Quote};
+use super::past::{Admission, Gate, Past};
 use super::playback::{Player, Row, Stage};
 use super::symbols::Symbol;
 
@@ -54,6 +56,14 @@ pub struct Stats {
     pub playback_played: u64,
     /// Everything has been played; false when there is nothing to play.
     pub playback_finished: bool,
+    /// Requests for past bars, refused ones too.
+    pub requests: u64,
+    /// Those refused because there were too many.
+    pub throttled: u64,
+    /// Those refused because the client went on after that.
+    pub banned: u64,
+    /// Past bars shown.
+    pub bars: u64,
     /// Counts by canonical symbol.
     pub symbols: BTreeMap<String, SymbolStats>,
 }
@@ -78,6 +88,12 @@ pub(super) struct Hub {
     subscribers: AtomicU64,
     sessions: AtomicU64,
     lagged: AtomicU64,
+    pub(super) past: Past,
+    gate: Mutex<Gate>,
+    requests: AtomicU64,
+    throttled: AtomicU64,
+    banned: AtomicU64,
+    bars: AtomicU64,
 }
 
 impl Hub {
@@ -103,6 +119,12 @@ impl Hub {
             subscribers: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
+            past: Past::new(config.seed, super::permille(config.volatility), config.holes()),
+            gate: Mutex::new(gate(&config)),
+            requests: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            banned: AtomicU64::new(0),
+            bars: AtomicU64::new(0),
             config,
             symbols,
         }
@@ -169,6 +191,11 @@ impl Hub {
         self.muted.send_replace(muted);
     }
 
+    /// Whether prices have stopped.
+    pub(super) fn is_muted(&self) -> bool {
+        *self.muted.borrow()
+    }
+
     /// Breaks every connection without a word.
     pub(super) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
@@ -211,6 +238,28 @@ impl Hub {
         }
     }
 
+    /// Counts a request for past bars, and says whether it is one too many.
+    pub(super) fn admit(&self, now: Instant) -> Admission {
+        let admission = self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        match admission {
+            Admission::Admitted(_) => {}
+            Admission::TooMany(_) => drop(self.throttled.fetch_add(1, Ordering::Relaxed)),
+            Admission::Insists => drop(self.banned.fetch_add(1, Ordering::Relaxed)),
+        }
+        admission
+    }
+
+    /// Answers no request for past bars for so long.
+    pub(super) fn ban(&self, now: Instant, wait: Duration) {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).close_for(now, wait);
+    }
+
+    /// Enters past bars into the ledger.
+    pub(super) fn showed_bars(&self, count: u64) {
+        self.bars.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// What was sent so far.
     pub(super) fn stats(&self) -> Stats {
         let played = self.played.load(Ordering::Acquire);
@@ -224,11 +273,27 @@ impl Hub {
             subscribers: self.subscribers.load(Ordering::Relaxed),
             sessions: self.sessions.load(Ordering::Relaxed),
             lagged: self.lagged.load(Ordering::Relaxed),
+            requests: self.requests.load(Ordering::Relaxed),
+            throttled: self.throttled.load(Ordering::Relaxed),
+            banned: self.banned.load(Ordering::Relaxed),
+            bars: self.bars.load(Ordering::Relaxed),
             playback_rows: self.rows,
             playback_played: played,
             playback_finished: self.player.is_some() && played == self.rows,
             symbols: self.symbols.iter().zip(&self.counts).map(of).collect(),
         }
+    }
+}
+
+/// The broker's limit on requests for past bars: OANDA's 120 in a second, Binance's weight of 6,000 in a minute at 2 each;
+/// mtapi's is not documented and is taken as 10 in a second.
+fn gate(config: &Config) -> Gate {
+    let second = Duration::from_secs(1);
+    match (config.requests_per_s, config.broker) {
+        (0, Broker::Oanda) => Gate::new(120, second),
+        (0, Broker::Binance | Broker::BinanceUsdm) => Gate::new(3_000, 60 * second),
+        (0, _) => Gate::new(10, second),
+        (most, _) => Gate::new(most as usize, second),
     }
 }
 

@@ -1,20 +1,29 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `binance.rs`, `ctrader.rs`, `mtsocketapi.rs`). They live on a thread of their own,
-//! `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`],
-//! or `GET /__sim/stats` on the broker's own port.
+//! brokers (`oanda.rs`, `mtapi.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`,
+//! `coinbase.rs` and `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
+//! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
+//! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
+//! own port.
 
 mod binance;
+mod binance_usdm;
+mod bybit;
+mod candles;
+mod coinbase;
 pub mod config;
 mod ctrader;
 pub mod event;
+mod exchange;
 mod http;
 mod hub;
+mod kraken;
 pub mod model;
 mod mtapi;
 mod mtsocketapi;
 mod oanda;
+mod past;
 mod playback;
 pub mod stamp;
 pub mod symbols;
@@ -78,6 +87,8 @@ struct Server {
     secret: String,
     /// mtapi's sessions.
     logins: mtapi::Logins,
+    /// Requests for candles.
+    gate: candles::Gate,
     /// Some subscription of mtapi's has changed.
     news: Notify,
     /// What MTsocketAPI tells prices of, and where.
@@ -224,7 +235,13 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
     let secret = match config.broker {
         Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
         Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
-        Broker::Binance | Broker::Mtsocketapi => String::new(),
+        // Market data of exchanges is for everybody, and so is a terminal on its own machine.
+        Broker::Binance
+        | Broker::BinanceUsdm
+        | Broker::Kraken
+        | Broker::Coinbase
+        | Broker::Bybit
+        | Broker::Mtsocketapi => String::new(),
     };
     let mut symbols = config.symbols.clone();
     let rows = playback::load(&config.playback, &mut symbols).map_err(|problem| bad("playback", problem))?;
@@ -233,6 +250,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
         hub,
         secret,
         logins: mtapi::Logins::default(),
+        gate: candles::Gate::default(),
         news: Notify::new(),
         tracks: mtsocketapi::Tracks::default(),
         data_address: None,
@@ -305,7 +323,9 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
         Broker::Mtapi | Broker::Mtsocketapi => (15.0, 0.0, false),
-        Broker::Binance => (40.0, 8.0, false),
+        Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
+        Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
+        Broker::Bybit => (30.0, 6.0, false),
         Broker::Ctrader => (12.0, 0.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;

@@ -18,6 +18,8 @@ use super::stamp::{self, ServerTime};
 use super::symbols::Symbol;
 use crate::clock;
 
+mod history;
+
 /// Logins that are remembered; the oldest is forgotten first.
 const LOGINS_MAX: usize = 1_000;
 
@@ -108,6 +110,8 @@ fn endpoint(path: &str) -> Option<Endpoint> {
             let names: Vec<&str> = server.hub.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
             Ok(json_reply(StatusCode::OK, &json!(names)))
         },
+        "/PriceHistory" => |server, _, query| history::between(server, query),
+        "/PriceHistoryEx" => |server, _, query| history::last(server, query),
         "/GetQuote" => get_quote,
         "/Subscribe" | "/SubscribeMany" => subscribe,
         "/UnSubscribe" | "/UnSubscribeMany" => unsubscribe,

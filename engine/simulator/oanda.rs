@@ -17,6 +17,8 @@ use super::symbols::{Symbol, fixed};
 use crate::clock;
 use crate::market::Price;
 
+mod candles;
+
 /// Heartbeats of the pricing stream come this often.
 const HEARTBEAT_S: u64 = 5;
 /// Streams that one address may hold.
@@ -58,6 +60,9 @@ fn answer(server: &Arc<Server>, request: &Request<Incoming>) -> Result<Response<
         return Err((StatusCode::UNAUTHORIZED, "Insufficient authorization to perform request."));
     }
     let parts: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+    if let ["v3", "instruments", name, "candles"] = parts[..] {
+        return candles::candles(hub, name, &query(request), times(request)?);
+    }
     let ["v3", "accounts", account, endpoint @ ..] = parts.as_slice() else {
         return Err((StatusCode::NOT_FOUND, "The requested resource does not exist"));
     };
@@ -67,17 +72,22 @@ fn answer(server: &Arc<Server>, request: &Request<Incoming>) -> Result<Response<
     if request.method() != Method::GET {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
     }
-    let times = match request.headers().get("Accept-Datetime-Format").map(HeaderValue::as_bytes) {
-        Some(b"UNIX") => Times::Unix,
-        Some(b"RFC3339") | None => Times::Rfc3339,
-        Some(_) => return Err((StatusCode::BAD_REQUEST, "Invalid value specified for 'Accept-Datetime-Format'")),
-    };
+    let times = times(request)?;
     match endpoint {
         ["summary"] => Ok(json_reply(StatusCode::OK, &summary(account))),
         ["instruments"] => Ok(json_reply(StatusCode::OK, &instruments(hub, &wanted_or_all(hub, request)?))),
         ["pricing"] => Ok(pricing(hub, &wanted(hub, request)?, times)),
         ["pricing", "stream"] => stream(hub, request, times),
+        ["instruments", name, "candles"] => candles::candles(hub, name, &query(request), times),
         _ => Err((StatusCode::NOT_FOUND, "The requested resource does not exist")),
+    }
+}
+
+fn times(request: &Request<Incoming>) -> Result<Times, Refusal> {
+    match request.headers().get("Accept-Datetime-Format").map(HeaderValue::as_bytes) {
+        Some(b"UNIX") => Ok(Times::Unix),
+        Some(b"RFC3339") | None => Ok(Times::Rfc3339),
+        Some(_) => Err((StatusCode::BAD_REQUEST, "Invalid value specified for 'Accept-Datetime-Format'")),
     }
 }
 

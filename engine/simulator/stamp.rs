@@ -16,7 +16,7 @@ const NANOS: i64 = 1_000_000_000;
 const HOUR_NS: i64 = 3_600 * NANOS;
 
 /// Year, month and day of a day number counted from 1970 (Gregorian; eras of 400 years that begin in March).
-fn date_of(days: i64) -> (i64, i64, i64) {
+pub(super) fn date_of(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -52,6 +52,15 @@ pub fn rfc3339(ns: i64) -> String {
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z", c.year, c.month, c.day, c.hour, c.minute, c.second, c.nanos)
 }
 
+/// `2016-10-27T08:38:44.327443Z`.
+#[must_use]
+pub fn rfc3339_micros(ns: i64) -> String {
+    let mut text = rfc3339(ns);
+    // Three digits and the Z.
+    text.truncate(text.len() - 4);
+    text + "Z"
+}
+
 /// `1477557524.327443673`.
 #[must_use]
 pub fn unix(ns: i64) -> String {
@@ -72,6 +81,27 @@ pub fn fix(ns: i64) -> String {
     let c = civil(ns);
     let millis = c.nanos / 1_000_000;
     format!("{:04}{:02}{:02}-{:02}:{:02}:{:02}.{millis:03}", c.year, c.month, c.day, c.hour, c.minute, c.second)
+}
+
+/// Reads what brokers are sent: `2022-01-01T00:00:00`, with a fraction and `Z` or without, or seconds since 1970 with or
+/// without a fraction. Without a zone it is as much as it says, on whatever clock.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    let (whole, fraction) = match text.trim_end_matches('Z').split_once('.') {
+        Some((whole, fraction)) => (whole, fraction),
+        None => (text.trim_end_matches('Z'), ""),
+    };
+    let digits = format!("{fraction:0<9}");
+    let nanos: i64 = digits.get(..9)?.parse().ok()?;
+    let seconds = match whole.split_once('T') {
+        None => whole.parse::<i64>().ok().filter(|seconds| (0..1 << 33).contains(seconds))?,
+        Some((date, time)) => {
+            let parts = |text: &str, by| text.split(by).map(str::parse::<i64>).collect::<Result<Vec<_>, _>>().ok();
+            let [year @ 1970..2200, month @ 1..=12, day @ 1..=31] = parts(date, '-')?[..] else { return None };
+            let [hour @ 0..24, minute @ 0..60, second @ 0..60] = parts(time, ':')?[..] else { return None };
+            day_number(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
+        }
+    };
+    Some(seconds * NANOS + nanos)
 }
 
 /// The hour of the UTC day.
@@ -142,11 +172,19 @@ mod tests {
     #[test]
     fn stamps_are_written_as_recorded() {
         assert_eq!(rfc3339(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443673Z");
+        assert_eq!(rfc3339_micros(1_477_557_524_327_443_673), "2016-10-27T08:38:44.327443Z");
         assert_eq!(unix(1_477_557_524_327_443_673), "1477557524.327443673");
         assert_eq!(fix(1_477_557_524_327_443_673), "20161027-08:38:44.327");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000000000Z");
         assert_eq!(wall_clock(1_715_940_930_123_999_999, ServerTime::Fixed(0)), "2024-05-17T10:15:30.123");
         assert_eq!(day_number(2000, 2, 29) * 86_400, 951_782_400);
+        for text in ["2016-10-27T08:38:44.327443673Z", "1477557524.327443673"] {
+            assert_eq!(parse(text), Some(1_477_557_524_327_443_673), "{text}");
+        }
+        assert_eq!(parse("2000-02-29T00:00:00"), Some(951_782_400_000_000_000));
+        for text in ["", "2000-02-29", "2000-13-01T00:00:00", "x", "2000-01-01T00:00", "1.x"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -64,9 +64,15 @@ impl Symbol {
     /// OANDA's spelling: `EUR_USD`.
     #[must_use]
     pub fn oanda_name(&self) -> String {
+        self.pair_name('_')
+    }
+
+    /// Base and quote with something between them: `EUR_USD`, `BTC/USDT`.
+    #[must_use]
+    pub fn pair_name(&self, separator: char) -> String {
         let quote = if self.crypto { 4 } else { 3 };
         match self.name.len().checked_sub(quote).filter(|at| *at > 0 && self.name.is_char_boundary(*at)) {
-            Some(at) => format!("{}_{}", &self.name[..at], &self.name[at..]),
+            Some(at) => format!("{}{separator}{}", &self.name[..at], &self.name[at..]),
             None => self.name.clone(),
         }
     }

@@ -3,9 +3,9 @@
 //!
 //! A tick belongs to the interval of the source's own stamp (of our receipt where it gives none), a quote to that of our
 //! receipt: the common price is ours. Intervals follow the instrument's calendar and hold [open, close). A bar is *final*
-//! when a tick (and not only a trade) of a later interval comes, or when the clock is `close_delay_ms` past its end. Until `lateness_ms` past its
-//! end late ticks still change it: a *revised* bar follows, with a greater revision. Later ones are counted and change
-//! nothing. An interval without ticks and trades has no bar.
+//! when a tick (and not only a trade) of a later interval comes, or when the clock is `close_delay_ms` past its end. Until
+//! `lateness_ms` past its end late ticks still change it: a *revised* bar follows, with a greater revision. Later ones are
+//! counted and change nothing. An interval without ticks and trades has no bar.
 //!
 //! Ticks touch the minute alone; longer bars take in each minute as it closes, since every interval is made of whole
 //! minutes. So a tick costs the same however many timeframes there are.

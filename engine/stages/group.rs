@@ -49,6 +49,12 @@ impl Layout {
             }
             last = Some(at);
         }
+        let names = |stage: &str| groups.iter().flatten().any(|name| name == stage);
+        if names("indicators") && !names("bars") {
+            return Err(BuildError::Layout(
+                "`indicators` follows the bars that `bars` makes, expected `bars` too".into(),
+            ));
+        }
         if groups.is_empty() || groups.iter().any(Vec::is_empty) {
             return Err(BuildError::Layout("a group is empty, expected at least one group with one stage".into()));
         }

@@ -36,6 +36,11 @@ columns! {
     U64 "UInt64" |value: u64, out| out.extend_from_slice(&value.to_le_bytes());
     /// Differences.
     I64 "Int64" |value: i64, out| out.extend_from_slice(&value.to_le_bytes());
+    /// Percentages and rates: measured, no prices.
+    F32 "Float32" |value: f32, out| out.extend_from_slice(&value.to_le_bytes());
+    /// A difference that may be absent.
+    OptI64 "Nullable(Int64)"
+        |value: Option<i64>, out| nullable(value.is_some(), &value.unwrap_or_default().to_le_bytes(), out);
     /// Yes or no.
     Flag "Bool" |value: bool, out| out.push(u8::from(value));
     /// Seconds since 1970; before 1970 and after 2106 they do not fit and become the nearest that does.
@@ -65,6 +70,21 @@ columns! {
         put_length(count, out);
         bits[..count].iter().for_each(|value| nullable(*value != NO_VALUE, &value.to_le_bytes(), out));
     };
+}
+
+/// How many of each of a few words.
+pub(super) struct Counts;
+
+impl Column for Counts {
+    const TYPE: &'static str = "Map(LowCardinality(String), UInt64)";
+    type Value<'a> = &'a [(&'static str, u64)];
+    fn put(value: &[(&'static str, u64)], out: &mut Vec<u8>) {
+        put_length(value.len(), out);
+        for (word, count) in value {
+            put_text(word, out);
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+    }
 }
 
 /// One of few different texts.

@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     2 "0002_health.sql",
     3 "0003_views.sql",
     4 "0004_bars_and_telemetry.sql",
+    5 "0005_source_quality.sql",
 };
 
 impl Migration {

@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod manifest;
 pub mod migrate;
 pub mod names;
+pub mod quality;
 pub mod rows;
 pub mod source;
 pub mod status;

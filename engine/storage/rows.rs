@@ -23,8 +23,11 @@ use super::names::Names;
 /// taken for damaged when its checksum differs.
 pub const ENCODING: u32 = 2;
 
+/// Epoch of rows that were asked of a venue and not journaled; the engine's own begin with 1.
+pub const FETCHED_EPOCH: u32 = 0;
+
 /// Tables of measurements that are no records: they do not come from the journal, and the audit says nothing of them.
-pub const NOT_JOURNALED: &[&str] = &["stage_latency"];
+pub const NOT_JOURNALED: &[&str] = &["stage_latency", "source_quality"];
 
 /// Who may see a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -302,7 +305,7 @@ fn span(gap: &Gap) -> (i64, i64) {
 }
 
 /// The UTC day of a time as `YYYYMMDD`, like `toYYYYMMDD`: the civil calendar counted in 400-year eras from March.
-fn day(ns: i64) -> u32 {
+pub(super) fn day(ns: i64) -> u32 {
     let days = ns.div_euclid(86_400_000_000_000) + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -321,7 +324,7 @@ fn word<T>(known: Option<T>, word: impl Fn(T) -> &'static str) -> &'static str {
 
 /// Declares a table's columns and their values side by side, so that they cannot drift apart.
 macro_rules! row {
-    ($table:ident: |$row:ident: &$record:ident, $names:ident| $($column:ident $of:ident = $value:expr,)*) => {
+    ($table:ident: |$row:ident: &$record:ty, $names:ident| $($column:ident $of:ident = $value:expr,)*) => {
         mod $table {
             use super::*;
             pub(super) const COLUMNS: &[(&str, &str)] = &[$((stringify!($column), $of::TYPE),)*];

@@ -21,6 +21,7 @@ use super::config::Mode;
 use super::deliver::{Outcome, Parcel, Target, backoff, deliver};
 use super::manifest::{Manifest, Manifests};
 use super::migrate::migrate;
+use super::quality::SourceMinute;
 use super::rows::{Audience, Lane, Table};
 use super::source::{Found, Source};
 use super::status::{StatusHandle, StorageStatus};
@@ -60,6 +61,8 @@ pub struct Setup {
     pub mode: Mode,
     /// Measurements of this run's epoch: stored as far as it can be done.
     pub telemetry: Option<(u32, Rows)>,
+    /// The quality of sources in this run's epoch, likewise.
+    pub quality: Option<(u32, Rows<SourceMinute>)>,
 }
 
 /// The running thread.
@@ -82,9 +85,10 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ready = Arc::new(AtomicBool::new(false));
         let telemetry = setup.telemetry.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
+        let quality = setup.quality.take().map(|of| Telemetry::new(of, &setup, &ready, &stopped));
         let work = Work::new(setup, manifests, status.clone(), (stopped, ready))?;
         let both = async {
-            tokio::join!(work.run(), telemetry::run(telemetry));
+            tokio::join!(work.run(), telemetry::run(telemetry), telemetry::run(quality));
         };
         let thread = std::thread::Builder::new().name("tw-storage".into()).spawn(move || runtime.block_on(both))?;
         Ok(Writer { thread: Some(thread), stop, status })

@@ -152,6 +152,8 @@ words! {
         RingFull = 12 "ring_full",
         /// A terminal asked for records older than the resume window.
         ResumeWindow = 13 "resume_window",
+        /// The venue's own count says that messages are missing.
+        SequenceJump = 14 "sequence_jump",
     }
 }
 

@@ -127,7 +127,7 @@ impl Player<'_> {
                 // The pace of the venue, not a wait for anything.
                 std::thread::sleep(Duration::from_millis(2));
             },
-            Act::Hold => {
+            Act::Hold | Act::UnknownSymbol => {
                 while self.hear()?.is_some() {}
                 let _ = self.stage.closed.send(());
                 Ok(())

@@ -61,6 +61,8 @@ fn play(stage: &Stage, out: &mut TcpStream, act: Act) -> std::io::Result<()> {
             let _ = stage.closed.send(());
             Ok(())
         }
-        Act::PingPong | Act::Refuse | Act::SlowDown | Act::Hangup => unreachable!("not on this port"),
+        Act::PingPong | Act::UnknownSymbol | Act::Refuse | Act::SlowDown | Act::Hangup => {
+            unreachable!("not on this port")
+        }
     }
 }

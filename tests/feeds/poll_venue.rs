@@ -77,6 +77,6 @@ fn play(stage: &Stage, out: &mut TcpStream, reader: &mut impl BufRead, act: Act)
             let _ = stage.closed.send(());
             Ok(())
         }
-        Act::PingPong => unreachable!("HTTP has no pings"),
+        Act::PingPong | Act::UnknownSymbol => unreachable!("HTTP has no pings, and confirms nothing"),
     }
 }

@@ -1,4 +1,4 @@
-//! A venue on loopback that plays a script: OANDA's, mtapi's or Binance's framing around the same acts.
+//! A venue on loopback that plays a script: each adapter's framing and subscription around the same acts.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 mod fix_venue;
@@ -20,6 +21,8 @@ pub(crate) enum Act {
     Refuse,
     /// Answers that there are too many requests.
     SlowDown,
+    /// Refuses what is subscribed, where the venue confirms subscriptions.
+    UnknownSymbol,
     /// Closes before it has answered.
     Hangup,
     /// Says a price.
@@ -120,7 +123,7 @@ impl Server {
             "mtapi" => format!(
                 "base_url = \"http://{addr}\"\nuser = \"77\"\npassword = \"hunter2\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\""
             ),
-            "binance" => format!("base_url = \"ws://{addr}\""),
+            "binance" | "binance_usdm" | "kraken" | "coinbase" | "bybit" => format!("base_url = \"ws://{addr}\""),
             "ctrader" => format!(
                 "base_url = \"tcp://{addr}\"\nsender_comp_id = \"demo.broker.77\"\nusername = \"77\"\npassword = \"hunter2\""
             ),
@@ -217,6 +220,14 @@ impl Stage {
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
             )?;
         }
+        let known = !script.contains(&Act::UnknownSymbol);
+        for _ in 0..subscriptions(self.adapter) {
+            let asked = read_text(&mut reader)?;
+            for answer in answers(self.adapter, &asked, known) {
+                out.write_all(&self.message(answer.as_bytes()))?;
+            }
+            self.requests.lock().unwrap().push(asked);
+        }
         script.iter().try_for_each(|act| self.play(&mut out, &mut reader, *act))
     }
 
@@ -228,7 +239,7 @@ impl Stage {
                 reply(out, "201 Created", &format!("{{\"message\":\"{words}\",\"code\":\"INVALID_ACCOUNT\"}}"))
             }
             (Act::Refuse, "json-ws") => reply(out, "403 Forbidden", words),
-            // Nobody logs in at Binance; its front refuses addresses, and never saw a secret.
+            // Nobody logs in at an exchange; its front refuses addresses, and never saw a secret.
             (Act::Refuse, _) => reply(out, "403 Forbidden", "Nobody knows you"),
             (Act::SlowDown, "mtapi") => {
                 reply(out, "201 Created", "{\"message\":\"slower\",\"code\":\"TOO_FREQUENT_REQUEST\"}")
@@ -280,7 +291,7 @@ impl Stage {
                 // The pace of the venue, not a wait for anything.
                 std::thread::sleep(Duration::from_millis(2));
             },
-            Act::Hold => {
+            Act::Hold | Act::UnknownSymbol => {
                 let mut rest = Vec::new();
                 let _ = reader.read_to_end(&mut rest);
                 let _ = self.closed.send(());
@@ -308,6 +319,76 @@ impl Stage {
         frame.extend_from_slice(text);
         frame
     }
+}
+
+/// How many messages a client sends before it hears prices.
+fn subscriptions(adapter: &str) -> usize {
+    match adapter {
+        "kraken" => 2,
+        "coinbase" => 3,
+        "bybit" => 1,
+        _ => 0,
+    }
+}
+
+/// What the venue answers to a subscription.
+fn answers(adapter: &str, asked: &str, known: bool) -> Vec<String> {
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    match adapter {
+        "kraken" => {
+            let symbols = asked["params"]["symbol"].as_array().unwrap();
+            let answer = |symbol: &Value| match known {
+                true => json!({ "method": "subscribe", "req_id": asked["req_id"], "success": true,
+                    "result": { "channel": asked["params"]["channel"], "symbol": symbol } }),
+                false => json!({ "method": "subscribe", "req_id": asked["req_id"], "success": false, "symbol": symbol,
+                    "error": format!("Currency pair not supported {}", symbol.as_str().unwrap()) }),
+            };
+            symbols.iter().map(|symbol| answer(symbol).to_string()).collect()
+        }
+        "coinbase" if !known => vec![
+            json!({ "type": "error", "message": "failed to subscribe",
+            "reason": format!("{} is not a valid product", asked["product_ids"][0].as_str().unwrap()) })
+            .to_string(),
+        ],
+        // Each repeats the whole of what is subscribed; numbered so that the example is the next one.
+        "coinbase" => {
+            let (channel, products) = (asked["channel"].as_str().unwrap(), &asked["product_ids"]);
+            let number = ["ticker", "market_trades", "heartbeats"].iter().position(|c| *c == channel).unwrap();
+            let what = if number == 2 { json!(["heartbeats"]) } else { products.clone() };
+            vec![
+                json!({ "channel": "subscriptions", "timestamp": "2026-08-09T21:05:48.228846629Z",
+                "sequence_num": number, "events": [{ "subscriptions": { channel: what } }] })
+                .to_string(),
+            ]
+        }
+        "bybit" => {
+            let words =
+                if known { String::new() } else { format!("error:handler not found,topic:{}", asked["args"][0]) };
+            vec![json!({ "success": known, "ret_msg": words, "conn_id": "c", "req_id": asked["req_id"], "op": "subscribe" })
+                .to_string()]
+        }
+        other => panic!("{other} confirms nothing"),
+    }
+}
+
+/// The text of a client's frame, which is masked.
+fn read_text(reader: &mut impl Read) -> std::io::Result<String> {
+    let mut head = [0; 2];
+    reader.read_exact(&mut head)?;
+    let length = match head[1] & 0x7f {
+        126 => {
+            let mut length = [0; 2];
+            reader.read_exact(&mut length)?;
+            usize::from(u16::from_be_bytes(length))
+        }
+        length => usize::from(length),
+    };
+    let (mut mask, mut text) = ([0; 4], vec![0; length]);
+    reader.read_exact(&mut mask)?;
+    reader.read_exact(&mut text)?;
+    assert_eq!(head[0], 0x81, "a whole text message");
+    text.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    Ok(String::from_utf8(text).unwrap())
 }
 
 fn reply(out: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 """Clients that we did not write talk to the simulated brokers: oandapyV20, aiohttp and websockets.
 
-Usage: simulator_clients.py OANDA MTAPI BINANCE   (each HOST:PORT). Says "ok" and exits 0 when all went as documented.
+Usage: simulator_clients.py OANDA MTAPI BINANCE BINANCE_USDM KRAKEN COINBASE BYBIT   (each HOST:PORT). Says "ok" and exits 0 when all went as documented.
 """
 
 import asyncio
@@ -89,9 +89,85 @@ async def binance(address):
     assert seen == {"ack", "btcusdt@bookTicker", "btcusdt@trade"}, seen
 
 
+async def binance_usdm(address):
+    async def first(path, stream):
+        async with websockets.connect(f"ws://{address}{path}/stream?streams={stream}") as socket:
+            return json.loads(await socket.recv())["data"]
+
+    book = await first("/public", "btcusdt@bookTicker")
+    assert book["e"] == "bookTicker" and float(book["b"]) < float(book["a"]) and book["T"] > 0, book
+    assert (await first("/public", "btcusdt@trade"))["X"] == "MARKET"
+    assert (await first("/market", "btcusdt@aggTrade"))["e"] == "aggTrade"
+
+
+async def kraken(address):
+    async with websockets.connect(f"ws://{address}/v2") as socket:
+        def subscribe(channel, symbols, **more):
+            params = {"channel": channel, "symbol": symbols, **more}
+            return socket.send(json.dumps({"method": "subscribe", "params": params, "req_id": 1}))
+
+        assert json.loads(await socket.recv())["channel"] == "status"
+        await subscribe("ticker", ["BTC/USDT", "NOT/ONE"], event_trigger="bbo")
+        await subscribe("trade", ["BTC/USDT"], snapshot=False)
+        await socket.send(json.dumps({"method": "ping", "req_id": 42}))
+        seen = set()
+        while seen != {"ticker", "trade", "heartbeat", "ack ticker", "ack trade", "pong", "refused NOT/ONE"}:
+            message = json.loads(await socket.recv())
+            if message.get("success"):
+                seen.add("ack " + message["result"]["channel"])
+            elif "error" in message:
+                seen.add("refused " + message["symbol"])
+            else:
+                seen.add(message.get("channel") or message["method"])
+            if message.get("channel") == "ticker":
+                assert message["data"][0]["bid"] < message["data"][0]["ask"], message
+
+
+async def coinbase(address):
+    async with websockets.connect(f"ws://{address}/") as socket:
+        for channel in ["ticker", "market_trades", "heartbeats"]:
+            await socket.send(json.dumps({"type": "subscribe", "product_ids": ["BTC-USDT"], "channel": channel}))
+        seen, number = set(), 0
+        while seen != {"ticker", "market_trades", "heartbeats", "subscriptions"}:
+            message = json.loads(await socket.recv())
+            assert message["sequence_num"] == number, (number, message)
+            number += 1
+            seen.add(message["channel"])
+            if message["channel"] == "subscriptions":
+                confirmed = message["events"][0]["subscriptions"]
+        assert set(confirmed) == {"ticker", "market_trades", "heartbeats"}, confirmed
+        await socket.send(json.dumps({"type": "subscribe", "product_ids": ["NOT-ONE"], "channel": "ticker"}))
+        while "error" not in (message := json.loads(await socket.recv())).get("type", ""):
+            pass
+        assert "NOT-ONE" in message["message"], message
+
+
+async def bybit(address):
+    async with websockets.connect(f"ws://{address}/v5/public/spot") as socket:
+        def ask(op, number, *args):
+            return socket.send(json.dumps({"op": op, "req_id": number, "args": args}))
+
+        await ask("subscribe", "1", "orderbook.1.BTCUSDT", "publicTrade.BTCUSDT")
+        await ask("subscribe", "2", "orderbook.1.NOTONE")
+        await ask("subscribe", "3", *["orderbook.1.BTCUSDT"] * 11)
+        await ask("ping", "4")
+        answers, seen = {}, set()
+        while len(answers) < 4 or len(seen) < 2:
+            message = json.loads(await socket.recv())
+            if "topic" in message:
+                seen.add(message["topic"])
+            else:
+                answers[message["req_id"]] = (message["success"], message["ret_msg"])
+        assert seen == {"orderbook.1.BTCUSDT", "publicTrade.BTCUSDT"}, seen
+        assert answers["1"][0] and not answers["2"][0] and not answers["3"][0], answers
+        assert "orderbook.1.NOTONE" in answers["2"][1] and answers["4"] == (True, "pong"), answers
+
+
 async def main():
-    oanda_at, mtapi_at, binance_at = sys.argv[1:]
-    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(oanda, oanda_at), mtapi(mtapi_at), binance(binance_at)), DEADLINE_S)
+    oanda_at, mtapi_at, *exchanges_at = sys.argv[1:]
+    exchanges = [binance, binance_usdm, kraken, coinbase, bybit]
+    talks = [exchange(at) for exchange, at in zip(exchanges, exchanges_at, strict=True)]
+    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(oanda, oanda_at), mtapi(mtapi_at), *talks), DEADLINE_S)
     print("ok")
 
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tickwire::journal::Position;
 use tickwire::storage::audit::{Report, Subject, audit};
 use tickwire::storage::batch::Limits;
+use tickwire::storage::quality::SourceMinute;
 use tickwire::storage::store::{READER, StoreConfig, StoreHandle, Supervisor, WRITER, find_library};
 use tickwire::storage::telemetry::Rows;
 use tickwire::storage::{Endpoint, Mode, Setup, StorageStatus, Writer, client};
@@ -78,6 +79,11 @@ impl Bench {
 
     /// A writer that stores measurements too.
     pub fn writer_with(&self, telemetry: Option<(u32, Rows)>) -> Writer {
+        self.writer_of(telemetry, None)
+    }
+
+    /// The same with the quality of sources.
+    pub fn writer_of(&self, telemetry: Option<(u32, Rows)>, quality: Option<(u32, Rows<SourceMinute>)>) -> Writer {
         let stored = self.stored.clone();
         Writer::start(Setup {
             journal_dir: self.path().join("journal"),
@@ -89,6 +95,7 @@ impl Bench {
             limits: self.limits,
             mode: Mode::Embedded,
             telemetry,
+            quality,
         })
         .unwrap()
     }

@@ -5,10 +5,12 @@ use tickwire::market::Input;
 use tickwire::ring::Mark;
 use tickwire::stages::{Identity, Layout, Market, Recorder};
 use tickwire::storage::migrate::{MIGRATIONS, statements};
+use tickwire::storage::quality::SourceMinute;
+use tickwire::storage::rows::Audience;
 use tickwire::storage::telemetry::{self, StageSecond};
 use tickwire_schemas::record::{Bar, Head, Tick, Timer};
 use tickwire_schemas::words::{Kind, Origin, Verdict};
-use tickwire_schemas::{NO_NUMBER, NO_SIZE};
+use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE};
 
 use crate::harness::{Bench, GRACE, until};
 use crate::journal::{BEGIN_NS, MINE, OANDA, catalogue};
@@ -260,6 +262,73 @@ fn stage_latencies_are_stored_once_and_survive_an_absent_database() {
          7\t2\tdedupe\t2026-01-02 00:00:00\t10\t100\t200\t5000000000\n\
          7\t3\tdedupe\t2026-01-02 00:00:01\t10\t100\t200\t5000000000\n\
          7\t4\tbars\t2026-01-02 00:00:02\t10\t100\t200\t5000000000\n"
+    );
+    bench.assert_clean();
+}
+
+/// A minute of a source's EURUSD.
+pub fn source_minute(source: &str, audience: Audience) -> SourceMinute {
+    SourceMinute {
+        audience,
+        source: source.into(),
+        symbol: "EURUSD".into(),
+        minute: BEGIN_NS / 60_000_000_000 * 60,
+        ticks: 30,
+        rejects: 3,
+        latency_p50_us: Some(-5),
+        latency_p99_us: Some(70),
+        avg_spread_e9: 120_001,
+        uptime_percent: 100.0,
+        completeness_percent: 87.5,
+        best_bid_count: 4,
+        best_ask_count: 6,
+        score: 93.25,
+        reject_reasons: vec![("spread", 2), ("duplicate", 1)],
+        ticks_per_second: 0.5,
+        best_quotes: 8,
+        open_seconds: 60.0,
+        priority: 1,
+    }
+}
+
+#[test]
+fn the_quality_of_sources_is_stored_exactly_and_private_ones_apart() {
+    let mut bench = Bench::new();
+    bench.start_store();
+    let (minutes, rows) = telemetry::channel();
+    let writer = bench.writer_of(None, Some((7, rows)));
+    let base = source_minute("a", Audience::Global);
+    // The newest minute of `a` is a month later: another partition. `b` says nothing that could be measured.
+    minutes.offer(base.clone());
+    minutes.offer(source_minute("mine", Audience::Private));
+    minutes.offer(SourceMinute { minute: base.minute + 40 * 86_400, score: 50.0, priority: 2, ..base.clone() });
+    minutes.offer(SourceMinute {
+        source: "b".into(),
+        minute: base.minute + 40 * 86_400,
+        ticks: 0,
+        latency_p50_us: None,
+        latency_p99_us: None,
+        avg_spread_e9: NO_PRICE,
+        score: 50.0,
+        reject_reasons: Vec::new(),
+        best_quotes: 0,
+        ..base
+    });
+    until("the rows are there", || bench.try_sql("SELECT count() FROM source_quality").is_ok_and(|n| n == "3\n"));
+    writer.stop(GRACE);
+    assert_eq!(
+        bench.read_only("SELECT * FROM source_quality ORDER BY seq LIMIT 1").unwrap(),
+        "7\t1\ta\tEURUSD\t2026-01-01 23:59:00\t30\t3\t-5\t70\t0.000120001\t100\t87.5\t4\t6\t93.25\t\
+         {'spread':2,'duplicate':1}\t0.5\t8\t60\t1\n"
+    );
+    let mine = "SELECT seq, source, score FROM md_private.source_quality";
+    assert_eq!((bench.sql(mine).as_str(), bench.read_only(mine).is_err()), ("2\tmine\t93.25\n", true));
+    // Only the last minutes count; among equals the smaller priority comes first.
+    assert_eq!(
+        bench
+            .read_only("SELECT source, score, latency_p50_ms, avg_spread, ticks_per_second, best_share_percent FROM source_scores")
+            .unwrap(),
+        "b\t50\t\\N\t\\N\t0\t\\N\na\t50\t-0.005\t0.000120001\t0.5\t62.5\n"
     );
     bench.assert_clean();
 }

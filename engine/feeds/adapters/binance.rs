@@ -1,4 +1,4 @@
-//! Binance spot (and the futures' same messages): the combined stream of `bookTicker` and `trade`.
+//! Binance spot: the combined stream of `bookTicker` and `trade`. The futures' messages are read here too.
 //!
 //! A `bookTicker` has no time: the receive time is all there is, and `u` orders it. `m: true` in a trade means that the
 //! buyer's order was resting, so the aggressor sold.
@@ -8,18 +8,21 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::{Aggressor, Cause};
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::candles::Candles;
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
-use crate::feeds::json::{Cursor, Malformed};
+use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
 
+pub(super) mod candles;
+
 /// The venue closes connections at 24 h; ours ends sooner, at a time of our choosing.
-const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
+pub(super) const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
 
 /// Streams on one connection; two are used per symbol.
-const STREAMS_MAX: usize = 1_024;
+pub(super) const STREAMS_MAX: usize = 1_024;
 
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
@@ -27,12 +30,15 @@ const STREAMS_MAX: usize = 1_024;
 pub struct Settings {
     /// WebSocket base, such as `wss://stream.binance.com:9443`.
     pub base_url: String,
+    /// HTTP base for past bars, such as `https://api.binance.com`; without it there are none.
+    pub rest_url: Option<String>,
 }
 
 /// One connection to Binance.
 #[derive(Debug)]
 pub struct Broker {
     base: String,
+    history: Option<Candles<candles::Klines>>,
 }
 
 impl Adapter for Broker {
@@ -45,7 +51,8 @@ impl Adapter for Broker {
 
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
-        Ok(Broker { base })
+        let history = Candles::new(settings.rest_url.as_ref(), candles::Klines("/api/v3/klines"))?;
+        Ok(Broker { base, history })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -58,6 +65,10 @@ impl Adapter for Broker {
 
     fn symbols_max() -> usize {
         STREAMS_MAX / 2
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_ref().map(|history| history as &dyn History)
     }
 }
 
@@ -105,6 +116,8 @@ pub(crate) enum Message<'a> {
     Trade { id: Option<u64>, symbol: Name<'a>, price: &'a [u8], size: &'a [u8], time: u64, buyer_rests: bool },
     /// `{"result":null,"id":1}`.
     Acknowledged,
+    /// A fill of the insurance fund or of an auto-deleveraging, at no price of the market (futures).
+    OffMarket,
     /// The server is about to go away.
     Shutdown,
     /// `{"error":{…}}` or `{"code":-1121,"msg":"…"}`.
@@ -114,7 +127,7 @@ pub(crate) enum Message<'a> {
 type Name<'a> = std::borrow::Cow<'a, [u8]>;
 
 impl Message<'_> {
-    fn event(&self, ts_recv_ns: i64, symbols: &Symbols) -> Result<Event, Reject> {
+    pub(super) fn event(&self, ts_recv_ns: i64, symbols: &Symbols) -> Result<Event, Reject> {
         match self {
             Message::Book { update, symbol, sides: [bid, bid_size, ask, ask_size], time } => {
                 Ok(Event::Tick(TickInput {
@@ -142,7 +155,7 @@ impl Message<'_> {
                     aggressor: if *buyer_rests { Aggressor::Sell } else { Aggressor::Buy },
                 }))
             }
-            Message::Acknowledged => Ok(Event::Alive),
+            Message::Acknowledged | Message::OffMarket => Ok(Event::Alive),
             Message::Shutdown => Ok(Event::Leaving),
             Message::Refused(cause) => Ok(Event::Refused(*cause)),
         }
@@ -201,6 +214,7 @@ struct Fields<'a> {
     size: Option<&'a [u8]>,
     time: Option<u64>,
     buyer_rests: Option<bool>,
+    off_market: bool,
     result: bool,
     refused: Option<Cause>,
     enveloped: bool,
@@ -252,6 +266,7 @@ fn field<'a>(key: &[u8], c: &mut Cursor<'a>, f: &mut Fields<'a>) -> Result<(), M
         b"p" => f.price = Some(c.number()?),
         b"q" => f.size = Some(c.number()?),
         b"m" => f.buyer_rests = Some(c.boolean()?),
+        b"X" => f.off_market = *c.text()? != *b"MARKET",
         // Prices here, arrays of levels in messages that we do not subscribe.
         b"b" | b"B" | b"a" | b"A" => {
             let mut ahead = c.clone();
@@ -279,8 +294,10 @@ impl<'a> Fields<'a> {
         }
         match self.kind.as_deref() {
             Some(b"serverShutdown") => Ok(Message::Shutdown),
-            Some(b"trade") => Ok(Message::Trade {
-                id: self.id,
+            Some(b"trade") if self.off_market => Ok(Message::OffMarket),
+            // An aggregated trade has its number where a price has its ask.
+            Some(kind @ (b"trade" | b"aggTrade")) => Ok(Message::Trade {
+                id: if kind == b"trade" { self.id } else { self.sides[2].and_then(whole) },
                 symbol: self.symbol.ok_or(Reject::Expected("a symbol in s"))?,
                 price: self.price.ok_or(Reject::Expected("a price in p"))?,
                 size: self.size.ok_or(Reject::Expected("a size in q"))?,

@@ -364,32 +364,26 @@ impl CtraderDecoder {
         symbols: &Symbols,
         sink: &mut impl FnMut(Event),
     ) -> Result<(), Reject> {
-        let (mut header, mut symbol, mut count, mut seen) = (Header::default(), None, None, 0);
-        let mut entry = None;
+        let (mut header, mut symbol, mut count) = (Header::default(), None, None);
         self.entries.clear();
         for field in message.fields() {
             let (tag, value) = field?;
             match tag {
                 55 => symbol = Some(value),
                 268 => count = fix::number(value),
-                269 => {
-                    seen += 1;
-                    book::keep(&mut self.entries, entry.replace(Entry::of(value)))?;
-                }
-                270 | 271 | 278 => entry.as_mut().ok_or(book::NO_TYPE)?.read(tag, value)?,
+                269 => book::push(&mut self.entries, Entry::of(value))?,
+                270 | 271 | 278 => self.entries.last_mut().ok_or(book::NO_TYPE)?.read(tag, value)?,
                 _ => header.read(tag, value),
             }
         }
-        book::keep(&mut self.entries, entry)?;
-        if count != Some(seen) {
+        if count != u64::try_from(self.entries.len()).ok() {
             return Err(Reject::Expected("as many entries (269) as NoMDEntries (268) says"));
         }
         self.count(header.seq, header.again);
         let found = self.find(symbol.ok_or(Reject::Expected("a Symbol (55)"))?, symbols)?;
         let book = self.books.get_mut(found.index).ok_or(Reject::UnknownSymbol)?;
         let ts_event_ns = header.time()?;
-        // The best prices alone have no ids.
-        let known = self.entries.iter().all(|entry| entry.id.is_some());
+        let known = book::check(&mut self.entries)?;
         if header.again && known {
             // A book that was true once.
             sink(Event::Alive);

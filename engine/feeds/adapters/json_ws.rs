@@ -4,7 +4,7 @@
 //! Symbols are written as the configuration writes them. A message that the filter does not let through is life and no
 //! price, so a stream of them is mute like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,24 +139,25 @@ impl Broker {
         let headers = net::headers(headers)
             .map_err(|e| Failure::new(tickwire_schemas::words::Cause::ConnectFailed, format!("headers: {e}")))?;
         let mut connection = net::websocket_with(&fill(&settings.url, Place::Url), headers).await?;
-        let mut unconfirmed = 0_usize;
-        for text in &settings.subscribe {
-            for message in filler.each(text, Place::Message, &names) {
-                connection.send(message).await?;
-                unconfirmed += 1;
-            }
-        }
-        if settings.confirm.is_some() {
-            let secrets = filler.secrets();
-            let confirmed = connection.wait(|frame| match self.layout.confirms(frame) {
-                Err(cause) => Some(Err(Failure::new(cause, blotted_excerpt(frame, &secrets)))),
-                Ok(confirms) => {
-                    unconfirmed -= usize::from(confirms && unconfirmed > 0);
-                    (unconfirmed == 0).then_some(Ok(()))
+        let requests: Vec<_> =
+            settings.subscribe.iter().flat_map(|text| filler.each(text, Place::Message, &names)).collect();
+        // An answer does not say to which message. The messages may hold secrets, so they go by their numbers.
+        let awaited = if settings.confirm.is_some() { requests.len() } else { 0 };
+        let pending = (1..=awaited).map(|number| format!("answer {number} of {awaited}")).collect();
+        let secrets = filler.secrets();
+        let confirm = |frame: &[u8], pending: &mut BTreeSet<String>| match self.layout.confirms(frame) {
+            Err(cause) => Err(Failure::new(cause, blotted_excerpt(frame, &secrets))),
+            Ok(confirms) => {
+                if confirms {
+                    pending.pop_first();
                 }
-            });
-            confirmed.await?;
-        }
-        Ok(connection.with_ping(settings.ping.as_ref().map(|text| fill(text, Place::Message))))
+                Ok(())
+            }
+        };
+        connection.subscribe(&requests, pending, confirm).await?;
+        Ok(match &settings.ping {
+            Some(text) => connection.with_ping(fill(text, Place::Message)),
+            None => connection,
+        })
     }
 }

@@ -12,6 +12,7 @@ use tickwire_schemas::words::Timeframe;
 
 use super::event::{Event, Symbols};
 use super::net::{Connection, Failure};
+use super::rate::Rate;
 use super::session::{self, Task};
 use crate::market::Decimal9;
 
@@ -128,10 +129,31 @@ pub trait Decoder: 'static {
 /// The answer to a request that is not on the hot path.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
-/// Past bars.
-pub trait History: Send + Sync {
-    /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first.
+/// Past bars, over requests that the venue limits.
+pub trait History: Debug + Send + Sync {
+    /// Most bars that one request returns.
+    fn page(&self) -> usize;
+
+    /// Whose limit it is: host and port.
+    fn host(&self) -> &str;
+
+    /// How fast it may be asked.
+    fn rate(&self) -> Rate;
+
+    /// Whether the venue has bars of this length, cut where the engine cuts them.
+    fn has(&self, _timeframe: Timeframe) -> bool {
+        true
+    }
+
+    /// The final bars of a venue symbol that open in `[from_ns, to_ns)`, oldest first, each once; at most [`History::page`]
+    /// fit in between, and the last of them has ended. Ids and the end of the interval are the caller's to fill in. The
+    /// failure of a venue that asks to wait says how long.
     fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>>;
+
+    /// Gives back what asking took, such as a login.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// The state of a trading account, in its currency.
@@ -186,6 +208,8 @@ pub trait Venue: Debug + Send + Sync {
     fn check(&self) -> Result<(), SettingsError>;
     /// How a venue symbol is written in messages.
     fn wire_symbol(&self, venue: &str) -> String;
+    /// Past bars, where the venue has them and the configuration says where.
+    fn any_history(&self) -> Option<&dyn History>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
     /// Runs a session until it is stopped.
@@ -200,7 +224,7 @@ impl<S: Stream> Venue for S {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             stream: true,
-            history: self.history().is_some(),
+            history: Adapter::history(self).is_some(),
             account: self.account().is_some(),
             symbols: self.symbol_list().is_some(),
         }
@@ -212,6 +236,10 @@ impl<S: Stream> Venue for S {
 
     fn wire_symbol(&self, venue: &str) -> String {
         <S as Adapter>::wire_symbol(venue)
+    }
+
+    fn any_history(&self) -> Option<&dyn History> {
+        self.history()
     }
 
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
@@ -272,4 +300,16 @@ macro_rules! adapters {
     };
 }
 
-adapters![oanda, mtapi, binance, ctrader, mtsocketapi, json_ws, json_poll];
+mod candles;
+
+/// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
+/// quotes three.
+fn pair(canonical: &str, separator: char) -> String {
+    let quote = if ["USDT", "USDC"].iter().any(|coin| canonical.ends_with(coin)) { 4 } else { 3 };
+    match canonical.len().checked_sub(quote).and_then(|at| canonical.split_at_checked(at)) {
+        Some((base, quote)) if !base.is_empty() => format!("{base}{separator}{quote}"),
+        _ => canonical.to_string(),
+    }
+}
+
+adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader, mtsocketapi, json_ws, json_poll];

@@ -10,12 +10,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http, Reply};
+use crate::feeds::rest::Rest;
 use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
+
+mod history;
 
 /// Public clients of this API ping at this interval; what the server requires is not documented.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -45,6 +48,12 @@ pub struct Settings {
     pub server: String,
     /// How the broker's clock relates to UTC.
     pub broker_time: String,
+    /// Most bars of one request for past bars; the vendor documents no limit.
+    #[serde(default = "history::page")]
+    pub history_bars: u32,
+    /// Most requests for past bars in a second; the vendor documents no limit.
+    #[serde(default = "history::per_second")]
+    pub history_per_second: u32,
 }
 
 /// One MetaTrader account.
@@ -54,6 +63,7 @@ pub struct Broker {
     stream_base: String,
     broker_time: BrokerTime,
     http: Http,
+    past: history::Past,
 }
 
 impl Adapter for Broker {
@@ -76,7 +86,15 @@ impl Adapter for Broker {
         let broker_time =
             BrokerTime::from_str(&settings.broker_time).map_err(|e| SettingsError::new("broker_time", e))?;
         let http = Http::new(&settings.base_url);
-        Ok(Broker { settings, stream_base, broker_time, http })
+        for (key, value) in
+            [("history_bars", settings.history_bars), ("history_per_second", settings.history_per_second)]
+        {
+            if value == 0 {
+                return Err(SettingsError::new(key, "0, expected at least 1"));
+            }
+        }
+        let past = history::Past::new(Rest::new(settings.base_url.clone()));
+        Ok(Broker { settings, stream_base, broker_time, http, past })
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -86,6 +104,10 @@ impl Adapter for Broker {
 
     fn venue_symbol(canonical: &str) -> String {
         canonical.to_string()
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
     }
 }
 
@@ -97,12 +119,7 @@ impl Stream for Broker {
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
-        let password = self
-            .settings
-            .password
-            .resolve()
-            .map_err(|e| Failure::new(Cause::LoginRefused, format!("password: {e}")))?;
-        let token = self.login(&password).await.map_err(|f| f.without(&[&password]))?;
+        let (token, password) = self.log_in().await?;
         let opened = self.subscribe(&token, symbols).await;
         opened.map_err(|f| f.without(&[&password, &token]))
     }
@@ -118,6 +135,14 @@ impl Stream for Broker {
 }
 
 impl Broker {
+    /// A new session's token, and the password, for blotting out.
+    async fn log_in(&self) -> Result<(String, String), Failure> {
+        let refused = |e| Failure::new(Cause::LoginRefused, format!("password: {e}"));
+        let password = self.settings.password.resolve().map_err(refused)?;
+        let token = self.login(&password).await.map_err(|f| f.without(&[&password]))?;
+        Ok((token, password))
+    }
+
     async fn login(&self, password: &str) -> Result<String, Failure> {
         let seconds = BROKER_CONNECT_S.to_string();
         let query = [
@@ -144,7 +169,7 @@ impl Broker {
         }
         let connection = net::websocket(&format!("{}/OnQuote?id={token}", self.stream_base)).await?;
         // The server keeps its terminal logged in for every token that is not given back.
-        let farewell = self.http.later(&format!("{}/Disconnect", self.settings.base_url), &[("id", token)]);
+        let farewell = self.http.later(&format!("{}/Disconnect", self.settings.base_url), &[("id", token)]).ok();
         // Every message repeats the token.
         Ok(connection.with_secret(token.to_string()).with_farewell(farewell))
     }

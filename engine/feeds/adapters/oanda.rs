@@ -2,17 +2,20 @@
 //!
 //! A side of the book may be empty; several levels come best first, and the first is the one that counts. Heartbeats
 //! arrive every five seconds whether or not there are prices, so they say nothing about prices. The first price of each
-//! instrument is the state at the subscription (`snapshot=true`).
+//! instrument is the state at the subscription (`snapshot=true`). Past candles come from the REST host.
 
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http};
+use crate::feeds::rest::Rest;
 use crate::market::{Price, Size, TickInput, time_text};
+
+mod history;
 
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
@@ -20,6 +23,8 @@ use crate::market::{Price, Size, TickInput, time_text};
 pub struct Settings {
     /// Stream base, such as `https://stream-fxpractice.oanda.com`.
     pub base_url: String,
+    /// REST base, such as `https://api-fxpractice.oanda.com`; by default the one that belongs to the stream's.
+    pub rest_url: Option<String>,
     /// Account id, such as `101-004-1234567-001`.
     pub account: String,
     /// Bearer token.
@@ -31,6 +36,7 @@ pub struct Settings {
 pub struct Broker {
     settings: Settings,
     http: Http,
+    rest: Rest,
 }
 
 impl Adapter for Broker {
@@ -50,8 +56,13 @@ impl Adapter for Broker {
                 format!("\"{}\" is not an account id, expected one such as 101-004-1234567-001", settings.account);
             return Err(SettingsError::new("account", problem));
         }
+        let rest = match &settings.rest_url {
+            Some(url) => net::base_url(url, &["http", "https"]).map_err(|e| SettingsError::new("rest_url", e))?,
+            // stream-fxpractice.oanda.com -> api-fxpractice.oanda.com
+            None => settings.base_url.replacen("://stream-", "://api-", 1),
+        };
         let http = Http::new(&settings.base_url);
-        Ok(Broker { settings, http })
+        Ok(Broker { settings, http, rest: Rest::new(rest) })
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -65,6 +76,10 @@ impl Adapter for Broker {
             Some((base, quote)) if quote.len() == 3 => format!("{base}_{quote}"),
             _ => canonical.to_string(),
         }
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
     }
 }
 

@@ -39,7 +39,7 @@ fn a_source_without_further_keys_is_global_and_has_the_documented_intervals() {
     assert_eq!((spec.scope, spec.owner.as_str(), spec.priority, spec.venue.name()), (Scope::Global, "", 100, "oanda"));
     assert_eq!((spec.pace.liveness_ns, spec.pace.mute_reconnect_ns), (10_000_000_000, 30_000_000_000));
     let caps = spec.venue.capabilities();
-    assert!(caps.stream && !caps.history && !caps.account && !caps.symbols);
+    assert!(caps.stream && caps.history && !caps.account && !caps.symbols);
 }
 
 #[test]

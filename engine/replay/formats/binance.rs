@@ -40,7 +40,7 @@ impl Lines for Binance {
             // Without a stream's name (a snapshot of the book in the capture) it may be anything.
             Event::Reject(Reject::Expected(_)) if stream.is_none() => {}
             Event::Reject(reject) => bad = Some(reject),
-            Event::Alive | Event::Confirmed | Event::Leaving | Event::Refused(_) => {}
+            Event::Alive | Event::Confirmed | Event::Leaving | Event::Lost(_) | Event::Refused(_) => {}
         });
         bad.map_or(Ok(()), |reject| Err(reject.to_string()))
     }

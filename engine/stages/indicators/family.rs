@@ -156,5 +156,6 @@ impl<'a> Parameters<'a> {
 
 /// An oscillator between 0 and 100: the share of `part` in `whole`; `otherwise` when there is no whole.
 pub(super) fn percent(part: f64, whole: f64, otherwise: f64) -> f64 {
-    if whole == 0.0 { otherwise } else { 100.0 * part / whole }
+    // Rounding alone could bring it above.
+    if whole == 0.0 { otherwise } else { (100.0 * part / whole).min(100.0) }
 }

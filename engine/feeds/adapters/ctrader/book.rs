@@ -13,6 +13,8 @@ pub(super) const NO_TYPE: Reject = Reject::Expected("MDEntryType (269) first in 
 /// A field of an entry of an X before its action.
 pub(super) const NO_ACTION: Reject = Reject::Expected("MDUpdateAction (279) first in every entry");
 
+const NO_PRICE: Reject = Reject::Expected("MDEntryPx (270) in every entry");
+
 /// A side of the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Side {
@@ -67,18 +69,32 @@ impl Entry {
     }
 }
 
-/// Adds an entry that is complete, if it is one of a side.
+/// Adds an entry.
 #[inline]
-pub(super) fn keep(entries: &mut Vec<Entry>, entry: Option<Entry>) -> Result<(), Reject> {
-    let Some(entry) = entry.filter(|entry| entry.side != Side::Other) else { return Ok(()) };
-    if entry.price.is_none() {
-        return Err(Reject::Expected("MDEntryPx (270) in every entry"));
-    }
+pub(super) fn push(entries: &mut Vec<Entry>, entry: Entry) -> Result<(), Reject> {
     if entries.len() >= ENTRIES_MAX {
         return Err(Reject::Expected("at most 1000 entries in a book"));
     }
     entries.push(entry);
     Ok(())
+}
+
+/// Checks the entries of a W, and leaves those that are of a side. Whether all have ids: those of the best prices alone
+/// have none.
+#[inline]
+pub(super) fn check(entries: &mut Vec<Entry>) -> Result<bool, Reject> {
+    let (mut known, mut others) = (true, false);
+    for entry in entries.iter() {
+        match entry.side {
+            Side::Other => others = true,
+            _ if entry.price.is_none() => return Err(NO_PRICE),
+            _ => known &= entry.id.is_some(),
+        }
+    }
+    if others {
+        entries.retain(|entry| entry.side != Side::Other);
+    }
+    Ok(known)
 }
 
 /// The best bid and ask.
@@ -139,10 +155,13 @@ impl Book {
                 if entry.side == Side::Other {
                     return Err(Reject::Expected("MDEntryType (269) of 0 or 1 in a new entry"));
                 }
+                if entry.price.is_none() {
+                    return Err(NO_PRICE);
+                }
                 if let Some(at) = known {
                     self.entries.swap_remove(at);
                 }
-                keep(&mut self.entries, Some(entry))
+                push(&mut self.entries, entry)
             }
             (b"1" | b"2", None) => Err(Reject::Expected("an entry of the book in MDEntryID (278)")),
             _ => Err(Reject::Expected("MDUpdateAction (279) of 0, 1 or 2")),

@@ -1,0 +1,205 @@
+//! Past bars: `/PriceHistory`, bars of the bid, on the broker's clock.
+//!
+//! Rows may be unsorted and hold the bar that forms. What the vendor allows is not documented: how many bars a request
+//! may ask for, and how many requests a second, are settings.
+
+use std::time::Duration;
+
+use tickwire_schemas::record::{Bar, Ohlc};
+use tickwire_schemas::words::{Basis, Timeframe};
+use tickwire_schemas::{NO_PRICE, NO_SIZE};
+use tokio::sync::Mutex;
+
+use super::{Broker, VendorError};
+use crate::feeds::adapters::{Answer, History};
+use crate::feeds::json::{Cursor, Malformed, Step};
+use crate::feeds::net::Failure;
+use crate::feeds::rate::Rate;
+use crate::feeds::rest::{Rest, empty_bar, not_understood, ordered, price_e9};
+use crate::market::{BrokerClock, Size, time_text};
+
+/// Default of `history_bars`.
+pub(super) fn page() -> u32 {
+    5_000
+}
+
+/// Default of `history_per_second`.
+pub(super) fn per_second() -> u32 {
+    5
+}
+
+/// What requests for past bars share.
+#[derive(Debug)]
+pub(super) struct Past {
+    rest: Rest,
+    /// Token of a session of its own.
+    token: Mutex<Option<String>>,
+}
+
+impl Past {
+    pub(super) fn new(rest: Rest) -> Past {
+        Past { rest, token: Mutex::new(None) }
+    }
+}
+
+impl Broker {
+    async fn page_of(&self, symbol: &str, timeframe: Timeframe, from: &str, to: &str) -> Result<Vec<u8>, Failure> {
+        let mut kept = self.past.token.lock().await;
+        let token = match kept.clone() {
+            Some(token) => token,
+            None => kept.insert(self.log_in().await?.0).clone(),
+        };
+        let query =
+            [("id", token.as_str()), ("symbol", symbol), ("from", from), ("to", to), ("timeFrame", minutes(timeframe))];
+        let words = |body: &[u8]| VendorError::read(body).map(|e| e.words());
+        let body = self.past.rest.get("/PriceHistory", &query, &[], words).await.map_err(|f| f.without(&[&token]))?;
+        // Errors come as success.
+        let Some(error) = VendorError::read(&body) else { return Ok(body) };
+        if error.code == "INVALID_TOKEN" {
+            *kept = None;
+        }
+        Err(Failure::new(error.cause(), format!("PriceHistory: {}", error.words())).without(&[&token]))
+    }
+}
+
+impl History for Broker {
+    fn page(&self) -> usize {
+        self.settings.history_bars as usize
+    }
+
+    fn host(&self) -> &str {
+        self.past.rest.host()
+    }
+
+    fn rate(&self) -> Rate {
+        Rate::within(self.settings.history_per_second, Duration::from_secs(1))
+    }
+
+    fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>> {
+        let symbol = venue_symbol.to_string();
+        Box::pin(async move {
+            let mut clock = BrokerClock::new(self.broker_time);
+            let mut wall = |ns| wall_clock(server_ns(&mut clock, ns)).ok_or_else(|| not_understood("time", ns));
+            let (from, to) = (wall(from_ns)?, wall(to_ns)?);
+            let body = self.page_of(&symbol, timeframe, &from, &to).await?;
+            let bars = rows(&body, timeframe, &mut clock).map_err(|e| not_understood("PriceHistory", e))?;
+            Ok(ordered(bars, from_ns, to_ns))
+        })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            let Some(token) = self.past.token.lock().await.take() else { return Ok(()) };
+            let query = [("id", token.as_str())];
+            self.past.rest.get("/Disconnect", &query, &[], |_| None).await.map(|_| ()).map_err(|f| f.without(&[&token]))
+        })
+    }
+}
+
+/// Nanoseconds on the broker's clock of a time in UTC: found the other way around, since its offset is known by server
+/// time.
+fn server_ns(clock: &mut BrokerClock, utc_ns: i64) -> i64 {
+    let offset_at = |clock: &mut BrokerClock, server_ns: i64| server_ns - clock.utc_ns(server_ns);
+    let near = utc_ns + offset_at(clock, utc_ns);
+    utc_ns + offset_at(clock, near)
+}
+
+/// `2022-01-01T00:00:00`; `None` beyond the years that can be written so.
+fn wall_clock(server_ns: i64) -> Option<String> {
+    let stamp = jiff::Timestamp::from_nanosecond(i128::from(server_ns)).ok()?;
+    Some(stamp.strftime("%Y-%m-%dT%H:%M:%S").to_string())
+}
+
+fn minutes(timeframe: Timeframe) -> &'static str {
+    match timeframe {
+        Timeframe::M1 => "1",
+        Timeframe::M5 => "5",
+        Timeframe::M15 => "15",
+        Timeframe::M30 => "30",
+        Timeframe::H1 => "60",
+        Timeframe::H4 => "240",
+        Timeframe::D1 => "1440",
+        Timeframe::W1 => "10080",
+        Timeframe::MN => "43200",
+    }
+}
+
+fn rows(body: &[u8], timeframe: Timeframe, clock: &mut BrokerClock) -> Step<Vec<Bar>> {
+    let mut bars = Vec::new();
+    let mut cursor = Cursor::new(body);
+    cursor.array(|c| {
+        bars.push(row(c, timeframe, clock)?);
+        Ok(())
+    })?;
+    cursor.end()?;
+    Ok(bars)
+}
+
+fn row(c: &mut Cursor<'_>, timeframe: Timeframe, clock: &mut BrokerClock) -> Step<Bar> {
+    let mut bar = empty_bar(timeframe, Basis::Bid, i64::MIN);
+    let Ohlc { mut open_e9, mut high_e9, mut low_e9, mut close_e9 } = bar.bid;
+    c.object(|key, c| {
+        match key {
+            b"time" => {
+                let time = time_text::date_time(&c.text()?).ok_or(Malformed("a time such as 2022-01-03T00:00:00"))?;
+                bar.open_ts_ns = match time.offset_ns {
+                    Some(offset) => time.local_ns - offset,
+                    None => clock.utc_ns(time.local_ns),
+                };
+            }
+            b"openPrice" => open_e9 = price_e9(c.number()?)?,
+            b"highPrice" => high_e9 = price_e9(c.number()?)?,
+            b"lowPrice" => low_e9 = price_e9(c.number()?)?,
+            b"closePrice" => close_e9 = price_e9(c.number()?)?,
+            b"tickVolume" => bar.ticks = c.whole()?,
+            b"volume" => bar.volume_e8 = volume(c.number()?)?,
+            _ => c.skip()?,
+        }
+        Ok(())
+    })?;
+    bar.bid = Ohlc { open_e9, high_e9, low_e9, close_e9 };
+    let whole = bar.open_ts_ns != i64::MIN && ![open_e9, high_e9, low_e9, close_e9].contains(&NO_PRICE);
+    if whole { Ok(bar) } else { Err(Malformed("time, openPrice, highPrice, lowPrice and closePrice")) }
+}
+
+/// Zero is what brokers without an exchange say: unknown.
+fn volume(text: &[u8]) -> Step<u64> {
+    let size = Size::parse(text).map_err(|_| Malformed("a volume"))?;
+    Ok(if size.e8() == 0 { NO_SIZE } else { size.e8() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::market::BrokerTime;
+
+    #[test]
+    fn rows_are_bars_of_the_bid_on_the_brokers_clock() {
+        let text = r#"[{"time":"2022-01-03T00:00:00","openPrice":1.1371,"highPrice":1.1379,"lowPrice":1.1365,"closePrice":1.1369,"tickVolume":5120,"spread":3,"volume":0}]"#;
+        let mut clock = BrokerClock::new(BrokerTime::NewYorkClose);
+        let bars = rows(text.as_bytes(), Timeframe::D1, &mut clock).unwrap();
+        let [bar] = bars[..] else { panic!("{bars:?}") };
+        // Sunday 17:00 in New York.
+        assert_eq!((bar.open_ts_ns, bar.ticks, bar.volume_e8), (1_641_160_800_000_000_000, 5_120, NO_SIZE));
+        assert_eq!((bar.bid.open_e9, bar.bid.close_e9), (1_137_100_000, 1_136_900_000));
+        assert_eq!((bar.ask.open_e9, bar.basis), (NO_PRICE, Basis::Bid.code()));
+        assert!(rows(b"[{\"time\":\"2022-01-03T00:00:00\"}]", Timeframe::D1, &mut clock).is_err());
+    }
+
+    #[test]
+    fn requests_are_on_the_brokers_clock_summer_and_winter() {
+        let mut clock = BrokerClock::new(BrokerTime::NewYorkClose);
+        for (utc, server) in [
+            ("2024-01-15T22:00:00Z", "2024-01-16T00:00:00"),
+            ("2024-07-15T21:00:00Z", "2024-07-16T00:00:00"),
+            // Around the two changes.
+            ("2024-03-10T06:59:00Z", "2024-03-10T08:59:00"),
+            ("2024-03-10T21:00:00Z", "2024-03-11T00:00:00"),
+            ("2024-11-03T08:00:00Z", "2024-11-03T10:00:00"),
+        ] {
+            let ns = i64::try_from(utc.parse::<jiff::Timestamp>().unwrap().as_nanosecond()).unwrap();
+            assert_eq!(wall_clock(server_ns(&mut clock, ns)).unwrap(), server, "{utc}");
+        }
+    }
+}
