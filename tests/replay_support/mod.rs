@@ -99,3 +99,25 @@ pub fn tables(bench: &Bench, manifest: &str, folder: &str, arguments: &[&str]) -
     bench.replay(manifest, &arguments);
     TABLES.map(|table| bench.read(&format!("{folder}/{table}")))
 }
+
+/// The format of [`lean`].
+pub const LEAN: &str = "lean-quote";
+
+/// A lean file: `rows` ticks from `from_ms` on, some crossed, some twice, with a jump in the middle.
+pub fn lean(rows: u64, from_ms: u64, seed: u64) -> String {
+    let mut random = seed;
+    let mut text = String::new();
+    let (mut ms, mut bid) = (from_ms, 138_700_i64);
+    for row in 0..rows {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ms += (random >> 40) % 400;
+        bid += ((random >> 33) % 7) as i64 - 3 + if row == rows / 2 { 5_000 } else { 0 };
+        let ask = bid + ((random >> 50) % 12) as i64 - 1;
+        let line = format!("{ms},{}.{:05},{}.{:05}\n", bid / 100_000, bid % 100_000, ask / 100_000, ask % 100_000);
+        text += &line;
+        if random.is_multiple_of(50) {
+            text += &line;
+        }
+    }
+    text
+}
