@@ -85,7 +85,9 @@ fn the_source_that_is_mute_half_the_time_is_not_recommended() {
     }
     ask_simulator(mute, "mute");
     terminal.until(|r| word(r, "source") == "quiet" && word(r, "state") == "mute");
+    let begun = std::time::Instant::now();
     let health = loop {
+        assert!(begun.elapsed().as_secs() < 60, "the muted source's uptime never fell");
         let (_, health) = engine.health();
         let of = |source: &str, field: &str| health["source_quality"]["EURUSD"][source][field].as_f64();
         if of("quiet", "uptime_percent").is_some_and(|up| up < 90.0) && of("good", "best_share_percent") > Some(0.0) {
