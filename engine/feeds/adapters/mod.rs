@@ -14,7 +14,7 @@ use super::event::{Event, Symbols};
 use super::net::{Connection, Failure};
 use super::rate::Rate;
 use super::session::{self, Task};
-use crate::market::Decimal9;
+use crate::market::{Decimal9, Price};
 
 /// What is wrong with an adapter's keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,11 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
 
     /// Past bars, where the venue has them.
     fn history(&self) -> Option<&dyn History> {
+        None
+    }
+
+    /// Past ticks, where the venue has them.
+    fn tick_history(&self) -> Option<&dyn TickHistory> {
         None
     }
 
@@ -156,7 +161,39 @@ pub trait History: Debug + Send + Sync {
     }
 }
 
-/// The state of a trading account, in its currency.
+/// Past prices, where the venue has them tick by tick.
+pub trait TickHistory: Debug + Send + Sync {
+    /// Whose limit it is: host and port.
+    fn host(&self) -> &str;
+
+    /// How fast it may be asked.
+    fn rate(&self) -> Rate;
+
+    /// Longest interval of one request, in nanoseconds: what its answer may hold is the venue's to limit.
+    fn span_ns(&self) -> i64;
+
+    /// The ticks of a venue symbol stamped in `[from_ns, to_ns)`, oldest first. Ids are the caller's to fill in. The
+    /// failure of a venue that asks to wait says how long.
+    fn ticks(&self, venue_symbol: &str, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<PastTick>>;
+
+    /// Gives back what asking took, such as a login.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A price of the past, as a venue's history tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastTick {
+    /// The venue's stamp, nanoseconds UTC.
+    pub ts_event_ns: i64,
+    /// Bid, where that side is not empty.
+    pub bid: Option<Price>,
+    /// Ask, where that side is not empty.
+    pub ask: Option<Price>,
+}
+
+/// The state of a trading account, in its currency. Absent is what the venue does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSummary {
     /// ISO code of the account's currency.
@@ -164,19 +201,54 @@ pub struct AccountSummary {
     /// Cash.
     pub balance: Decimal9,
     /// Cash and open profit.
-    pub equity: Decimal9,
+    pub equity: Option<Decimal9>,
+    /// What open positions tie up.
+    pub margin: Option<Decimal9>,
+    /// What is left to open positions with.
+    pub free_margin: Option<Decimal9>,
+    /// As in 100 for 1:100.
+    pub leverage: Option<Decimal9>,
 }
 
-/// The trading account behind a connection.
+/// An open position, or an open order of an account that counts each by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The venue's number for it, where it has one.
+    pub id: Option<String>,
+    /// As the venue writes it.
+    pub venue_symbol: String,
+    /// In the venue's unit (lots, units), negative when short.
+    pub size: Decimal9,
+    /// Price at which it was opened, where the venue says it.
+    pub open_price: Option<Price>,
+    /// Open profit in the account's currency, where the venue says it.
+    pub profit: Option<Decimal9>,
+}
+
+/// The trading account behind a connection: to look at, never to trade with.
 pub trait Account: Send + Sync {
     /// Its state now.
     fn summary(&self) -> Answer<'_, AccountSummary>;
+
+    /// What is open now.
+    fn positions(&self) -> Answer<'_, Vec<Position>>;
+}
+
+/// A symbol of a venue's list. Absent is what the venue does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VenueSymbol {
+    /// As the venue writes it where it is subscribed.
+    pub name: String,
+    /// In words.
+    pub description: Option<String>,
+    /// Decimal places of its prices.
+    pub digits: Option<u8>,
 }
 
 /// The venue's own list of symbols.
 pub trait SymbolList: Send + Sync {
-    /// Every symbol, as the venue writes it.
-    fn symbols(&self) -> Answer<'_, Vec<String>>;
+    /// Every symbol.
+    fn symbols(&self) -> Answer<'_, Vec<VenueSymbol>>;
 }
 
 /// What an adapter can do.
@@ -186,6 +258,8 @@ pub struct Capabilities {
     pub stream: bool,
     /// Past bars.
     pub history: bool,
+    /// Past ticks.
+    pub ticks: bool,
     /// Account state.
     pub account: bool,
     /// A list of symbols.
@@ -210,6 +284,12 @@ pub trait Venue: Debug + Send + Sync {
     fn wire_symbol(&self, venue: &str) -> String;
     /// Past bars, where the venue has them and the configuration says where.
     fn any_history(&self) -> Option<&dyn History>;
+    /// Past ticks, where the venue has them.
+    fn any_tick_history(&self) -> Option<&dyn TickHistory>;
+    /// The trading account, where there is one.
+    fn any_account(&self) -> Option<&dyn Account>;
+    /// The venue's list of symbols, where it has one.
+    fn any_symbol_list(&self) -> Option<&dyn SymbolList>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
     /// Runs a session until it is stopped.
@@ -225,6 +305,7 @@ impl<S: Stream> Venue for S {
         Capabilities {
             stream: true,
             history: Adapter::history(self).is_some(),
+            ticks: self.tick_history().is_some(),
             account: self.account().is_some(),
             symbols: self.symbol_list().is_some(),
         }
@@ -240,6 +321,18 @@ impl<S: Stream> Venue for S {
 
     fn any_history(&self) -> Option<&dyn History> {
         self.history()
+    }
+
+    fn any_tick_history(&self) -> Option<&dyn TickHistory> {
+        self.tick_history()
+    }
+
+    fn any_account(&self) -> Option<&dyn Account> {
+        self.account()
+    }
+
+    fn any_symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.symbol_list()
     }
 
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
