@@ -136,7 +136,7 @@ impl<P: Producer<InSlot>> RingInlet<P> {
             Input::Tick(tick) => tick.head.source_id,
             Input::Trade(trade) => trade.head.source_id,
             Input::SourceState(state) => state.head.source_id,
-            Input::Timer(_) | Input::Drop(_) => return None,
+            Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return None,
         };
         self.dense.get(id as usize).map(|index| usize::from(*index)).filter(|index| *index < self.ids.len())
     }
