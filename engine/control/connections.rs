@@ -3,73 +3,19 @@
 //! A connection is what a section `[sources.NAME]` is, with its secrets sealed apart from its other keys. Here it is only
 //! kept; whether its keys make sense is for whoever parses that section to say.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value as Json;
 use toml::Table;
-use zeroize::{Zeroize, Zeroizing};
 
 use super::ControlError;
+use super::credentials::{Credentials, owner_of, refer};
 use super::database::Database;
-use super::vault::{KeyName, KeyPlace, Owner, Vault, VaultError};
+use super::vault::{KeyName, KeyPlace, Vault, VaultError};
 
 /// Days that rows are kept for, where nothing else is said.
 pub const RETENTION_DAYS: u32 = 365;
-
-/// Secrets by the key of `[sources.NAME]` that each is for. Wiped when dropped, and never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Credentials(BTreeMap<String, String>);
-
-impl Credentials {
-    /// Takes the secret of a key.
-    pub fn set(&mut self, key: impl Into<String>, secret: impl Into<String>) {
-        if let Some(mut before) = self.0.insert(key.into(), secret.into()) {
-            before.zeroize();
-        }
-    }
-
-    /// The secret of a key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
-    }
-
-    /// Keys that have a secret.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    fn sealed(&self, vault: &Vault, id: i64) -> Result<Option<Vec<u8>>, VaultError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let text = Zeroizing::new(serde_json::to_vec(&self.0).unwrap_or_default());
-        vault.seal(owner_of(id), &text).map(Some)
-    }
-
-    fn opened(vault: &Vault, id: i64, sealed: &[u8]) -> Result<Credentials, VaultError> {
-        let text = vault.open(owner_of(id), sealed)?;
-        serde_json::from_slice(&text).map(Credentials).map_err(|_| VaultError::Damaged(owner_of(id).to_string()))
-    }
-}
-
-impl Drop for Credentials {
-    fn drop(&mut self) {
-        self.0.values_mut().for_each(Zeroize::zeroize);
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-fn owner_of(id: i64) -> Owner {
-    Owner { kind: "data_connection", id }
-}
 
 /// What a connection does, as it is shown; apart from whether it is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -159,6 +105,39 @@ pub struct LogEntry {
     pub message: String,
     /// Figures: `rows`, `latency_ms`, …
     pub metadata: Json,
+}
+
+/// Between the state directory, the name and the key of a full reference; no name of a source holds it.
+const BETWEEN: char = '#';
+
+/// Opens the secret that a full reference names, given without its first word: what
+/// [`open_vault_with`](crate::config::open_vault_with) takes.
+///
+/// # Errors
+/// One sentence; never a secret.
+pub fn open_reference(reference: &str) -> Result<String, String> {
+    let unknown = || "is no reference to a sealed secret".to_string();
+    let (rest, key) = reference.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let (state_dir, name) = rest.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let mut connections = Connections::open(Path::new(state_dir)).map_err(|e| e.to_string())?;
+    let credentials = connections.credentials(name).map_err(|e| e.to_string())?;
+    let secret = credentials.get(key).map(str::to_string);
+    secret.ok_or_else(|| format!("no secret is sealed for it in connection {name}, expected one"))
+}
+
+impl DataConnection {
+    /// Its section `[sources.NAME]`, with references to its secrets in `state_dir`.
+    #[must_use]
+    pub fn section(&self, state_dir: &Path) -> Table {
+        let mut table = self.draft.config.clone();
+        refer(&mut table, "", &format!("{}{BETWEEN}{}{BETWEEN}", state_dir.display(), self.name));
+        table.insert("adapter".into(), self.draft.adapter.clone().into());
+        if !self.owner.is_empty() {
+            table.insert("scope".into(), "private".into());
+            table.insert("owner".into(), self.owner.clone().into());
+        }
+        table
+    }
 }
 
 /// Why something about a connection was not done.
@@ -455,7 +434,7 @@ impl Connections {
 
     /// The vault where there is something to seal.
     fn vault_for(&self, credentials: &Credentials) -> Result<Option<Vault>, VaultError> {
-        if credentials.0.is_empty() { Ok(None) } else { self.place.vault_or_new().map(Some) }
+        if credentials.is_empty() { Ok(None) } else { self.place.vault_or_new().map(Some) }
     }
 
     fn key_in_use(&mut self) -> Result<Option<KeyName>, ControlError> {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 pub mod connections;
+pub mod credentials;
 mod database;
 mod instruments;
 pub mod vault;

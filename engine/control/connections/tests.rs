@@ -2,6 +2,9 @@
 
 use serde_json::json;
 
+use toml::Value;
+
+use super::super::credentials::part_secrets;
 use super::*;
 
 const CANARY: &str = "canary-5f1c8e";
@@ -156,4 +159,33 @@ fn states_come_and_go_and_the_last_error_stays() {
     let kept = &all.list().unwrap()[0];
     assert_eq!((kept.is_active, kept.status, kept.last_connected_ns), (true, Status::Active, Some(7)));
     assert_eq!((kept.last_error.as_deref(), kept.changed_ns), (Some("login refused"), 2));
+}
+
+#[test]
+fn secrets_are_parted_from_a_section_and_found_again_by_their_references() {
+    let dir = tempfile::tempdir().unwrap();
+    let text =
+        format!("base_url = \"https://a.example\"\npassword = \"{CANARY}\"\n[secrets]\nanything = \"{CANARY}-2\"\n");
+    let mut table: Table = text.parse().unwrap();
+    let credentials = part_secrets(&mut table).unwrap();
+    assert!(!table.to_string().contains(CANARY), "{table}");
+    let mut all = Connections::open(dir.path()).unwrap();
+    all.add("demo", "ann", &Draft { config: table, ..draft("") }, &credentials, 1).unwrap();
+    let section = all.get("demo").unwrap().section(dir.path());
+    assert_eq!((section["owner"].as_str(), section["scope"].as_str()), (Some("ann"), Some("private")));
+    crate::config::open_vault_with(open_reference);
+    let resolve = |value: &Value| crate::config::Secret::new(value.as_str().unwrap()).resolve();
+    assert_eq!(resolve(&section["password"]).unwrap(), CANARY);
+    assert_eq!(resolve(&section["secrets"]["anything"]).unwrap(), format!("{CANARY}-2"));
+    let unknown = resolve(&format!("vault:{}#demo#other", dir.path().display()).into()).unwrap_err();
+    assert!(unknown.contains("no secret is sealed"), "{unknown}");
+}
+
+#[test]
+fn a_reference_to_a_secret_of_this_machine_is_refused() {
+    for text in ["file:/etc/shadow", "env:HOME", "vault:state#demo#password"] {
+        let mut table: Table = format!("password = \"{text}\"").parse().unwrap();
+        let error = part_secrets(&mut table).unwrap_err();
+        assert!(error.starts_with("password: refers to a secret elsewhere"), "{error}");
+    }
 }
