@@ -6,7 +6,7 @@
 //! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
-//! asked; [`poll`] asks again and again.
+//! asked; [`poll`] asks again and again; [`probe`] tries a connection once.
 //!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
@@ -22,6 +22,7 @@ pub mod machine;
 pub mod net;
 pub mod paths;
 pub mod poll;
+pub mod probe;
 pub mod rate;
 pub mod rest;
 mod session;
