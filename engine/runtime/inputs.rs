@@ -138,8 +138,8 @@ impl Inputs {
     pub(super) fn last_error(&self) -> LastError {
         match self {
             Inputs::Feeds { feeds, .. } => {
-                let statuses = feeds.statuses();
-                Box::new(move |source| statuses.get(source).map(|s| s.last_error()).filter(|e| !e.is_empty()))
+                let statuses = feeds.control().statuses().clone();
+                Box::new(move |source| statuses.at(source).map(|s| s.last_error()).filter(|e| !e.is_empty()))
             }
             Inputs::Recording(_) => Box::new(|_| None),
         }

@@ -61,7 +61,7 @@ fn errors_name_the_key_and_what_was_expected() {
         ("adapter = \"onada\"".into(), "a.toml: sources.one.adapter: unknown adapter \"onada\", expected one of oanda"),
         ("adapter = \"oanda\"\nsymbols = [\"EURUSD\"]".into(), "missing field `base_url`"),
         (OANDA.into(), "sources.one.symbols: is missing; expected a list"),
-        (format!("{OANDA}symbols = []"), "sources.one.symbols: 0 symbols, expected 1 to"),
+        (format!("{OANDA}symbols = []"), "sources.one.symbols: 0 symbols, expected at least one"),
         (format!("{OANDA}symbols = [5]"), "sources.one.symbols: 5 is not a symbol; expected a list"),
         (format!("{OANDA}symbols = [\"EURUSD\", \"EURUSD\"]"), "sources.one.symbols: EURUSD (EUR_USD) is named twice"),
         (with("livenes_ms = 5"), "a.toml: sources.one.livenes_ms: unknown field `livenes_ms`, expected one of `base_url`"),
