@@ -184,10 +184,11 @@ impl Rig {
     fn feed(&self, number: u32, venue: &Venue, symbols: &[&str], keys: &str) -> Feed {
         let name = char::from(b'a' + u8::try_from(number).unwrap() - 1);
         let list = format!("{symbols:?}");
+        let liveness = if keys.contains("liveness_ms") { "" } else { "liveness_ms = 60000\n" };
         let text = format!(
             "[sources.{name}]\nadapter = \"json-ws\"\nsymbols = {list}\nurl = \"ws://{}/prices?of={{symbols}}\"\n\
              fields = {{ symbol = \"data.s\", bid = \"data.b\", ask = \"data.a\", sequence = \"data.n\", filter = {{ type = \"quote\" }} }}\n\
-             backoff_min_ms = 1\nbackoff_max_ms = 5\nliveness_ms = 60000\n{keys}",
+             backoff_min_ms = 1\nbackoff_max_ms = 5\n{liveness}{keys}",
             venue.addr
         );
         let mut config = Config::load(&[], std::iter::empty()).unwrap();
@@ -403,8 +404,9 @@ fn symbols_beyond_the_limit_go_over_several_connections_and_only_those_of_a_brok
 fn a_connection_that_brings_nothing_any_more_is_made_anew_by_the_health_check() {
     let (rig, venue) = (Rig::new(1), Venue::start());
     venue.mood.quiet_below.store(2, SeqCst);
-    rig.add(1, &venue, &["EURUSD"], "health_check_ms = 20");
-    rig.until_state(1, INSTRUMENT_ALL, SourceStatus::Live);
+    // Its session would wait a minute.
+    rig.add(1, &venue, &["EURUSD"], "health_check_ms = 20\nliveness_ms = 10\nmute_reconnect_ms = 60000");
+    rig.until_state(1, INSTRUMENT_ALL, SourceStatus::Mute);
     rig.until_state(1, INSTRUMENT_ALL, SourceStatus::Down);
     rig.until_state(1, INSTRUMENT_ALL, SourceStatus::Live);
     venue.opened(1, &["EURUSD"]);

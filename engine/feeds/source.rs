@@ -25,9 +25,6 @@ use crate::clock;
 use crate::market::InstrumentId;
 use crate::ring::Inlet;
 
-/// A connection that brought no price over this many health checks is made anew, if it is not already being made.
-const SILENT_CHECKS: u32 = 2;
-
 /// What a source is told from outside; the answer comes when it is done.
 pub(super) enum Order {
     Replace(Box<Feed>, oneshot::Sender<()>),
@@ -52,9 +49,9 @@ struct Shard {
     told: watch::Sender<Told>,
     prices: Rc<Cell<u64>>,
     session: JoinHandle<()>,
-    /// Prices at the last check, and checks in a row that found no more.
+    /// Prices at the last check, and the first check that found no more than that, monotonic.
     seen: u64,
-    silent: u32,
+    silent_ns: Option<i64>,
 }
 
 /// Runs a source until it is removed (then the answer's sender is returned) or the engine stops.
@@ -202,7 +199,7 @@ impl Source {
             prices: Rc::clone(&prices),
         };
         let session = spawn_local(Arc::clone(&self.feed.spec.venue).run(task));
-        Shard { symbols, told, prices, session, seen: 0, silent: 0 }
+        Shard { symbols, told, prices, session, seen: 0, silent_ns: None }
     }
 
     /// Other symbols over the connections that there are; with other settings, everything anew.
@@ -239,20 +236,25 @@ impl Source {
         }
     }
 
-    /// Makes connections anew that bring nothing, whatever their sessions think of them, and says which.
+    /// Makes connections anew that bring nothing, whatever their sessions think of them, and says which. Before a session
+    /// itself would call its connection mute, it is left alone.
     fn check(&mut self) {
         self.report.status().repeat();
-        let is_open = self.is_open();
+        let (is_open, now_ns) = (self.is_open(), clock::monotonic_ns());
         let count = self.shards.iter().flatten().count();
         for (number, shard) in self.shards.iter_mut().enumerate() {
             let Some(shard) = shard else { continue };
             let prices = shard.prices.get();
-            shard.silent = if prices == shard.seen && is_open { shard.silent + 1 } else { 0 };
-            shard.seen = prices;
-            if shard.silent < SILENT_CHECKS || !self.report.is_connected(number) {
+            if std::mem::replace(&mut shard.seen, prices) != prices || !is_open || !self.report.is_connected(number) {
+                shard.silent_ns = None;
                 continue;
             }
-            shard.silent = 0;
+            let since_ns = *shard.silent_ns.get_or_insert(now_ns);
+            // The second look that finds nothing, at the earliest.
+            if since_ns == now_ns || now_ns - since_ns < self.feed.spec.pace.liveness_ns {
+                continue;
+            }
+            shard.silent_ns = None;
             let (name, symbols) = (&self.feed.spec.name, shard.symbols.len());
             tracing::warn!(
                 source = name,
