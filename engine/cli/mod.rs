@@ -11,6 +11,7 @@ mod simulate;
 mod sources;
 pub mod sql;
 mod store;
+mod venue;
 pub mod watch;
 mod watch_arguments;
 
@@ -62,6 +63,8 @@ enum Command {
     Watch(watch_arguments::Watch),
     /// Fetches a venue's past bars into the database; the same again goes on where it stopped
     Backfill(backfill::Options),
+    /// Asks a source's venue for its list of symbols, or for the state of the trading account
+    Venue(venue::Options),
     /// Compares journal and manifests with the database; exit code 1 on any difference
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Backfill(options) => backfill::run(&common, options),
+        Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),

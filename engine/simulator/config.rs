@@ -109,7 +109,7 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
-    /// Requests for past bars that are answered in a second; 0 = the broker's own limit.
+    /// Requests for past bars (OANDA: of any kind but streams) that are answered in a second; 0 = the broker's own limit.
     pub requests_per_s: u32,
     /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
     pub history_holes: Vec<String>,
