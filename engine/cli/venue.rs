@@ -46,10 +46,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Result<ExitCode, Failur
         }
         What::Account => {
             let account = source.venue.any_account().ok_or_else(|| lacks(source, "account to look at"))?;
-            let (summary, open) = ask(
-                source,
-                Box::pin(async move { Ok((account.summary().await?, account.positions().await?)) }),
-            )?;
+            let (summary, open) =
+                ask(source, Box::pin(async move { Ok((account.summary().await?, account.positions().await?)) }))?;
             if options.json { format!("{}\n", account_json(&summary, &open)) } else { account_table(&summary, &open) }
         }
     };
@@ -60,7 +58,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Result<ExitCode, Failur
 fn find<'a>(sources: &'a [SourceSpec], name: &str) -> Result<&'a SourceSpec, Failure> {
     sources.iter().find(|source| source.name == name).ok_or_else(|| {
         let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-        let known = if names.is_empty() { "there is none".into() } else { format!("expected one of {}", names.join(", ")) };
+        let known =
+            if names.is_empty() { "there is none".into() } else { format!("expected one of {}", names.join(", ")) };
         Failure::usage(format!("--connection: no source is named \"{name}\", {known}"))
     })
 }
@@ -96,9 +95,7 @@ fn symbols_table(symbols: &[VenueSymbol]) -> String {
 
 fn account_json(summary: &AccountSummary, open: &[Position]) -> Value {
     let AccountSummary { currency, balance, equity, margin, free_margin, leverage } = summary;
-    let one = |p: &Position| {
-        json!({ "id": p.id, "symbol": p.venue_symbol, "size": p.size, "open_price": p.open_price, "profit": p.profit })
-    };
+    let one = |p: &Position| json!({ "id": p.id, "symbol": p.venue_symbol, "size": p.size, "open_price": p.open_price, "profit": p.profit });
     let currency = Some(currency).filter(|word| !word.is_empty());
     json!({
         "currency": currency, "balance": balance, "equity": equity, "margin": margin, "free_margin": free_margin,

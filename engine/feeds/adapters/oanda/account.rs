@@ -46,7 +46,8 @@ impl Broker {
 
 /// An answer; what is wrong with it names the field.
 fn read<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Failure> {
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body)).map_err(|e| not_understood(what, e))
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))
+        .map_err(|e| not_understood(what, e))
 }
 
 #[derive(Deserialize)]
