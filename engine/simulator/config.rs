@@ -32,6 +32,8 @@ pub enum Broker {
     Ctrader,
     /// MTsocketAPI: an expert adviser's two ports of JSON lines.
     Mtsocketapi,
+    /// FXCM: REST and its socket.io stream.
+    Fxcm,
 }
 
 impl Broker {
@@ -48,6 +50,7 @@ impl Broker {
             Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
             Broker::Mtsocketapi => "mtsocketapi",
+            Broker::Fxcm => "fxcm",
         }
     }
 }
@@ -62,7 +65,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// mtsocketapi: the same for the port of its prices.
     pub data_listen: SocketAddr,
-    /// OANDA: the bearer token that is expected.
+    /// OANDA, FXCM: the token that is expected.
     pub token: Secret,
     /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
