@@ -4,6 +4,7 @@
 //! request and closed at the end. A candle may come twice; the last one counts. How the venue cuts bars longer than an hour
 //! is not documented, so there are none here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tickwire_schemas::record::{Bar, Ohlc};
@@ -11,12 +12,12 @@ use tickwire_schemas::words::{Basis, Cause, Timeframe};
 use tokio::sync::Mutex;
 
 use super::Broker;
-use super::link::Link;
+use super::link::{Access, Link};
 use super::tables::offers;
 use crate::clock;
 use crate::feeds::adapters::{Answer, History};
 use crate::feeds::json::{Cursor, Malformed, Step};
-use crate::feeds::net::{self, Failure};
+use crate::feeds::net::{self, Connection, Failure};
 use crate::feeds::rate::Rate;
 use crate::feeds::rest::{empty_bar, not_understood, ordered, price_e9};
 
@@ -33,11 +34,18 @@ pub(super) struct Past(Mutex<Option<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
-    link: Link,
+    connection: Connection,
     /// When it was last pinged, monotonic.
     pinged_ns: i64,
+    known: Known,
+}
+
+/// What candles are asked with.
+#[derive(Debug)]
+struct Known {
+    access: Access,
     /// Numbers of the offers by their symbols.
-    offers: std::collections::BTreeMap<String, u64>,
+    offers: BTreeMap<String, u64>,
 }
 
 impl History for Broker {
@@ -63,30 +71,25 @@ impl History for Broker {
             let none = || Failure::new(Cause::ProtocolError, format!("the venue has no bars of {timeframe}"));
             let period = period(timeframe).ok_or_else(none)?;
             let mut past = self.past.0.lock().await;
-            let kept = match past.take() {
-                Some(kept) => self.still_there(kept).await,
-                None => None,
-            };
-            let kept = match kept {
-                Some(kept) => kept,
-                None => self.open_past().await?,
-            };
-            let offer = kept.offers.get(&symbol).map(u64::to_string).ok_or_else(|| {
-                let text = format!("{symbol} is not in the venue's table of offers, expected a symbol that is visible");
-                Failure::new(Cause::ProtocolError, text)
-            });
-            let seconds = |ns: i64| ns.div_euclid(1_000_000_000).to_string();
-            let query = [("num", PAGE.to_string()), ("from", seconds(from_ns)), ("to", seconds(to_ns))];
-            let query = query.each_ref().map(|(key, value)| (*key, value.as_str()));
-            let answer = match offer {
-                Ok(offer) => self.ask(&kept.link.access, &format!("/candles/{offer}/{period}/"), &query).await,
-                Err(failure) => Err(failure),
-            };
-            // A socket that the venue does not know any more is not asked again.
-            if !matches!(&answer, Err(failure) if failure.cause == Cause::LoginRefused) {
-                *past = Some(kept);
+            if let Some(kept) = past.take() {
+                *past = self.still_there(kept).await;
             }
-            let bars = candles(&answer?, timeframe).map_err(|e| not_understood("candles", e))?;
+            let mut body = None;
+            if let Some(Kept { known, .. }) = &*past {
+                match self.page(known, &symbol, period, from_ns, to_ns).await {
+                    // The venue does not know the socket any more; a new one is asked.
+                    Err(failure) if failure.cause == Cause::LoginRefused => {}
+                    answer => body = Some(answer?),
+                }
+            }
+            let body = match body {
+                Some(body) => body,
+                None => {
+                    let known = &past.insert(self.open_past().await?).known;
+                    self.page(known, &symbol, period, from_ns, to_ns).await?
+                }
+            };
+            let bars = candles(&body, timeframe).map_err(|e| not_understood("candles", e))?;
             Ok(ordered(bars, from_ns, to_ns))
         })
     }
@@ -94,7 +97,7 @@ impl History for Broker {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
             if let Some(kept) = self.past.0.lock().await.take() {
-                kept.link.connection.close().await;
+                kept.connection.close().await;
             }
             Ok(())
         })
@@ -106,14 +109,33 @@ impl Broker {
         let link = self.link().await?;
         let told = self.ask(&link.access, "/trading/get_model/", &[("models", "Offer")]).await;
         let offers = offers(&told?)?.into_iter().filter_map(|(name, offer)| Some((name, offer.id?))).collect();
-        Ok(Kept { link, pinged_ns: clock::monotonic_ns(), offers })
+        let Link { connection, access } = link;
+        Ok(Kept { connection, pinged_ns: clock::monotonic_ns(), known: Known { access, offers } })
+    }
+
+    async fn page(
+        &self,
+        known: &Known,
+        symbol: &str,
+        period: &str,
+        from_ns: i64,
+        to_ns: i64,
+    ) -> Result<Vec<u8>, Failure> {
+        let offer = known.offers.get(symbol).ok_or_else(|| {
+            let text = format!("{symbol} is not in the venue's table of offers, expected a symbol that is visible");
+            Failure::new(Cause::ProtocolError, text)
+        })?;
+        let seconds = |ns: i64| ns.div_euclid(1_000_000_000).to_string();
+        let query = [("num", PAGE.to_string()), ("from", seconds(from_ns)), ("to", seconds(to_ns))];
+        let query = query.each_ref().map(|(key, value)| (*key, value.as_str()));
+        self.ask(&known.access, &format!("/candles/{offer}/{period}/"), &query).await
     }
 
     /// The socket, pinged where it is time; none when it is gone.
     async fn still_there(&self, mut kept: Kept) -> Option<Kept> {
         let now_ns = clock::monotonic_ns();
         if now_ns - kept.pinged_ns >= i64::from(self.settings.ping_ms) * 1_000_000 {
-            kept.link.connection.ping().await.ok()?;
+            kept.connection.ping().await.ok()?;
             kept.pinged_ns = now_ns;
         }
         Some(kept)
