@@ -13,6 +13,7 @@ mod sources;
 pub mod sql;
 mod store;
 mod vault;
+mod venue;
 pub mod watch;
 mod watch_arguments;
 
@@ -74,6 +75,8 @@ enum Command {
         #[command(subcommand)]
         action: vault::Action,
     },
+    /// Asks a source's venue for its list of symbols, or for the state of the trading account
+    Venue(venue::Options),
     /// Compares journal and manifests with the database; exit code 1 on any difference
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
         Command::Vault { action } => vault::run(&common, &action),
+        Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),

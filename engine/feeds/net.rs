@@ -28,7 +28,7 @@ mod confirm;
 mod http;
 mod reply;
 
-pub use http::{Http, headers, install_crypto};
+pub use http::{Http, headers, install_crypto, query};
 pub use reply::{Reply, refused};
 use reply::{cause_of_status, retry_after};
 
