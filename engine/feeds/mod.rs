@@ -3,7 +3,8 @@
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
+//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for, and [`members`] for
+//! other answers; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
 //! asked; [`poll`] asks again and again.
@@ -19,6 +20,7 @@ pub mod ingest;
 pub mod json;
 pub mod lines;
 pub mod machine;
+pub mod members;
 pub mod net;
 pub mod paths;
 pub mod poll;

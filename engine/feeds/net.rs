@@ -24,10 +24,12 @@ use super::lines::LineSplitter;
 use super::poll::{Poller, TcpLines};
 use crate::clock;
 
+mod check;
 mod confirm;
 mod http;
 mod reply;
 
+pub use check::{Asking, Check};
 pub use http::{Http, headers, install_crypto};
 pub use reply::{Reply, refused};
 use reply::{cause_of_status, retry_after};
@@ -135,6 +137,7 @@ pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    check: Option<Check>,
     /// A message that pings, where the venue does not take WebSocket's own.
     ping: Option<Cow<'static, str>>,
     frame_bytes_max: usize,
@@ -177,6 +180,7 @@ impl Connection {
             transport,
             secrets: Vec::new(),
             farewell: None,
+            check: None,
             ping: None,
             frame_bytes_max: FRAME_BYTES_MAX,
             early: Vec::new(),
@@ -209,6 +213,13 @@ impl Connection {
         self
     }
 
+    /// The same, with a question to ask now and then; an answer that is a failure ends the connection.
+    #[must_use]
+    pub fn with_check(mut self, check: Option<Check>) -> Self {
+        self.check = check;
+        self
+    }
+
     /// The same, with a message to send where the venue's pings are messages of its own.
     #[must_use]
     pub fn with_ping(mut self, message: impl Into<Cow<'static, str>>) -> Self {
@@ -230,7 +241,13 @@ impl Connection {
             std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
             return Ok(());
         }
-        self.transport.read(each).await
+        match &mut self.check {
+            None => self.transport.read(each).await,
+            Some(check) => tokio::select! {
+                read = self.transport.read(each) => read,
+                failure = check.fails() => Err(failure),
+            },
+        }
     }
 
     /// Sends a ping, where the connection has such a thing.
