@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(members.amount(&["d"]), Ok(Decimal9::from_e9(0)));
         assert_eq!(members.amount(&["e"]), Ok(Decimal9::from_e9(10_000_000_000_000)));
         assert_eq!(members.price(&["a"]), Err("a is \"x\", expected a decimal of at most nine places".into()));
-        assert_eq!(members.price(&["e"]).unwrap_err(), "e is 9999.999999999998, expected a decimal of at most nine places");
+        assert_eq!(
+            members.price(&["e"]).unwrap_err(),
+            "e is 9999.999999999998, expected a decimal of at most nine places"
+        );
         assert_eq!(members.whole(&["b"]).unwrap_err(), "b is 1.5, expected a whole number");
         assert_eq!(members.text(&["g"]).unwrap_err(), "g is [1,{}], expected a text");
         assert_eq!(needed::<()>(&["volume", "lots"], None).unwrap_err(), "volume (or lots) is missing");

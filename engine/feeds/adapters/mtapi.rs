@@ -148,7 +148,10 @@ impl Adapter for Broker {
         let Some(session) = &self.settings.session else { return Ok(()) };
         let wanted = session.resolve().map_err(|e| SettingsError::new("session", e))?;
         let problem = format!("not a token, expected at most {TOKEN_BYTES_MAX} of A-Z, a-z, 0-9, -, _ and .");
-        token(wanted.as_bytes()).filter(|same| *same == wanted).map(|_| ()).ok_or(SettingsError::new("session", problem))
+        token(wanted.as_bytes())
+            .filter(|same| *same == wanted)
+            .map(|_| ())
+            .ok_or(SettingsError::new("session", problem))
     }
 
     fn venue_symbol(canonical: &str) -> String {

@@ -24,7 +24,8 @@ pub(super) fn summary() -> Response<Body> {
 pub(super) fn orders(server: &Server) -> Response<Body> {
     let symbols = &server.hub.symbols;
     let rows = symbols.iter().map(|symbol| (symbol, "Buy", "0.1"));
-    let rows = rows.chain(symbols.iter().take(1).flat_map(|symbol| [(symbol, "Sell", "0.25"), (symbol, "BuyLimit", "1.0")]));
+    let rows =
+        rows.chain(symbols.iter().take(1).flat_map(|symbol| [(symbol, "Sell", "0.25"), (symbol, "BuyLimit", "1.0")]));
     let mut text = String::from("[");
     for (ticket, (symbol, kind, lots)) in (5_012..).zip(rows) {
         let comma = if ticket == 5_012 { "" } else { "," };
@@ -42,7 +43,10 @@ pub(super) fn orders(server: &Server) -> Response<Body> {
 pub(super) fn symbols(server: &Server) -> Response<Body> {
     let row = |symbol: &crate::simulator::symbols::Symbol| {
         let (name, digits, quote) = (&symbol.name, symbol.digits, symbol.name.get(3..).unwrap_or_default());
-        format!("\"{name}\":{{\"currency\":\"{quote}\",\"digits\":{digits},\"spread\":{},\"contractSize\":100000}}", symbol.spread_points)
+        format!(
+            "\"{name}\":{{\"currency\":\"{quote}\",\"digits\":{digits},\"spread\":{},\"contractSize\":100000}}",
+            symbol.spread_points
+        )
     };
     let rows: Vec<String> = server.hub.symbols.iter().map(row).collect();
     json(format!("{{{}}}", rows.join(",")))

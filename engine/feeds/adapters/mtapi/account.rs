@@ -145,7 +145,10 @@ mod tests {
             {"ticket":5014,"symbol":"EURUSD","orderType":"BuyLimit","lots":1.0,"openPrice":1.07}]"#;
         let found = positions(text.as_bytes()).unwrap();
         let [long, short] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((long.id.as_deref(), long.venue_symbol.as_str(), long.size.e9()), (Some("5012"), "EURUSD", 100_000_000));
+        assert_eq!(
+            (long.id.as_deref(), long.venue_symbol.as_str(), long.size.e9()),
+            (Some("5012"), "EURUSD", 100_000_000)
+        );
         assert_eq!((long.open_price.unwrap().e9(), long.profit.unwrap().e9()), (1_085_010_000, -1_200_000_000));
         assert_eq!((short.id.as_deref(), short.size.e9(), short.profit), (Some("5013"), -250_000_000, None));
         for (from, to, expected) in [

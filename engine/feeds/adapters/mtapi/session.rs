@@ -217,7 +217,8 @@ async fn stands(request: RequestBuilder) -> Result<Result<(), Failure>, Failure>
     }
     let said = reply.body.trim_ascii();
     let stands = said.eq_ignore_ascii_case(b"OK") || said.eq_ignore_ascii_case(b"\"OK\"");
-    let odd = || Failure::new(Cause::ProtocolError, format!("CheckConnect answered \"{}\", expected OK", reply.excerpt()));
+    let odd =
+        || Failure::new(Cause::ProtocolError, format!("CheckConnect answered \"{}\", expected OK", reply.excerpt()));
     Ok(if stands { Ok(()) } else { Err(odd()) })
 }
 
