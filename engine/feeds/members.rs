@@ -8,9 +8,12 @@ use crate::market::{Decimal9, DecimalError, Price};
 /// Names of one member: the first that is there and not `null` counts.
 pub type Names<'n> = &'n [&'static str];
 
+/// A member: its name, and the text of its value, a string with its quotes.
+pub type Member<'a> = (Vec<u8>, &'a [u8]);
+
 /// An object, taken apart.
 #[derive(Debug)]
-pub struct Members<'a>(Vec<(Vec<u8>, &'a [u8])>);
+pub struct Members<'a>(Vec<Member<'a>>);
 
 impl<'a> Members<'a> {
     /// Takes an object apart.
@@ -106,7 +109,7 @@ pub fn needed<T>(names: Names<'_>, value: Option<T>) -> Result<T, String> {
 ///
 /// # Errors
 /// One sentence when it is none.
-pub fn named(raw: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, String> {
+pub fn named(raw: &[u8]) -> Result<Vec<Member<'_>>, String> {
     let (mut cursor, mut members) = (Cursor::new(raw), Vec::new());
     let walked = cursor.object(|key, c| {
         members.push((key.to_vec(), c.raw()?));
