@@ -17,6 +17,9 @@ pub enum Broker {
     Oanda,
     /// mtapi.io: the vendor's MT5 API with `/OnQuote`.
     Mtapi,
+    /// The accounts API of mtapi's kind: everything is asked for.
+    #[serde(rename = "mtapi-accounts")]
+    MtapiAccounts,
     /// Binance spot: combined and raw market streams.
     Binance,
     /// Binance USD-M futures: the same by their paths.
@@ -43,6 +46,7 @@ impl Broker {
         match self {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
+            Broker::MtapiAccounts => "mtapi-accounts",
             Broker::Binance => "binance",
             Broker::BinanceUsdm => "binance_usdm",
             Broker::Kraken => "kraken",
@@ -65,17 +69,17 @@ pub struct Config {
     pub listen: SocketAddr,
     /// mtsocketapi: the same for the port of its prices.
     pub data_listen: SocketAddr,
-    /// OANDA, FXCM: the token that is expected.
+    /// OANDA, mtapi-accounts, FXCM: the token that is expected.
     pub token: Secret,
-    /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
+    /// OANDA, mtapi-accounts: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
-    /// mtapi, cTrader: the login that is expected.
+    /// mtapi, cTrader: the login that is expected; of mtapi it may be several, with commas between.
     pub user: String,
     /// mtapi, cTrader: the password that is expected.
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
-    /// mtapi, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
+    /// mtapi, mtapi-accounts, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
     pub server_time: String,
     /// Canonical symbols that are offered; those of the recordings are added.
     pub symbols: Vec<String>,
@@ -287,6 +291,9 @@ impl Config {
             if !address.ip().is_loopback() {
                 return bad(key, format!("{address}: expected a loopback address"));
             }
+        }
+        if self.broker == Broker::MtapiAccounts && !self.playback.is_empty() {
+            return bad("playback", "mtapi-accounts has no subscriber that a recording could be played to".into());
         }
         if self.symbols.is_empty() && self.playback.is_empty() {
             return bad("symbols", "expected at least one symbol or a recording".into());

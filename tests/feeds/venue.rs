@@ -125,6 +125,9 @@ impl Server {
             "mtapi" => format!(
                 "base_url = \"http://{addr}\"\nuser = \"77\"\npassword = \"hunter2\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\""
             ),
+            "mtapi-accounts" => format!(
+                "base_url = \"http://{addr}\"\naccount = \"77\"\nkey = \"hunter2\"\ninterval_ms = 5\ntimeout_ms = 60000"
+            ),
             "binance" | "binance_usdm" | "kraken" | "coinbase" | "bybit" => format!("base_url = \"ws://{addr}\""),
             "ctrader" => format!(
                 "base_url = \"tcp://{addr}\"\nsender_comp_id = \"demo.broker.77\"\nusername = \"77\"\npassword = \"hunter2\""
@@ -172,7 +175,7 @@ impl Stage {
             return fix_venue::serve(self, socket);
         }
         match self.adapter {
-            "json-poll" => return poll_venue::serve(self, socket),
+            "json-poll" | "mtapi-accounts" => return poll_venue::serve(self, socket),
             "mtsocketapi" => return mt_venue::serve(self, socket),
             _ => {}
         }

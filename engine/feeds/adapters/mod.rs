@@ -428,4 +428,18 @@ fn pair(canonical: &str, separator: char) -> String {
     }
 }
 
-adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader, fxcm, mtsocketapi, json_ws, json_poll];
+adapters![
+    oanda,
+    mtapi,
+    mtapi_accounts,
+    binance,
+    binance_usdm,
+    kraken,
+    coinbase,
+    bybit,
+    ctrader,
+    fxcm,
+    mtsocketapi,
+    json_ws,
+    json_poll
+];
