@@ -174,10 +174,10 @@ fn a_server_that_we_did_not_write_is_heard_and_pinged() {
     let at = format!("127.0.0.1:{}", port.trim());
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let account = source(&at, "token = \"hunter2\"");
+    let account = source(&at, "token = \"hunter2\"\nping_ms = 100");
     let told = runtime.block_on(account.venue.any_account().unwrap().summary()).unwrap();
     assert_eq!((told.balance, told.equity), (decimal("39208.63"), Some(decimal("39210.26234"))));
-    let stranger = source(&at, "token = \"wrong-token\"");
+    let stranger = source(&at, "token = \"wrong-token\"\nping_ms = 100");
     let refused = runtime.block_on(stranger.venue.any_account().unwrap().summary()).unwrap_err();
     assert!(refused.cause == Cause::LoginRefused && !refused.text.contains("wrong-token"), "{refused}");
 
