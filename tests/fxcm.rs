@@ -2,14 +2,20 @@
 //! not ours.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use tickwire::clock;
 use tickwire::config::Config;
-use tickwire::feeds::{self, SourceSpec};
-use tickwire::market::Decimal9;
+use tickwire::feeds::{self, Feed, IngestConfig, InletMaker, SourceSpec};
+use tickwire::market::{Decimal9, Input, InstrumentId, SourceId};
+use tickwire::metrics;
+use tickwire::ring::Inlet;
 use tickwire::simulator::{self, SimulatorsHandle};
 use tickwire_schemas::words::{Cause, Timeframe};
+use tokio::sync::watch;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 /// A Tuesday, 2024-03-05 10:00 UTC.
@@ -148,4 +154,53 @@ fn a_client_that_we_did_not_write_is_content() {
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.trim() == "ok", "{said}{complained}");
     brokers.stop();
+}
+
+struct Tap(mpsc::Sender<Input>);
+
+impl Inlet for Tap {
+    fn offer(&self, input: Input) {
+        // The receiver is gone when the test has seen enough.
+        let _ = self.0.send(input);
+    }
+}
+
+#[test]
+fn a_server_that_we_did_not_write_is_heard_and_pinged() {
+    let mut venue =
+        python("fxcm_venue.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the venue starts");
+    let mut port = String::new();
+    BufReader::new(venue.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let at = format!("127.0.0.1:{}", port.trim());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let account = source(&at, "token = \"hunter2\"\nping_ms = 100");
+    let told = runtime.block_on(account.venue.any_account().unwrap().summary()).unwrap();
+    assert_eq!((told.balance, told.equity), (decimal("39208.63"), Some(decimal("39210.26234"))));
+    let stranger = source(&at, "token = \"wrong-token\"\nping_ms = 100");
+    let refused = runtime.block_on(stranger.venue.any_account().unwrap().summary()).unwrap_err();
+    assert!(refused.cause == Cause::LoginRefused && !refused.text.contains("wrong-token"), "{refused}");
+
+    let (sender, inputs) = mpsc::channel();
+    let (stop, stopped) = watch::channel(false);
+    let inlet: InletMaker = Box::new(move || Box::new(Tap(sender)));
+    let ingest = IngestConfig { threads: 0, cores: Vec::new(), timer_ms: 1_000, snapshot_every_ms: 0 };
+    let spec = source(&at, "token = \"hunter2\"\nping_ms = 100");
+    let feed = Feed { spec, source: SourceId(1), index: 0, instruments: vec![InstrumentId(1), InstrumentId(2)] };
+    let feeds = feeds::start(vec![feed], &ingest, vec![inlet], stopped).unwrap();
+    // Some 1.6 s of prices, twice as long as the venue waits for a ping.
+    let mut ticks = [0; 2];
+    while ticks.iter().sum::<u32>() < 160 {
+        if let Input::Tick(tick) = inputs.recv_timeout(Duration::from_secs(30)).expect("prices go on") {
+            ticks[tick.head.instrument_id as usize - 1] += 1;
+            assert!(tick.bid_e9 < tick.ask_e9 && (tick.ts_recv_ns - tick.ts_event_ns).abs() < 60_000_000_000);
+        }
+    }
+    assert!(ticks[0].abs_diff(ticks[1]) <= 1, "{ticks:?}");
+    assert_eq!((feeds.statuses()[0].reconnects(), metrics::DECODE_ERRORS.at(0, 0).get()), (0, 0));
+    stop.send(true).unwrap();
+    feeds.join();
+    // The venue ends with its standard input.
+    drop(venue.stdin.take());
+    assert!(venue.wait().unwrap().success());
 }

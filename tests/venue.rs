@@ -13,9 +13,15 @@ use tickwire_schemas::words::Cause;
 const BROKERS: &str = "[simulators.oanda]\nbroker = \"oanda\"\ntoken = \"hunter2\"\naccount = \"101-004-1\"\n\
                        symbols = [\"EURUSD\", \"XAUUSD\", \"USDJPY\"]\n";
 
+const EXCHANGES: [&str; 5] = ["binance", "binance_usdm", "bybit", "coinbase", "kraken"];
+
 fn brokers() -> SimulatorsHandle {
     let mut config = Config::load(&[], std::iter::empty()).unwrap();
     config.overlay(BROKERS, "brokers").unwrap();
+    for name in EXCHANGES {
+        let text = format!("[simulators.{name}]\nbroker = \"{name}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n");
+        config.overlay(&text, "exchanges").unwrap();
+    }
     simulator::start(simulator::parse(&config).unwrap()).unwrap()
 }
 
@@ -28,9 +34,15 @@ fn sources(brokers: &SimulatorsHandle) -> String {
              token = \"{token}\"\nsymbols = [\"EURUSD\"]\n"
         )
     };
-    of("practice", "hunter2")
-        + &of("stranger", "wrong-token")
-        + "[sources.nothing]\nadapter = \"kraken\"\nbase_url = \"ws://127.0.0.1:1\"\nsymbols = [\"BTCUSDT\"]\n"
+    let exchange = |name: &str| {
+        let at = brokers.address(name).unwrap();
+        format!(
+            "[sources.{name}]\nadapter = \"{name}\"\nbase_url = \"ws://{at}\"\nrest_url = \"http://{at}\"\n\
+             symbols = [\"BTCUSDT\"]\n"
+        )
+    };
+    let nothing = "[sources.nothing]\nadapter = \"kraken\"\nbase_url = \"ws://127.0.0.1:1\"\nsymbols = [\"BTCUSDT\"]\n";
+    of("practice", "hunter2") + &of("stranger", "wrong-token") + nothing + &EXCHANGES.map(exchange).concat()
 }
 
 fn source(text: &str, name: &str) -> SourceSpec {
@@ -69,6 +81,21 @@ async fn symbols_are_listed_as_they_are_subscribed() {
     assert_eq!(names, [("EUR_USD", 5), ("XAU_USD", 2), ("USD_JPY", 3)]);
     assert_eq!(told[0].description.as_deref(), Some("EUR/USD"));
     assert!(told.iter().any(|symbol| symbol.name == spec.symbols[0].venue));
+    brokers.stop();
+}
+
+#[tokio::test]
+async fn exchanges_list_what_is_traded_under_the_names_that_are_subscribed() {
+    let brokers = brokers();
+    for name in EXCHANGES {
+        let spec = source(&sources(&brokers), name);
+        let told = spec.venue.any_symbol_list().unwrap().symbols().await.unwrap();
+        assert_eq!(told.len(), 2, "{name}: what is not traded is left out, and pages are joined: {told:?}");
+        let found = told.iter().find(|symbol| symbol.name == spec.symbols[0].venue);
+        assert_eq!(found.and_then(|symbol| symbol.digits), Some(2), "{name}: {told:?}");
+        assert!(!spec.venue.capabilities().account, "{name}");
+    }
+    assert!(source(&sources(&brokers), "nothing").venue.any_symbol_list().is_none(), "without rest_url there is none");
     brokers.stop();
 }
 
@@ -120,7 +147,8 @@ fn the_command_prints_tables_json_and_what_is_wrong() {
     assert_eq!((&json["balance"], &json["positions"][0]["size"]), (&"100000".into(), &"1000".into()));
 
     for (what, connection, code, words) in [
-        ("symbols", "nobody", 2, "no source is named \"nobody\", expected one of nothing, practice, stranger"),
+        ("symbols", "nobody", 2, "no source is named \"nobody\", expected one of binance, binance_usdm, bybit"),
+        ("symbols", "nothing", 2, "--connection: nothing has no list of symbols (adapter kraken"),
         ("account", "nothing", 2, "--connection: nothing has no account to look at (adapter kraken"),
         ("account", "stranger", 1, "stranger: HTTP 401 Unauthorized: Insufficient authorization"),
     ] {

@@ -204,7 +204,7 @@ impl Socket {
         Socket { server, engine_id, id, four, wanted }
     }
 
-    fn wants(&self, symbol: usize) -> bool {
+    fn is_wanted(&self, symbol: usize) -> bool {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(&symbol)
     }
 }
@@ -234,11 +234,11 @@ impl Dialect for Socket {
     }
 
     fn has(&self, symbol: usize) -> bool {
-        self.wants(symbol)
+        self.is_wanted(symbol)
     }
 
     fn wants(&self, event: &Event) -> bool {
-        matches!(event, Event::Quote(_)) && self.wants(event.symbol())
+        matches!(event, Event::Quote(_)) && self.is_wanted(event.symbol())
     }
 
     fn words(&mut self, hub: &Hub, event: &Event) -> Vec<String> {

@@ -19,7 +19,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, mtapi, mtapi_accounts, mtsocketapi, oanda};
+use super::{
+    Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, listing, mtapi, mtapi_accounts, mtsocketapi,
+    oanda,
+};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -61,7 +64,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
     if let Some(command) = request.uri().path().strip_prefix("/__sim/") {
         return control(server, command, &request);
     }
-    if let Some(reply) = candles::route(server, &request) {
+    if let Some(reply) = candles::route(server, &request).or_else(|| listing::route(server, &request)) {
         return reply;
     }
     match server.hub.config.broker {

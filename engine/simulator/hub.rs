@@ -296,7 +296,7 @@ impl Hub {
 }
 
 /// The broker's limit on requests for past bars: OANDA's 120 in a second, Binance's weight of 6,000 in a minute at 2 each;
-/// mtapi's is not documented and is taken as 10 in a second.
+/// those of the others are not documented and are taken as 10 in a second.
 fn gate(config: &Config) -> Gate {
     let second = Duration::from_secs(1);
     match (config.requests_per_s, config.broker) {

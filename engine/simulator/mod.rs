@@ -1,11 +1,11 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with `binance_usdm.rs`;
-//! `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
-//! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
-//! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
-//! own port.
+//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with
+//! `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share `exchange.rs`; the exchanges' past
+//! in `candles.rs` and their symbols in `listing.rs`, the past of the others in `past.rs`). They live on a thread of their
+//! own, `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted
+//! exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's own port.
 
 mod binance;
 mod binance_usdm;
@@ -20,6 +20,7 @@ mod fxcm;
 mod http;
 mod hub;
 mod kraken;
+mod listing;
 pub mod model;
 mod mtapi;
 mod mtapi_accounts;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::listing::Listing;
+use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
@@ -18,6 +19,7 @@ use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
 
 pub(super) mod candles;
+pub(super) mod symbols;
 
 /// The venue closes connections at 24 h; ours ends sooner, at a time of our choosing.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
@@ -35,7 +37,7 @@ pub(super) const STREAMS_MAX: usize = 1_024;
 pub struct Settings {
     /// WebSocket base, such as `wss://stream.binance.com:9443`.
     pub base_url: String,
-    /// HTTP base for past bars, such as `https://api.binance.com`; without it there are none.
+    /// HTTP base for past bars and the list of symbols, such as `https://api.binance.com`; without it there are neither.
     pub rest_url: Option<String>,
 }
 
@@ -44,6 +46,7 @@ pub struct Settings {
 pub struct Broker {
     base: String,
     history: Option<Candles<candles::Klines>>,
+    listing: Option<Listing>,
 }
 
 impl Adapter for Broker {
@@ -57,7 +60,11 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Klines("/api/v3/klines"))?;
-        Ok(Broker { base, history })
+        let listing = Listing::new(
+            settings.rest_url.as_ref(),
+            symbols::form("/api/v3/exchangeInfo", vec![("showPermissionSets", "false")]),
+        )?;
+        Ok(Broker { base, history, listing })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -74,6 +81,10 @@ impl Adapter for Broker {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_ref().map(|history| history as &dyn History)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.listing.as_ref().map(|listing| listing as &dyn SymbolList)
     }
 }
 

@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::binance::candles::Klines;
+use super::binance::symbols::form;
 use super::binance::{AGE_MAX, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::listing::Listing;
+use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Symbols};
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
@@ -29,7 +31,7 @@ pub struct Settings {
     /// Which stream of trades to subscribe beside `bookTicker`.
     #[serde(default)]
     pub trades: Trades,
-    /// HTTP base for past bars, such as `https://fapi.binance.com`; without it there are none.
+    /// HTTP base for past bars and the list of symbols, such as `https://fapi.binance.com`; without it there are neither.
     pub rest_url: Option<String>,
 }
 
@@ -54,6 +56,7 @@ pub struct Broker {
     base: String,
     trades: Trades,
     history: Option<Candles<Klines>>,
+    listing: Option<Listing>,
 }
 
 impl Adapter for Broker {
@@ -67,7 +70,8 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), Klines("/fapi/v1/klines"))?;
-        Ok(Broker { base, trades: settings.trades, history })
+        let listing = Listing::new(settings.rest_url.as_ref(), form("/fapi/v1/exchangeInfo", vec![]))?;
+        Ok(Broker { base, trades: settings.trades, history, listing })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -84,6 +88,10 @@ impl Adapter for Broker {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_ref().map(|history| history as &dyn History)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.listing.as_ref().map(|listing| listing as &dyn SymbolList)
     }
 }
 

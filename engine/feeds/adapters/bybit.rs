@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::listing::Listing;
+use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -25,6 +26,7 @@ use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
 
 mod candles;
+mod symbols;
 
 /// The venue recommends this interval, and hangs up after ten minutes.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -44,7 +46,7 @@ pub struct Settings {
     /// Which market the symbols belong to.
     #[serde(default)]
     pub category: Category,
-    /// HTTP base for past bars, such as `https://api.bybit.com`; without it there are none.
+    /// HTTP base for past bars and the list of symbols, such as `https://api.bybit.com`; without it there are neither.
     pub rest_url: Option<String>,
 }
 
@@ -77,6 +79,7 @@ pub struct Broker {
     base: String,
     category: Category,
     history: Option<Candles<candles::Klines>>,
+    listing: Option<Listing>,
 }
 
 impl Adapter for Broker {
@@ -90,7 +93,8 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Klines(settings.category))?;
-        Ok(Broker { base, category: settings.category, history })
+        let listing = Listing::new(settings.rest_url.as_ref(), symbols::form(settings.category))?;
+        Ok(Broker { base, category: settings.category, history, listing })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -99,6 +103,10 @@ impl Adapter for Broker {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_ref().map(|history| history as &dyn History)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.listing.as_ref().map(|listing| listing as &dyn SymbolList)
     }
 }
 

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tickwire_schemas::words::Cause;
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
+use super::listing::Listing;
+use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -27,6 +28,7 @@ use crate::market::{TickInput, TradeInput};
 
 mod book;
 mod candles;
+mod symbols;
 mod trade;
 
 use book::Book;
@@ -44,7 +46,7 @@ pub struct Settings {
     /// Where best prices come from.
     #[serde(default)]
     pub quotes: Quotes,
-    /// HTTP base for past bars, such as `https://api.coinbase.com`; without it there are none.
+    /// HTTP base for past bars and the list of symbols, such as `https://api.coinbase.com`; without it there are neither.
     pub rest_url: Option<String>,
 }
 
@@ -74,6 +76,7 @@ pub struct Broker {
     base: String,
     quotes: Quotes,
     history: Option<Candles<candles::Public>>,
+    listing: Option<Listing>,
 }
 
 impl Adapter for Broker {
@@ -87,7 +90,8 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Public)?;
-        Ok(Broker { base, quotes: settings.quotes, history })
+        let listing = Listing::new(settings.rest_url.as_ref(), symbols::form())?;
+        Ok(Broker { base, quotes: settings.quotes, history, listing })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -96,6 +100,10 @@ impl Adapter for Broker {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_ref().map(|history| history as &dyn History)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.listing.as_ref().map(|listing| listing as &dyn SymbolList)
     }
 }
 

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
+use super::listing::Listing;
+use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -21,6 +22,7 @@ use crate::feeds::rate::Rate;
 use crate::market::{TickInput, TradeInput};
 
 mod candles;
+mod symbols;
 
 /// What is subscribed of every symbol, with the parameters beside `channel` and `symbol`. Trades from before the
 /// subscription are not asked for.
@@ -41,7 +43,7 @@ enum Parameter {
 pub struct Settings {
     /// WebSocket base, such as `wss://ws.kraken.com`.
     pub base_url: String,
-    /// HTTP base for past bars, such as `https://api.kraken.com`; without it there are none.
+    /// HTTP base for past bars and the list of symbols, such as `https://api.kraken.com`; without it there are neither.
     pub rest_url: Option<String>,
 }
 
@@ -50,6 +52,7 @@ pub struct Settings {
 pub struct Broker {
     base: String,
     history: Option<Candles<candles::Recent>>,
+    listing: Option<Listing>,
 }
 
 impl Adapter for Broker {
@@ -63,7 +66,8 @@ impl Adapter for Broker {
     fn new(settings: Settings) -> Result<Self, SettingsError> {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Recent)?;
-        Ok(Broker { base, history })
+        let listing = Listing::new(settings.rest_url.as_ref(), symbols::form())?;
+        Ok(Broker { base, history, listing })
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -72,6 +76,10 @@ impl Adapter for Broker {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_ref().map(|history| history as &dyn History)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        self.listing.as_ref().map(|listing| listing as &dyn SymbolList)
     }
 }
 

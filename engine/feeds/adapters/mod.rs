@@ -417,6 +417,7 @@ macro_rules! adapters {
 }
 
 mod candles;
+mod listing;
 
 /// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
 /// quotes three.

@@ -77,8 +77,8 @@ impl History for Broker {
             let mut body = None;
             if let Some(Kept { known, .. }) = &*past {
                 match self.page(known, &symbol, period, from_ns, to_ns).await {
-                    // The venue does not know the socket any more; a new one is asked.
-                    Err(failure) if failure.cause == Cause::LoginRefused => {}
+                    // The venue does not know the socket any more, or a kept connection has ended; new ones are asked.
+                    Err(failure) if matches!(failure.cause, Cause::LoginRefused | Cause::ConnectFailed) => {}
                     answer => body = Some(answer?),
                 }
             }
