@@ -3,10 +3,12 @@
 mod assemble;
 mod backfill;
 mod crash;
+mod growth;
 mod inputs;
 pub mod latency;
 mod market;
 pub mod pipeline;
+mod reconfigure;
 mod record;
 mod recover;
 mod replay;
@@ -19,9 +21,10 @@ pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hol
 pub use crash::catch_crashes;
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;
+pub use reconfigure::{Changes, Control, ReconfigureError};
 pub use record::{Recorded, record};
 pub use recover::{Comparison, compare};
 pub use replay::{ReplayOptions, ReplayReport, Watcher, replay};
 pub use serve::{Ended, Playback, Played};
 pub use settings::Settings;
-pub use stopping::{on_signal, wait_for_signal};
+pub use stopping::{on_hangup, on_signal, wait_for_signal};
