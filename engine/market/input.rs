@@ -1,6 +1,6 @@
 //! What enters the engine: the tagged slot of the inbound ring.
 
-use tickwire_schemas::record::{Drop, Head, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::record::{Drop, Head, Record, Repair, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::{Aggressor, Kind, flag};
 use tickwire_schemas::{NO_NUMBER, NO_TIME};
 
@@ -66,6 +66,8 @@ pub enum Input {
     SourceState(SourceState),
     /// Inputs were lost at the door.
     Drop(Drop),
+    /// A bar of a hole, or its end, from the venue's history.
+    Repair(Repair),
 }
 
 impl Input {
@@ -79,6 +81,7 @@ impl Input {
             Kind::Timer => Input::Timer(Timer::read(bytes).ok()?),
             Kind::SourceState => Input::SourceState(SourceState::read(bytes).ok()?),
             Kind::Drop => Input::Drop(Drop::read(bytes).ok()?),
+            Kind::Repair => Input::Repair(Repair::read(bytes).ok()?),
             _ => return None,
         };
         let head = match &mut input {
@@ -93,6 +96,7 @@ impl Input {
             Input::Timer(timer) => &mut timer.head,
             Input::SourceState(state) => &mut state.head,
             Input::Drop(drop) => &mut drop.head,
+            Input::Repair(repair) => &mut repair.head,
         };
         *head = Head { source_id: head.source_id, instrument_id: head.instrument_id, ..Head::default() };
         Some(input)
@@ -115,6 +119,7 @@ impl Input {
             Input::Timer(timer) => timer.now_ns,
             Input::SourceState(state) => state.ts_recv_ns,
             Input::Drop(drop) => drop.to_ns,
+            Input::Repair(repair) => repair.ts_recv_ns,
         }
     }
 }

@@ -131,7 +131,7 @@ impl<P> Door<P> {
             Input::Tick(tick) => tick.head.source_id,
             Input::Trade(trade) => trade.head.source_id,
             Input::SourceState(state) => state.head.source_id,
-            Input::Timer(_) | Input::Drop(_) => return None,
+            Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return None,
         };
         self.find(id).or_else(|| {
             self.known = sources.now();

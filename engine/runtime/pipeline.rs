@@ -375,7 +375,7 @@ fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
             }
             return;
         }
-        Input::Timer(_) | Input::Drop(_) => return,
+        Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return,
     };
     let Some((source, instrument)) = market.pair(head) else { return };
     last_seen[source * market.instruments().len() + instrument].store(recv_ns, Relaxed);

@@ -149,6 +149,7 @@ impl Ids {
             Input::Timer(timer) => &mut timer.head,
             Input::SourceState(state) => &mut state.head,
             Input::Drop(drop) => &mut drop.head,
+            Input::Repair(repair) => &mut repair.head,
         };
         // 0 stands for none, or all.
         let find = |table: &[u32], id: u32| table.get(id as usize).copied().unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Where records go.
 
 use tickwire_schemas::record::{
-    Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, SourceState, Tick, Timer, Trade,
+    Bar, Drop as DropRecord, Gap, Indicator, Quote, Record, Repair, SourceState, Tick, Timer, Trade,
 };
 
 use tickwire_schemas::words::BarState;
@@ -30,6 +30,8 @@ pub trait Emit {
     fn timer(&mut self, record: &Timer);
     /// Inputs lost at the door.
     fn drop(&mut self, record: &DropRecord);
+    /// What a venue's history says of a hole.
+    fn repair(&mut self, record: &Repair);
     /// A tick or trade of the source with this dense index came too late to change its bar; it is no record.
     fn late(&mut self, _source: usize) {}
 }
@@ -64,6 +66,9 @@ macro_rules! emit_all_by {
                 self.$function(record);
             }
             fn drop(&mut self, record: &DropRecord) {
+                self.$function(record);
+            }
+            fn repair(&mut self, record: &Repair) {
                 self.$function(record);
             }
         }

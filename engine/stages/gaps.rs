@@ -121,7 +121,7 @@ impl Stage for Gaps {
             Input::Trade(trade) => self.on_data(&trade.head, trade.ts_recv_ns, out),
             Input::SourceState(state) => self.on_state(state, out),
             Input::Drop(drop) => self.on_drop(drop, out),
-            Input::Timer(_) => {}
+            Input::Repair(_) | Input::Timer(_) => {}
         }
     }
 

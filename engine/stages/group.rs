@@ -208,7 +208,7 @@ impl Group {
 
 /// Publishes the input itself, as the record that a replay will read it from.
 fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
-    use tickwire_schemas::record::{Drop as DropRecord, Record, SourceState, Tick, Timer, Trade};
+    use tickwire_schemas::record::{Drop as DropRecord, Record, Repair, SourceState, Tick, Timer, Trade};
     match input {
         Input::Tick(tick) => {
             let mut tick = *tick;
@@ -241,6 +241,11 @@ fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut
             let mut drop = *drop;
             identity.stamp(DropRecord::KIND, &mut drop.head, publish_ns);
             sink.drop(&drop);
+        }
+        Input::Repair(repair) => {
+            let mut repair = *repair;
+            identity.stamp(Repair::KIND, &mut repair.head, publish_ns);
+            sink.repair(&repair);
         }
     }
 }

@@ -25,7 +25,7 @@ type Series = (u8, u32, u32, u8, u32);
 type Saved = (BTreeMap<(u8, u32, u32), u64>, BTreeMap<Series, u64>);
 
 /// Record kinds have codes below this.
-const KINDS: usize = 10;
+const KINDS: usize = 12;
 
 impl Chains {
     /// All at zero.

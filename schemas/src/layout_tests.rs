@@ -34,6 +34,7 @@ fn sizes_of_version_1() {
         ("source_state", 50),
         ("timer", 45),
         ("drop", 61),
+        ("repair", 164),
     ];
     assert_eq!(sizes, expected);
 }

@@ -339,6 +339,45 @@ pub struct Drop {
 }
 record!(Drop, Drop, 61, head @ 0, from_ns @ 36, to_ns @ 44, count @ 52, cause @ 60);
 
+/// What the venue's history says of a hole: one bar of it, or that there is no more to come. An input like any other,
+/// journaled, so that a replay mends the same.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Identity and publication time; source and instrument of the hole, never 0.
+    pub head: Head,
+    /// When the venue's answer came.
+    pub ts_recv_ns: i64,
+    /// Of a bar the start of its interval; else [`Gap::from_ns`] of the hole.
+    pub from_ns: i64,
+    /// Of a bar the end of its interval; else [`Gap::to_ns`] of the hole.
+    pub to_ns: i64,
+    /// [`Gap::gap_id`] of the hole.
+    pub gap_id: u64,
+    /// [`Gap::lost`] of the hole.
+    pub lost: u64,
+    /// [`Gap::gap_epoch`] of the hole.
+    pub gap_epoch: u32,
+    /// Of a bar its bid (basis `quote` and `bid`) or mid (basis `mid` and `last`), else absent.
+    pub prices: Ohlc,
+    /// Of a bar its ask (basis `quote` and `ask`), else absent.
+    pub ask: Ohlc,
+    /// Of a bar the ticks that the venue counted.
+    pub ticks: u64,
+    /// Of a bar its volume, [`crate::NO_SIZE`] when unknown.
+    pub volume_e8: u64,
+    /// [`crate::words::Timeframe`] of a bar.
+    pub timeframe: u8,
+    /// [`crate::words::Basis`] of a bar.
+    pub basis: u8,
+    /// [`crate::words::RepairStep`].
+    pub step: u8,
+    /// [`crate::words::Cause`] of the hole.
+    pub cause: u8,
+}
+record!(Repair, Repair, 164, head @ 0, ts_recv_ns @ 36, from_ns @ 44, to_ns @ 52, gap_id @ 60, lost @ 68,
+    gap_epoch @ 76, prices @ 80, ask @ 112, ticks @ 144, volume_e8 @ 152, timeframe @ 160, basis @ 161, step @ 162,
+    cause @ 163);
+
 /// Length of a record of `kind` in this version; `None` for kinds that are reserved.
 #[must_use]
 pub const fn bytes_of(kind: Kind) -> Option<usize> {
@@ -352,7 +391,8 @@ pub const fn bytes_of(kind: Kind) -> Option<usize> {
         Kind::SourceState => SourceState::BYTES,
         Kind::Timer => Timer::BYTES,
         Kind::Drop => Drop::BYTES,
-        Kind::External | Kind::Repair | Kind::Signal | Kind::Command | Kind::Ack => return None,
+        Kind::Repair => Repair::BYTES,
+        Kind::External | Kind::Signal | Kind::Command | Kind::Ack => return None,
     })
 }
 

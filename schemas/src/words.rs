@@ -172,6 +172,18 @@ words! {
 }
 
 words! {
+    /// What a repair of a hole brings.
+    RepairStep {
+        /// A bar of the hole, from the venue's history.
+        Bar = 0 "bar",
+        /// The last bar of the hole is there.
+        Repaired = 1 "repaired",
+        /// What was missing cannot be fetched, or no more of it.
+        Lost = 2 "lost",
+    }
+}
+
+words! {
     /// Who took liquidity in a trade.
     Aggressor {
         /// The source does not say.

@@ -70,6 +70,7 @@ impl Journal {
             Input::Timer(timer) => &mut timer.head,
             Input::SourceState(state) => &mut state.head,
             Input::Drop(drop) => &mut drop.head,
+            Input::Repair(repair) => &mut repair.head,
         };
         let find = |table: &[(u32, u32)], id: u32| {
             if id == 0 { Some(0) } else { table.iter().find(|(from, _)| *from == id).map(|(_, to)| *to) }

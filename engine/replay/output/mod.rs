@@ -17,7 +17,9 @@ mod parquet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tickwire_schemas::record::{Bar, Drop as DropRecord, Gap, Indicator, Ohlc, Quote, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::record::{
+    Bar, Drop as DropRecord, Gap, Indicator, Ohlc, Quote, Repair, SourceState, Tick, Timer, Trade,
+};
 use tickwire_schemas::words::{BarState, Check, IndicatorState, QuoteState, Timeframe, Verdict, quote_flag};
 use tickwire_schemas::{NO_PRICE, NO_SIZE};
 
@@ -462,6 +464,8 @@ impl Emit for Outputs {
     }
 
     fn drop(&mut self, _: &DropRecord) {}
+
+    fn repair(&mut self, _: &Repair) {}
 
     fn late(&mut self, source: usize) {
         self.summary.late(source);
