@@ -22,6 +22,8 @@ use super::window::{SnapshotHeaders, Window};
 use super::{Core, FanoutConfig};
 use crate::market::{Class, Instrument, InstrumentId, Price};
 
+mod growth;
+
 const EPOCH: u32 = 3;
 
 fn catalogue() -> Arc<Catalogue> {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
-use super::reconfigure::{Control, Running};
+use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover};
 use crate::console::{self, ConsoleHandle, Facts, Shown, View};
@@ -169,11 +169,13 @@ impl Engine {
         let note = write_note(state_dir, &fanout, &console)?;
         let control = Control::new(Running {
             state_dir: state_dir.into(),
-            config: settings.config,
             layout: settings.layout,
-            sources: settings.sources,
-            instruments: settings.instruments,
-            market,
+            effect: InEffect {
+                config: settings.config,
+                sources: settings.sources,
+                instruments: settings.instruments,
+                market,
+            },
             journaled: catalogue_of_segments,
             journal: journal.growth(),
             doors: inbound.sources,

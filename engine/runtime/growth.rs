@@ -107,3 +107,6 @@ impl Growing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

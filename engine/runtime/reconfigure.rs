@@ -120,12 +120,8 @@ impl Control {
 /// The parts of a running engine that have to know, and what is in effect.
 pub(super) struct Running {
     pub(super) state_dir: PathBuf,
-    /// As it is in effect: of a key that needs a restart, the old value.
-    pub(super) config: Config,
     pub(super) layout: Layout,
-    pub(super) sources: Vec<SourceSpec>,
-    pub(super) instruments: BTreeMap<String, InstrumentSpec>,
-    pub(super) market: Market,
+    pub(super) effect: InEffect,
     /// As it stands at the head of the journal's segments.
     pub(super) journaled: journal::Catalogue,
     pub(super) journal: JournalGrowth,
@@ -138,6 +134,17 @@ pub(super) struct Running {
     pub(super) connections: Option<Box<dyn Connections>>,
 }
 
+/// What is in effect.
+pub(super) struct InEffect {
+    /// Of a key that needs a restart, the old value.
+    pub(super) config: Config,
+    /// Those that run.
+    pub(super) sources: Vec<SourceSpec>,
+    pub(super) instruments: BTreeMap<String, InstrumentSpec>,
+    /// Everything since the start, what was removed too.
+    pub(super) market: Market,
+}
+
 /// What is to be done.
 #[derive(Default)]
 struct Plan<'a> {
@@ -148,42 +155,7 @@ struct Plan<'a> {
     needs_restart: Vec<String>,
 }
 
-impl Running {
-    fn reconfigure(&mut self, new: &Settings) -> Result<Changes, ReconfigureError> {
-        if self.connections.is_none() {
-            return Err(ReconfigureError::Fixed);
-        }
-        let plan = self.plan(new);
-        for spec in plan.added.iter().chain(&plan.changed) {
-            let wrong = |e: SettingsError| ReconfigureError::Source {
-                name: spec.name.clone(),
-                problem: format!("{}: {}", e.key, e.problem),
-            };
-            spec.venue.check().map_err(wrong)?;
-        }
-        self.make_room(&plan)?;
-        for (symbol, spec) in &plan.instruments {
-            self.config.take_from(&new.config, &format!("instruments.{symbol}"));
-            self.instruments.insert((*symbol).clone(), (*spec).clone());
-        }
-        let done = self.connect(&plan, new);
-        // Whatever came of it: what is watched is what runs.
-        let told = self.quality.grow(&self.market, wanted(&self.sources, &self.market));
-        self.show();
-        done?;
-        if !told {
-            return Err(ReconfigureError::Part("the quality of sources is not followed any more".into()));
-        }
-        let names = |specs: &[&SourceSpec]| specs.iter().map(|spec| spec.name.clone()).collect();
-        Ok(Changes {
-            added: names(&plan.added),
-            changed: names(&plan.changed),
-            removed: plan.removed,
-            instruments: plan.instruments.into_keys().cloned().collect(),
-            needs_restart: plan.needs_restart,
-        })
-    }
-
+impl InEffect {
     /// Compares what is in effect with what is wanted.
     fn plan<'a>(&self, new: &'a Settings) -> Plan<'a> {
         let mut plan = Plan::default();
@@ -228,6 +200,43 @@ impl Running {
         plan.needs_restart.extend(others);
         plan
     }
+}
+
+impl Running {
+    fn reconfigure(&mut self, new: &Settings) -> Result<Changes, ReconfigureError> {
+        if self.connections.is_none() {
+            return Err(ReconfigureError::Fixed);
+        }
+        let plan = self.effect.plan(new);
+        for spec in plan.added.iter().chain(&plan.changed) {
+            let wrong = |e: SettingsError| ReconfigureError::Source {
+                name: spec.name.clone(),
+                problem: format!("{}: {}", e.key, e.problem),
+            };
+            spec.venue.check().map_err(wrong)?;
+        }
+        self.make_room(&plan)?;
+        for (symbol, spec) in &plan.instruments {
+            self.effect.config.take_from(&new.config, &format!("instruments.{symbol}"));
+            self.effect.instruments.insert((*symbol).clone(), (*spec).clone());
+        }
+        let done = self.connect(&plan, new);
+        // Whatever came of it: what is watched is what runs.
+        let told = self.quality.grow(&self.effect.market, wanted(&self.effect.sources, &self.effect.market));
+        self.show();
+        done?;
+        if !told {
+            return Err(ReconfigureError::Part("the quality of sources is not followed any more".into()));
+        }
+        let names = |specs: &[&SourceSpec]| specs.iter().map(|spec| spec.name.clone()).collect();
+        Ok(Changes {
+            added: names(&plan.added),
+            changed: names(&plan.changed),
+            removed: plan.removed,
+            instruments: plan.instruments.into_keys().cloned().collect(),
+            needs_restart: plan.needs_restart,
+        })
+    }
 
     /// Lets every part know what is new, and returns when all do.
     fn make_room(&mut self, plan: &Plan<'_>) -> Result<(), ReconfigureError> {
@@ -237,8 +246,8 @@ impl Running {
         let mut catalogue = Catalogue::open(&self.state_dir)?;
         let instruments = plan.instruments.iter().map(|(symbol, spec)| (*symbol, *spec));
         let (sources, instruments) = entries(plan.added.iter().copied(), instruments, &mut catalogue)?;
-        let market = self.market.grown(sources, instruments);
-        let (before, after) = (&self.market, &market);
+        let market = self.effect.market.grown(sources, instruments);
+        let (before, after) = (&self.effect.market, &market);
         if before.sources().len() == after.sources().len() && before.instruments().len() == after.instruments().len() {
             return Ok(());
         }
@@ -246,7 +255,7 @@ impl Running {
             return Err(ReconfigureError::TooMany(market.sources().len()));
         }
         // The sections of the stages are those in effect: what differs in them needs a restart.
-        let groups = self.layout.build(&self.config, &market)?;
+        let groups = self.layout.build(&self.effect.config, &market)?;
         let (sources, instruments) = (market.sources().to_vec(), market.instruments().to_vec());
         let journaled =
             journal::Catalogue { sources: sources.clone(), instruments: instruments.clone(), ..self.journaled.clone() };
@@ -255,7 +264,7 @@ impl Running {
         if !self.fanout.grow(names) {
             return Err(ReconfigureError::Part("the fan-out has stopped".into()));
         }
-        if !self.quality.grow(&market, wanted(&self.sources, &market)) {
+        if !self.quality.grow(&market, wanted(&self.effect.sources, &market)) {
             return Err(ReconfigureError::Part("the quality of sources is not followed any more".into()));
         }
         metrics::name_sources(market.sources().iter().map(|source| source.name.clone()).collect());
@@ -265,7 +274,7 @@ impl Running {
         grown.map_err(|e| ReconfigureError::Part(e.to_string()))?;
         let removed = self.shown.now().removed.clone();
         self.shown.show(View { market: market.clone(), last_seen, removed });
-        (self.market, self.journaled) = (market, journaled);
+        (self.effect.market, self.journaled) = (market, journaled);
         Ok(())
     }
 
@@ -274,32 +283,32 @@ impl Running {
         let Some(connections) = &self.connections else { return Ok(()) };
         let failed = |name: &str, problem: String| ReconfigureError::Source { name: name.into(), problem };
         for name in &plan.removed {
-            if let Some(source) = self.market.sources().iter().find(|source| source.name == *name) {
+            if let Some(source) = self.effect.market.sources().iter().find(|source| source.name == *name) {
                 connections.remove(source.id).map_err(|e| failed(name, e))?;
             }
-            self.sources.retain(|known| known.name != *name);
-            self.config.take_from(&new.config, &format!("sources.{name}"));
+            self.effect.sources.retain(|known| known.name != *name);
+            self.effect.config.take_from(&new.config, &format!("sources.{name}"));
         }
         for spec in &plan.changed {
             let name = &spec.name;
-            let feed = feed_of(spec, &self.market).map_err(|e| failed(name, e.to_string()))?;
+            let feed = feed_of(spec, &self.effect.market).map_err(|e| failed(name, e.to_string()))?;
             connections.replace(feed).map_err(|e| failed(name, e))?;
-            if let Some(known) = self.sources.iter_mut().find(|known| known.name == *name) {
+            if let Some(known) = self.effect.sources.iter_mut().find(|known| known.name == *name) {
                 let (scope, owner, priority) = (known.scope, known.owner.clone(), known.priority);
                 *known = SourceSpec { scope, owner, priority, ..(*spec).clone() };
             }
-            let before = self.config.clone();
-            self.config.take_from(&new.config, &format!("sources.{name}"));
+            let before = self.effect.config.clone();
+            self.effect.config.take_from(&new.config, &format!("sources.{name}"));
             for key in ["scope", "owner", "priority"] {
-                self.config.take_from(&before, &format!("sources.{name}.{key}"));
+                self.effect.config.take_from(&before, &format!("sources.{name}.{key}"));
             }
         }
         for spec in &plan.added {
             let name = &spec.name;
-            let feed = feed_of(spec, &self.market).map_err(|e| failed(name, e.to_string()))?;
+            let feed = feed_of(spec, &self.effect.market).map_err(|e| failed(name, e.to_string()))?;
             connections.add(feed).map_err(|e| failed(name, e))?;
-            self.sources.push((*spec).clone());
-            self.config.take_from(&new.config, &format!("sources.{name}"));
+            self.effect.sources.push((*spec).clone());
+            self.effect.config.take_from(&new.config, &format!("sources.{name}"));
         }
         Ok(())
     }
@@ -307,8 +316,8 @@ impl Running {
     /// Shows which sources are not wanted any more.
     fn show(&self) {
         let view = self.shown.now();
-        let is_gone = |name: &str| self.sources.iter().all(|known| known.name != name);
-        let sources = self.market.sources().iter().enumerate();
+        let is_gone = |name: &str| self.effect.sources.iter().all(|known| known.name != name);
+        let sources = self.effect.market.sources().iter().enumerate();
         let removed = sources.filter(|(_, source)| is_gone(&source.name)).map(|(at, _)| at).collect();
         self.shown.show(View { market: view.market.clone(), last_seen: Arc::clone(&view.last_seen), removed });
     }
@@ -318,3 +327,6 @@ impl Running {
 fn is_of(name: &str, section: &str) -> bool {
     name.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
+
+#[cfg(test)]
+mod tests;
