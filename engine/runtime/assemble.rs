@@ -183,7 +183,7 @@ impl Engine {
             quality: quality.growth(),
             pipeline: growing,
             shown,
-            connections: inputs.connections(),
+            feeds: inputs.control(),
         });
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
@@ -231,6 +231,18 @@ impl Engine {
     #[must_use]
     pub fn simulators(&self) -> Option<&SimulatorsHandle> {
         self.inputs.simulators()
+    }
+
+    /// Adds, changes and removes sources while the others run; none when a recording is served.
+    #[must_use]
+    pub fn feeds(&self) -> Option<feeds::FeedsControl> {
+        self.inputs.control()
+    }
+
+    /// The buckets of requests by host that the sessions take from, for others who ask the same hosts.
+    #[must_use]
+    pub fn hosts(&self) -> Option<feeds::SharedHosts> {
+        self.inputs.hosts()
     }
 
     /// Stops in the order of the data: feeds, stages, journal, terminals, database. Everything that a feed offered is
@@ -313,7 +325,7 @@ fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Databa
     let (mode, store_error) = (database.mode, Arc::clone(&database.error));
     Facts {
         shown,
-        last_error: inputs.last_error(),
+        feed: inputs.feed(),
         fanout: fanout.stats(),
         storage: Box::new(move || {
             let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();

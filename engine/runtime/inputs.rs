@@ -1,6 +1,7 @@
 //! Where the inputs of a running engine come from: broker connections, or a recording that is served.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam::channel::Sender;
 use tickwire_schemas::NO_TIME;
@@ -13,8 +14,8 @@ use super::assemble::RunError;
 use super::market::{adopt_market, open_market};
 use super::serve::{Ended, Playback, PlaybackHandle};
 use crate::control::Catalogue;
-use crate::feeds::{self, Feed, FeedsHandle, SourceSpec};
-use crate::market::{Class, Input, SourceId};
+use crate::feeds::{self, Feed, FeedStatus, FeedsControl, FeedsHandle, SharedHosts, SourceSpec};
+use crate::market::{Class, Input};
 use crate::metrics::{self, SOURCES_MAX};
 use crate::ring::InletMaker;
 use crate::simulator::{self, SimulatorsHandle};
@@ -130,18 +131,8 @@ pub(super) enum Inputs {
     Recording(PlaybackHandle),
 }
 
-/// What connections can do while others run.
-pub(super) trait Connections: Send {
-    /// Begins to connect another source.
-    fn add(&self, feed: Feed) -> Result<(), String>;
-    /// Ends a source's connection and begins anew with other settings.
-    fn replace(&self, feed: Feed) -> Result<(), String>;
-    /// Ends a source's connection: when this returns it has published that it stopped, or is about to.
-    fn remove(&self, source: SourceId) -> Result<(), String>;
-}
-
-/// Why a source, by its dense index, is not live: the words of its venue or of the system.
-type LastError = Box<dyn Fn(usize) -> Option<String> + Send + Sync>;
+/// How the connections of a source, by its dense index, are.
+type FeedOf = Box<dyn Fn(usize) -> Option<Arc<FeedStatus>> + Send + Sync>;
 
 impl Inputs {
     /// The simulated brokers, if any run.
@@ -152,18 +143,30 @@ impl Inputs {
         }
     }
 
-    /// What can change its connections; `None` of a recording.
-    pub(super) fn connections(&self) -> Option<Box<dyn Connections>> {
-        None
-    }
-
-    pub(super) fn last_error(&self) -> LastError {
+    /// How the connections of a source are; a recording has none.
+    pub(super) fn feed(&self) -> FeedOf {
         match self {
             Inputs::Feeds { feeds, .. } => {
-                let statuses = feeds.statuses();
-                Box::new(move |source| statuses.get(source).map(|s| s.last_error()).filter(|e| !e.is_empty()))
+                let statuses = feeds.control().statuses().clone();
+                Box::new(move |source| statuses.at(source))
             }
             Inputs::Recording(_) => Box::new(|_| None),
+        }
+    }
+
+    /// Adds, changes and removes sources; a recording has none to change.
+    pub(super) fn control(&self) -> Option<FeedsControl> {
+        match self {
+            Inputs::Feeds { feeds, .. } => Some(feeds.control()),
+            Inputs::Recording(_) => None,
+        }
+    }
+
+    /// The buckets of requests by host that the sessions take from; a recording asks nobody.
+    pub(super) fn hosts(&self) -> Option<SharedHosts> {
+        match self {
+            Inputs::Feeds { feeds, .. } => Some(feeds.hosts()),
+            Inputs::Recording(_) => None,
         }
     }
 

@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::growth::Growing;
-use super::inputs::{Connections, feed_of, wanted};
+use super::inputs::{feed_of, wanted};
 use super::market::entries;
 use crate::config::Config;
 use crate::console::{Shown, View, never_seen};
 use crate::control::{Catalogue, ControlError, InstrumentSpec};
 use crate::fanout::{self, FanoutGrowth};
-use crate::feeds::SourceSpec;
 use crate::feeds::adapters::SettingsError;
+use crate::feeds::{FeedsControl, FeedsError, SourceSpec};
 use crate::journal::{self, JournalError, JournalGrowth};
 use crate::metrics::{self, SOURCES_MAX};
 use crate::quality::FollowerGrowth;
@@ -77,13 +77,8 @@ pub enum ReconfigureError {
     )]
     TooMany(usize),
     /// A source cannot be as it is configured.
-    #[error("sources.{name}: {problem}")]
-    Source {
-        /// The source.
-        name: String,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error(transparent)]
+    Feeds(#[from] FeedsError),
     /// The control database.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -131,7 +126,7 @@ pub(super) struct Running {
     pub(super) pipeline: Growing,
     pub(super) shown: Shown,
     /// `None` when a recording is served.
-    pub(super) connections: Option<Box<dyn Connections>>,
+    pub(super) feeds: Option<FeedsControl>,
 }
 
 /// What is in effect.
@@ -204,16 +199,15 @@ impl InEffect {
 
 impl Running {
     fn reconfigure(&mut self, new: &Settings) -> Result<Changes, ReconfigureError> {
-        if self.connections.is_none() {
+        if self.feeds.is_none() {
             return Err(ReconfigureError::Fixed);
         }
         let plan = self.effect.plan(new);
         for spec in plan.added.iter().chain(&plan.changed) {
-            let wrong = |e: SettingsError| ReconfigureError::Source {
-                name: spec.name.clone(),
-                problem: format!("{}: {}", e.key, e.problem),
-            };
-            spec.venue.check().map_err(wrong)?;
+            let source_name = spec.name.clone();
+            let missing = |e: SettingsError| FeedsError::Secret { source_name, key: e.key, problem: e.problem };
+            // Before anything is done.
+            spec.venue.check().map_err(missing)?;
         }
         self.make_room(&plan)?;
         for (symbol, spec) in &plan.instruments {
@@ -280,19 +274,20 @@ impl Running {
 
     /// Stops, changes and starts connections, one after the other. What was done is in effect also when one fails.
     fn connect(&mut self, plan: &Plan<'_>, new: &Settings) -> Result<(), ReconfigureError> {
-        let Some(connections) = &self.connections else { return Ok(()) };
-        let failed = |name: &str, problem: String| ReconfigureError::Source { name: name.into(), problem };
+        let Some(feeds) = &self.feeds else { return Ok(()) };
+        let feed = |spec: &SourceSpec, market: &Market| {
+            feed_of(spec, market).map_err(|e| ReconfigureError::Part(e.to_string()))
+        };
         for name in &plan.removed {
             if let Some(source) = self.effect.market.sources().iter().find(|source| source.name == *name) {
-                connections.remove(source.id).map_err(|e| failed(name, e))?;
+                feeds.remove(source.id)?.wait()?;
             }
             self.effect.sources.retain(|known| known.name != *name);
             self.effect.config.take_from(&new.config, &format!("sources.{name}"));
         }
         for spec in &plan.changed {
             let name = &spec.name;
-            let feed = feed_of(spec, &self.effect.market).map_err(|e| failed(name, e.to_string()))?;
-            connections.replace(feed).map_err(|e| failed(name, e))?;
+            feeds.replace(feed(spec, &self.effect.market)?)?.wait()?;
             if let Some(known) = self.effect.sources.iter_mut().find(|known| known.name == *name) {
                 let (scope, owner, priority) = (known.scope, known.owner.clone(), known.priority);
                 *known = SourceSpec { scope, owner, priority, ..(*spec).clone() };
@@ -305,8 +300,7 @@ impl Running {
         }
         for spec in &plan.added {
             let name = &spec.name;
-            let feed = feed_of(spec, &self.effect.market).map_err(|e| failed(name, e.to_string()))?;
-            connections.add(feed).map_err(|e| failed(name, e))?;
+            feeds.add(feed(spec, &self.effect.market)?)?.wait()?;
             self.effect.sources.push((*spec).clone());
             self.effect.config.take_from(&new.config, &format!("sources.{name}"));
         }

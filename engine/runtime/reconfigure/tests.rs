@@ -8,7 +8,9 @@ const EURUSD: &str = "[instruments.EURUSD]\nclass = \"fx\"\ndigits = 5\npip = \"
 const GBPUSD: &str = "[instruments.GBPUSD]\nclass = \"fx\"\ndigits = 5\npip = \"0.0001\"\n";
 
 fn source(name: &str, keys: &str) -> String {
-    format!("[sources.{name}]\nadapter = \"oanda\"\nbase_url = \"http://127.0.0.1:1\"\naccount = \"1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\"]\n{keys}\n")
+    format!(
+        "[sources.{name}]\nadapter = \"oanda\"\nbase_url = \"http://127.0.0.1:1\"\naccount = \"1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\"]\n{keys}\n"
+    )
 }
 
 fn settings(text: &str) -> Settings {
