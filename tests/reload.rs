@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine_support::{Engine, QUIET, command, free_port, http, oanda};
 use serde_json::Value;
+use tickwire_terminal::{Event, Terminal};
 
 /// Far longer than anything here takes; nothing is asserted about time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,6 +110,10 @@ fn a_source_and_a_symbol_join_and_the_first_source_does_not_notice() {
     let (status, health) = engine.health();
     assert_eq!(health["broker_connections"]["second"]["status"], "stopped");
     assert_eq!((status, &health["status"]), (200, &Value::from("ok")), "{health}");
+
+    // And comes again, as the source that it was.
+    assert_eq!(reload(&engine, &both), (true, "sources.second: added\n".into()));
+    all.until(|r| word(r, "kind") == "tick" && word(r, "symbol") == "BTCUSD");
     assert_eq!(connections(a), before);
 
     let (ended, dir) = engine.stop();
@@ -181,9 +186,45 @@ fn what_is_wrong_or_needs_a_restart_is_named_and_left_alone() {
     terminal.until(|r| word(r, "kind") == "source_state" && word(r, "state") == "live");
     terminal.until(|r| word(r, "kind") == "tick" && word(r, "source") == "first");
     assert_ne!(connections(a), before);
+    // It gets a symbol that was not there before.
+    let more = other.replace("[\"EURUSD\"]", "[\"EURUSD\", \"BTCUSD\"]").replace("priority = 3", "");
+    let said = reload(&engine, &[base.as_str(), BTCUSD, &more].concat());
+    assert_eq!(said, (true, "instruments.BTCUSD: added\nsources.first: changed\n".into()));
+    terminal.until(|r| word(r, "kind") == "tick" && word(r, "symbol") == "BTCUSD");
+    terminal.until(|r| word(r, "kind") == "tick" && word(r, "symbol") == "EURUSD");
     let (ended, dir) = engine.stop();
     assert!(ended);
     let nobody = command(dir.path(), &dir.path().join("test.toml"), &["reload"]).output().unwrap();
     let said = String::from_utf8(nobody.stderr).unwrap();
     assert!(nobody.status.code() == Some(1) && said.contains("no engine runs in"), "{said}");
+}
+
+#[test]
+fn a_terminal_learns_what_it_can_ask_for_and_gets_the_names_before_the_records() {
+    let (a, b) = (free_port(), free_port());
+    let base = [QUIET.replace("\"fx\"", "\"crypto\""), simulators(&[a, b])].concat();
+    let first = source("first", a, "[\"EURUSD\"]", "");
+    let engine = Engine::start(&[base.as_str(), &first].concat());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let terminal = Terminal::connect(engine.quic(), &engine.trust(), "").await.unwrap();
+        let known = |symbol: &str| terminal.catalogue().instruments.iter().any(|i| i.symbol == symbol);
+        let mut request = Terminal::request();
+        request.symbols = vec!["BTC*".into()];
+        let mut quotes = terminal.subscribe(request.clone()).await.unwrap();
+        assert!(quotes.subscribed().instruments.is_empty() && !known("BTCUSD"));
+        assert!(matches!(quotes.next().await, Ok(Some(Event::SnapshotEnd(_)))));
+        let both = [base.as_str(), BTCUSD, &first, &source("second", b, "[\"BTCUSD\"]", "")].concat();
+        assert!(reload(&engine, &both).0);
+        let Ok(Some(Event::Catalogue(catalogue))) = quotes.next().await else { panic!("no names first") };
+        let btcusd = catalogue.instruments.iter().find(|i| i.symbol == "BTCUSD").unwrap();
+        assert!(catalogue.sources.iter().any(|s| s.name == "second"));
+        let Ok(Some(Event::Record { data, .. })) = quotes.next().await else { panic!("no record") };
+        assert_eq!(data.head().instrument_id, btcusd.id);
+        // The control stream is another one: an answer on it comes behind the catalogue.
+        terminal.ping().await.unwrap();
+        assert!(known("BTCUSD") && !terminal.welcome().catalogue.instruments.iter().any(|i| i.id == btcusd.id));
+        request.symbols = vec!["BTCUSD".into()];
+        assert_eq!(terminal.subscribe(request).await.unwrap().subscribed().instruments, [btcusd.id]);
+    });
 }

@@ -73,7 +73,7 @@ enum Said {
     Tick { bid: i64, spread: i64, late_ms: i64 },
     Trade { price: i64, late_ms: i64 },
     Timer { early_ms: i64 },
-    State(u8),
+    State { code: u8, of_one: bool },
     Drop,
     Restart,
 }
@@ -85,7 +85,7 @@ fn said() -> impl Strategy<Value = Said> {
         2 => (1_000_i64..1_030, 0_i64..3_000).prop_map(|(price, late_ms)| Said::Trade { price, late_ms }),
         // A clock on another thread may be a little behind.
         6 => (0_i64..300).prop_map(|early_ms| Said::Timer { early_ms }),
-        1 => (0_u8..5).prop_map(Said::State),
+        1 => (0_u8..5, any::<bool>()).prop_map(|(code, of_one)| Said::State { code, of_one }),
         1 => Just(Said::Drop),
         1 => Just(Said::Restart),
     ]
@@ -119,10 +119,11 @@ fn input(said: Said, (source, instrument): (usize, usize), now_ns: i64) -> Input
         }
         .into(),
         Said::Timer { early_ms } => Input::Timer(Timer { now_ns: now_ns - early_ms * MS, ..Timer::default() }),
-        Said::State(code) => {
+        Said::State { code, of_one } => {
             let status = SourceStatus::from_code(code).unwrap_or(SourceStatus::Live);
             let mut state = SourceState { ts_recv_ns: now_ns, status: status.code(), ..SourceState::default() };
             state.head.source_id = source_id;
+            state.head.instrument_id = if of_one { instrument_id } else { 0 };
             Input::SourceState(state)
         }
         Said::Drop | Said::Restart => {
