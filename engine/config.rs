@@ -1,7 +1,7 @@
 //! Built-in defaults, files and environment, laid over each other into one raw table; each module parses its own
 //! section with [`Config::section`]. A wrong key or type is reported with the key's full name and where it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -165,6 +165,42 @@ impl Config {
         }
     }
 
+    /// Full names of the keys whose values differ, in order: also of those that only one side has. A list is one value.
+    #[must_use]
+    pub fn differences(&self, other: &Config) -> Vec<String> {
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        leaves(&self.table, "", &mut here);
+        leaves(&other.table, "", &mut there);
+        let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+    }
+
+    /// Takes the value or table with this full name from `other`, or has it no more when `other` has not.
+    pub fn take_from(&mut self, other: &Config, name: &str) {
+        let value = name.split('.').try_fold(None, |found: Option<&Value>, key| {
+            let table = found.map_or(Some(&other.table), Value::as_table)?;
+            table.get(key).map(Some)
+        });
+        let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
+        let mut table = &mut self.table;
+        for step in path.split('.').filter(|step| !step.is_empty()) {
+            if value.flatten().is_none() && !table.contains_key(step) {
+                return;
+            }
+            let inner = table.entry(step).or_insert_with(|| Value::Table(Table::new()));
+            let Some(inner) = inner.as_table_mut() else { return };
+            table = inner;
+        }
+        match value.flatten() {
+            Some(value) => drop(table.insert(key.into(), value.clone())),
+            None => drop(table.remove(key)),
+        }
+        let below = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.origins.retain(|known, _| !below(known));
+        let origins = other.origins.iter().filter(|(known, _)| below(known));
+        self.origins.extend(origins.map(|(known, origin)| (known.clone(), origin.clone())));
+    }
+
     /// The effective configuration as TOML, literal secrets masked.
     #[must_use]
     pub fn masked(&self) -> String {
@@ -190,6 +226,17 @@ fn merge(into: &mut Table, from: Table, path: &str, origin: &str, origins: &mut 
                 into.insert(key, value);
                 origins.insert(at, origin.into());
             }
+        }
+    }
+}
+
+/// Every value that is no table, by its full name; an empty table is one too.
+fn leaves<'a>(table: &'a Table, path: &str, found: &mut BTreeMap<String, &'a Value>) {
+    for (key, value) in table {
+        let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) if !inner.is_empty() => leaves(inner, &at, found),
+            value => drop(found.insert(at, value)),
         }
     }
 }
@@ -336,6 +383,20 @@ mod tests {
         let known: Vec<_> = with_section.table.keys().map(String::as_str).filter(|key| *key != "thingy").collect();
         let section = with_section.only_sections(&known).unwrap_err().to_string();
         assert!(section.contains("thingy: unknown section"), "{section}");
+    }
+
+    #[test]
+    fn what_differs_is_named_and_can_be_taken_over() {
+        let mut a = config("[s.x]\nn = 1\nl = [1, 2]\n[s.y]\nn = 1\n[t]\n", &[]);
+        let b = config("[s.x]\nn = 2\nl = [1, 2]\n[s.z]\nn = 1\nm.k = 3\n", &[]);
+        assert_eq!(a.differences(&b), ["s.x.n", "s.y.n", "s.z.m.k", "s.z.n", "t"]);
+        assert_eq!(b.differences(&a), a.differences(&b));
+        a.take_from(&b, "s.x.n");
+        a.take_from(&b, "s.z");
+        a.take_from(&b, "s.y");
+        a.take_from(&b, "u.v.w");
+        assert_eq!(a.differences(&b), ["t"]);
+        assert!(a.bad_key("s.z.n", "x").to_string().starts_with("b.toml: s.z.n"));
     }
 
     #[test]

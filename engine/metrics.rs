@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
 use tickwire_schemas::words::{Check, Verdict};
@@ -85,12 +85,15 @@ impl GaugePerSource {
     }
 }
 
-static SOURCE_NAMES: OnceLock<Vec<String>> = OnceLock::new();
+static SOURCE_NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Names the dense source indices, once, at start.
+/// Names the dense source indices, at start and when there are more.
 pub fn name_sources(names: Vec<String>) {
+    let mut known = SOURCE_NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     // A second engine in one process (tests) keeps the first one's names.
-    let _ = SOURCE_NAMES.set(names);
+    if names.starts_with(&known) {
+        *known = names;
+    }
 }
 
 macro_rules! metrics {
@@ -219,7 +222,8 @@ pub static STATUS: GaugePerSource = GaugePerSource::new();
 pub fn render() -> String {
     let mut out = String::with_capacity(8192);
     render_plain(&mut out);
-    let names = SOURCE_NAMES.get().map_or(&[][..], Vec::as_slice);
+    let names = SOURCE_NAMES.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let names = names.as_slice();
     let verdicts: Vec<_> = Verdict::ALL.iter().map(|v| v.word()).collect();
     let checks: Vec<_> = Check::ALL.iter().map(|c| c.word()).collect();
     render_labelled(&mut out, names, "ticks_total", "Ticks and trades by verdict.", "verdict", &verdicts, &TICKS);

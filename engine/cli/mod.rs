@@ -5,6 +5,7 @@ mod backfill;
 mod check_config;
 mod connections;
 mod record;
+mod reload;
 mod replay;
 mod replay_check;
 mod run;
@@ -81,6 +82,8 @@ enum Command {
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
     CheckConfig,
+    /// Lets the running engine read its configuration again and says what changed; exit code 1 when it is refused
+    Reload,
     /// Replays the journal and compares every record with the journaled one; exit code 1 on any difference
     ReplayCheck,
     /// Plays recordings through the stages, as fast as it goes, and writes what they make of them
@@ -88,7 +91,7 @@ enum Command {
 }
 
 /// What every subcommand takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Common {
     /// Configuration file over the built-in defaults; repeatable, later wins
     #[arg(long = "config", value_name = "FILE", global = true)]
@@ -164,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
+        Command::Reload => reload::run(&common),
         Command::ReplayCheck => replay_check::run(&common),
         Command::Replay(options) => replay::run(&common, options),
     };

@@ -8,10 +8,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::print_addresses;
-use super::{Common, Failure, log_to_stderr, say};
+use super::{Common, Failure, log_to_stderr, reload, say};
 use crate::config::Config;
 use crate::replay::{Paths, ReplayError};
-use crate::runtime::{Engine, Playback, ReplayOptions, ReplayReport, Settings, Watcher, on_signal, replay};
+use crate::runtime::{Engine, Playback, ReplayOptions, ReplayReport, Settings, Watcher, on_hangup, on_signal, replay};
 use crate::stages::Layout;
 
 /// What is different from a running engine: bars are published as they close and not while they form.
@@ -126,7 +126,9 @@ fn serve(common: &Common, options: &Options) -> Result<ExitCode, Failure> {
     let playback = Playback::open(&settings, &options.manifest, options.strict, speed)?;
     let (mode, store) = (settings.storage.mode, settings.storage.listen);
     let told = on_signal().map_err(Failure::failed)?;
+    let hangups = on_hangup().map_err(Failure::failed)?;
     let (engine, ended) = Engine::serve(settings, &common.state_dir, playback).map_err(Failure::failed)?;
+    reload::listen(hangups, engine.control(), common.clone()).map_err(Failure::failed)?;
     print_addresses(&engine, mode, store);
     let ended = crossbeam::select! {
         recv(told) -> _ => None,

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Common, Failure, log_to_stderr};
-use crate::runtime::{Engine, catch_crashes, wait_for_signal};
+use super::{Common, Failure, log_to_stderr, reload};
+use crate::runtime::{Engine, catch_crashes, on_hangup, wait_for_signal};
 use crate::storage::Mode;
 
 /// Runs the engine until told to stop.
@@ -12,7 +12,10 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
     let settings = common.settings()?;
     catch_crashes(common.state_dir.clone());
     let (mode, store) = (settings.storage.mode, settings.storage.listen);
+    // Before the engine says where it is: who finds it may tell it to read its configuration again.
+    let hangups = on_hangup().map_err(Failure::failed)?;
     let engine = Engine::start(settings, &common.state_dir).map_err(Failure::failed)?;
+    reload::listen(hangups, engine.control(), common.clone()).map_err(Failure::failed)?;
     print_addresses(&engine, mode, store);
     let waited = wait_for_signal();
     println!("stopping: feeds, stages, journal, terminals, database");

@@ -169,6 +169,7 @@ async fn print(
                 line.write(options.json, out).map_err(Stopped::Output)?;
                 left -= 1;
             }
+            Followed::Event(Event::Catalogue(catalogue)) => names = Names::new(&catalogue),
             Followed::Event(_) => {}
             Followed::Connected { welcome, .. } => names = Names::new(&welcome.catalogue),
             Followed::Lost { error, retry_in } => eprintln!("{error}; trying again in {} ms", retry_in.as_millis()),

@@ -1,6 +1,6 @@
 //! What `/health` says.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,12 +17,57 @@ use crate::{metrics, quality};
 /// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
 pub type LastSeen = Arc<[AtomicI64]>;
 
-/// What the console asks.
-pub struct Facts {
+/// What there is to show. An entry is never taken away: a source that was removed stays as one that has stopped.
+pub struct View {
     /// Sources and instruments.
     pub market: Market,
     /// Written by the pipeline.
     pub last_seen: LastSeen,
+    /// Sources, by dense index, that are not configured any more.
+    pub removed: BTreeSet<usize>,
+}
+
+impl View {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(market: &Market) -> View {
+        View { market: market.clone(), last_seen: never_seen(market), removed: BTreeSet::new() }
+    }
+}
+
+/// The cells of a market, before any data.
+#[must_use]
+pub fn never_seen(market: &Market) -> LastSeen {
+    (0..market.sources().len() * market.instruments().len()).map(|_| AtomicI64::new(0)).collect()
+}
+
+/// The newest [`View`]: who has a clone shows the next one to all.
+#[derive(Clone)]
+pub struct Shown(Arc<Mutex<Arc<View>>>);
+
+impl Shown {
+    /// With a first one.
+    #[must_use]
+    pub fn new(view: View) -> Shown {
+        Shown(Arc::new(Mutex::new(Arc::new(view))))
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn now(&self) -> Arc<View> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows another one.
+    pub fn show(&self, view: View) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}
+
+/// What the console asks.
+pub struct Facts {
+    /// Sources and instruments.
+    pub shown: Shown,
     /// How the connections of a source are, by dense index; a recording has none.
     pub feed: Box<dyn Fn(usize) -> Option<Arc<FeedStatus>> + Send + Sync>,
     /// The fan-out's own figures.
@@ -74,7 +119,7 @@ impl Sampler {
     pub(super) fn sample(&self, at_ns: i64) {
         let stuck = if metrics::JOURNAL_WAITING.get() > 0 { self.stuck_samples.load(Relaxed) + 1 } else { 0 };
         self.stuck_samples.store(stuck, Relaxed);
-        let totals = (0..self.facts.market.sources().len()).map(total).collect();
+        let totals = (0..self.facts.shown.now().market.sources().len()).map(total).collect();
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() > RATE_WINDOW_S {
             samples.pop_front();
@@ -86,24 +131,27 @@ impl Sampler {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(oldest) = samples.front() else { return 0.0 };
         let seconds = (now_ns - oldest.at_ns) as f64 / 1e9;
-        if seconds < 0.5 { 0.0 } else { (total(source) - oldest.totals[source]) as f64 / seconds }
+        // A source that was not there then had said nothing.
+        let before = oldest.totals.get(source).copied().unwrap_or(0);
+        if seconds < 0.5 { 0.0 } else { (total(source) - before) as f64 / seconds }
     }
 
     /// Whether the engine can serve, and everything it says about itself. It cannot when no global source is live, or
     /// when it has stopped taking inputs because the journal cannot be written.
     pub(super) fn health(&self, now_ns: i64) -> (bool, Value) {
         let facts = &self.facts;
-        let sources = facts.market.sources();
+        let view = facts.shown.now();
+        let sources = view.market.sources();
         let mut connections = Map::new();
         let (mut live, mut wanted) = (0, 0);
         for (at, source) in sources.iter().enumerate() {
             // Who is held back is where it is wanted.
             let held = (facts.feed)(at).is_some_and(|feed| feed.cause() == Cause::Standby);
-            if facts.market.is_global(at) && !held {
+            if view.market.is_global(at) && !view.removed.contains(&at) && !held {
                 wanted += 1;
                 live += usize::from(status(at) == SourceStatus::Live);
             }
-            connections.insert(source.name.clone(), self.connection(at, now_ns));
+            connections.insert(source.name.clone(), self.connection(&view, at, now_ns));
         }
         let stuck = self.stuck_samples.load(Relaxed) >= STUCK_SAMPLES;
         let serves = live > 0 && !stuck;
@@ -119,7 +167,7 @@ impl Sampler {
             "uptime_seconds": (now_ns - facts.started_ns) / 1_000_000_000,
             "broker_connections": connections,
             "aggregation_metrics": {
-                "total_symbols_tracked": facts.market.instruments().len(),
+                "total_symbols_tracked": view.market.instruments().len(),
                 "subscribers_count": facts.fanout.terminals(),
                 "distribution_latency_ms": p50,
                 "distribution_latency_p99_ms": p99,
@@ -137,9 +185,9 @@ impl Sampler {
         (serves, body)
     }
 
-    fn connection(&self, source: usize, now_ns: i64) -> Value {
-        let instruments = self.facts.market.instruments().len();
-        let seen = &self.facts.last_seen[source * instruments..(source + 1) * instruments];
+    fn connection(&self, view: &View, source: usize, now_ns: i64) -> Value {
+        let instruments = view.market.instruments().len();
+        let seen = &view.last_seen[source * instruments..(source + 1) * instruments];
         let active = seen.iter().map(|at| at.load(Relaxed)).filter(|at| *at > 0 && now_ns - at < ACTIVE_NS).count();
         let last_ns = metrics::LAST_DATA_NS.at(source).get();
         let feed = (self.facts.feed)(source);

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use health::Sampler;
-pub use health::{Facts, LastSeen};
+pub use health::{Facts, LastSeen, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};

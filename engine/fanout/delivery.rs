@@ -2,16 +2,19 @@
 //! `latest` the number last sent of each chain. A terminal that reads slowly, or not at all, costs nothing more.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tickwire_schemas::control::{Control, Delivery, Resume, ResumeGone, SnapshotEnd};
+use tickwire_schemas::control::{Control, Delivery, Resume, ResumeGone, SnapshotEnd, Subscribe};
 use tickwire_schemas::record::{Gap, Head, RECORD_BYTES_MAX, Record};
 use tickwire_schemas::words::{Cause, GapState, Kind};
 use tickwire_schemas::{NO_NUMBER, NO_TIME, WIRE_VERSION, frame};
 
 use crate::metrics::{FANOUT_CONFLATED, FANOUT_ENCODES};
 
-use super::subscription::Filter;
+use super::Core;
+use super::access::Grant;
+use super::subscription::{Filter, compile};
 use super::window::{Chunk, SnapshotHeaders, Window};
 
 /// Most records of `latest` handed to a connection at a time: what is behind them can still be replaced by newer ones.
@@ -71,6 +74,15 @@ pub struct Subscription {
     /// Position in the window of the first record not looked at.
     cursor: u64,
     mode: Mode,
+    /// What it was asked for, to understand anew when the catalogue has grown.
+    asked: Option<Asked>,
+}
+
+struct Asked {
+    request: Subscribe,
+    grant: Arc<Grant>,
+    /// The [`Core::grown`] that the filter is of.
+    grown: u32,
 }
 
 enum Mode {
@@ -111,7 +123,7 @@ impl Subscription {
                 Mode::Latest(Latest { sent, interval_ns, ..Latest::default() })
             }
         };
-        let mut new = Subscription { id, filter, opening: VecDeque::new(), cursor: window.head(), mode };
+        let mut new = Subscription { id, filter, opening: VecDeque::new(), cursor: window.head(), mode, asked: None };
         // `latest` restarts by its snapshot: whatever was missed, the newest is what it is for.
         let resume = resume.filter(|_| delivery == Delivery::All);
         let continued = resume.filter(|r| r.epoch == epoch).and_then(|r| window.after(r.seq));
@@ -129,6 +141,25 @@ impl Subscription {
             new.opening.push_back(Piece::Control(gap(resume, epoch, window)));
         }
         (new, false)
+    }
+
+    /// The same that grows with the catalogue: what it was compiled from, for whom, and the [`Core::grown`] of then.
+    #[must_use]
+    pub fn growing(self, request: Subscribe, grant: Arc<Grant>, grown: u32) -> Self {
+        Subscription { asked: Some(Asked { request, grant, grown }), ..self }
+    }
+
+    /// Brings what the request stands for now, if the catalogue has grown since the last call: first of all the catalogue
+    /// itself, then records of what is new too.
+    pub fn keep_up(&mut self, core: &Core) {
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.grown != core.grown) else { return };
+        asked.grown = core.grown;
+        // It was understood before, and there is more now than then.
+        if let Ok(compiled) = compile(&asked.request, &core.catalogue, &asked.grant) {
+            self.filter = compiled.filter;
+        }
+        let catalogue = core.catalogue.for_terminal(&asked.grant);
+        self.opening.push_back(Piece::Control(catalogue.to_frame().into()));
     }
 
     /// The terminal's number for it.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ring::Outlet;
 
@@ -40,12 +40,41 @@ pub struct Core {
     pub catalogue: Arc<Catalogue>,
     /// Who may come.
     pub access: Box<dyn Access>,
+    /// How often the catalogue has grown.
+    pub grown: u32,
     /// The newest records.
     pub window: Window,
     /// Name of this engine.
     pub engine_id: String,
     /// Which start of it.
     pub epoch: u32,
+}
+
+impl Core {
+    /// Has more instruments and sources from now on; the indices of those that there were stay.
+    pub fn grow(&mut self, catalogue: Catalogue) {
+        self.catalogue = Arc::new(catalogue);
+        self.window.grow(Arc::clone(&self.catalogue));
+        self.grown += 1;
+    }
+}
+
+/// Asks for a catalogue that has grown; who asks is told when it is in use.
+type Growth = (Catalogue, oneshot::Sender<()>);
+
+/// Lets a running fan-out have more instruments and sources.
+#[derive(Clone)]
+pub struct FanoutGrowth(mpsc::Sender<Growth>);
+
+impl FanoutGrowth {
+    /// Gives it a catalogue that begins with the one it has. When this returns true, no terminal gets a record of what is
+    /// new without the names before it, and every subscription brings what its globs stand for now; false when the fan-out
+    /// has stopped. Not to be called from asynchronous code.
+    #[must_use]
+    pub fn grow(&self, catalogue: Catalogue) -> bool {
+        let (tell, done) = oneshot::channel();
+        self.0.blocking_send((catalogue, tell)).is_ok() && done.blocking_recv().is_ok()
+    }
 }
 
 /// Why the fan-out did not start.
@@ -101,6 +130,7 @@ pub struct FanoutHandle {
     local_addr: SocketAddr,
     fingerprint: String,
     stats: Arc<FanoutStats>,
+    growth: FanoutGrowth,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -122,6 +152,12 @@ impl FanoutHandle {
     #[must_use]
     pub fn stats(&self) -> Arc<FanoutStats> {
         self.stats.clone()
+    }
+
+    /// What lets it have more instruments and sources.
+    #[must_use]
+    pub fn growth(&self) -> FanoutGrowth {
+        self.growth.clone()
     }
 
     /// Says goodbye to all terminals and waits for the thread: at most some two seconds.
@@ -168,13 +204,16 @@ pub fn start(
     let window = Window::new(config.window_records as usize, catalogue.clone());
     let stats = Arc::new(FanoutStats::default());
     let (stop, stopped) = watch::channel(false);
+    // One at a time.
+    let (growth, growths) = mpsc::channel(1);
     let setup = transport::Setup {
         socket,
         tls: tls.config,
-        core: Core { catalogue, access, window, engine_id, epoch },
+        core: Core { catalogue, grown: 0, access, window, engine_id, epoch },
         max_terminals: config.max_terminals as usize,
         flush_ms: config.flush_ms,
         stats: stats.clone(),
+        growths,
         stopped,
     };
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
@@ -182,7 +221,8 @@ pub fn start(
         .name("tw-fanout".into())
         .spawn(move || transport::run(setup, Box::new(outlet), &ready))
         .map_err(|e| FanoutError::Thread(e.to_string()))?;
-    let handle = FanoutHandle { local_addr, fingerprint: tls.fingerprint, stats, stop, thread: Some(thread) };
+    let (growth, thread) = (FanoutGrowth(growth), Some(thread));
+    let handle = FanoutHandle { local_addr, fingerprint: tls.fingerprint, stats, growth, stop, thread };
     match is_ready.recv() {
         Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(FanoutError::Thread(error)),

@@ -1,5 +1,7 @@
 //! One terminal's conversation on the control stream: bytes in, actions out. It has no socket and no clock.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use tickwire_schemas::WIRE_VERSION;
 use tickwire_schemas::control::{
@@ -34,7 +36,7 @@ enum State {
     /// Waiting for Hello.
     New,
     /// Admitted.
-    Open(Box<Grant>),
+    Open(Arc<Grant>),
     /// Nothing is read any more.
     Closed,
 }
@@ -46,13 +48,15 @@ pub struct Session {
     buffer: BytesMut,
     subscriptions: Vec<u32>,
     loopback: bool,
+    /// The [`Core::grown`] of the catalogue that the terminal has.
+    grown: u32,
 }
 
 impl Session {
     /// A conversation that has not begun. `loopback`: the terminal is on this machine.
     #[must_use]
     pub fn new(loopback: bool) -> Self {
-        Session { state: State::New, buffer: BytesMut::new(), subscriptions: Vec::new(), loopback }
+        Session { state: State::New, buffer: BytesMut::new(), subscriptions: Vec::new(), loopback, grown: 0 }
     }
 
     /// Whether Hello was answered by Welcome, and nothing ended it since.
@@ -76,6 +80,16 @@ impl Session {
             let mut frame = self.buffer.split_to(body.end);
             frame.advance(body.start);
             self.on_frame(kind, &frame, core, now_ns, actions);
+        }
+    }
+
+    /// The catalogue may have grown: tells the terminal if it has an older one.
+    pub fn on_growth(&mut self, core: &Core, actions: &mut Vec<Action>) {
+        if let State::Open(grant) = &self.state
+            && self.grown != core.grown
+        {
+            self.grown = core.grown;
+            actions.push(Action::Send(core.catalogue.for_terminal(grant).to_frame().into()));
         }
     }
 
@@ -149,7 +163,8 @@ impl Session {
         };
         actions.push(Action::Admitted(grant.name.clone()));
         actions.push(Action::Send(welcome.to_frame().into()));
-        self.state = State::Open(Box::new(grant));
+        self.grown = core.grown;
+        self.state = State::Open(Arc::new(grant));
     }
 
     fn subscribe(&mut self, request: &Subscribe, core: &Core, actions: &mut Vec<Action>) {
@@ -187,6 +202,7 @@ impl Session {
             core.epoch,
             &core.window,
         );
+        let subscription = subscription.growing(request.clone(), Arc::clone(grant), core.grown);
         let (instruments, warnings) = (compiled.instruments, compiled.warnings);
         let subscribed = Subscribed { id: request.id, instruments, resumed, warnings };
         self.subscriptions.push(request.id);

@@ -22,6 +22,8 @@ use super::window::{SnapshotHeaders, Window};
 use super::{Core, FanoutConfig};
 use crate::market::{Class, Instrument, InstrumentId, Price};
 
+mod growth;
+
 const EPOCH: u32 = 3;
 
 fn catalogue() -> Arc<Catalogue> {
@@ -39,7 +41,7 @@ fn core(window_records: usize) -> Core {
     let catalogue = catalogue();
     let access = Box::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
     let window = Window::new(window_records, catalogue.clone());
-    Core { catalogue, access, window, engine_id: "test".into(), epoch: EPOCH }
+    Core { catalogue, grown: 0, access, window, engine_id: "test".into(), epoch: EPOCH }
 }
 
 fn anonymous() -> Grant {

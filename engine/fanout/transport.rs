@@ -1,6 +1,8 @@
 //! The sockets: one thread with a current-thread runtime that drains the outbound ring and runs every session over
 //! `quinn`. Sessions wait for news and pull; nothing waits for a session.
 
+mod stream;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -19,14 +21,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::clock::{monotonic_ns, now_ns};
+use crate::clock::now_ns;
 use crate::metrics::{FANOUT_BYTES, FANOUT_DELIVERIES, TERMINALS, TERMINALS_CLOSED, TERMINALS_REFUSED};
 use crate::ring::{Drained, Outlet};
 
-use super::delivery::{Batch, Pulled, Subscription};
+use super::delivery::Batch;
 use super::session::{Action, SUBSCRIPTIONS_MAX, Session};
 use super::window::SnapshotHeaders;
-use super::{Core, FanoutStats};
+use super::{Core, FanoutStats, Growth};
 
 /// Records taken from the ring at a time, and how often before sessions get their turn: 32,768 records, some 5 ms.
 const DRAIN_RECORDS: usize = 2048;
@@ -44,9 +46,6 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 /// How long a stopping endpoint waits for its sessions, which wait for [`LAST_WORDS_WITHIN`], and then for its socket.
 const STOP_WITHIN: Duration = Duration::from_millis(1000);
 const CLOSE_WITHIN: Duration = Duration::from_millis(300);
-
-/// How often a subscription that cannot write looks whether it still has its place in the window.
-const BEHIND_CHECK: Duration = Duration::from_millis(500);
 
 /// A silent peer is given up after this; keep-alives at a third of it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,6 +69,8 @@ pub(super) struct Setup {
     pub(super) max_terminals: usize,
     pub(super) flush_ms: u32,
     pub(super) stats: Arc<FanoutStats>,
+    /// Catalogues that have grown.
+    pub(super) growths: mpsc::Receiver<Growth>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -80,6 +81,8 @@ struct Hub {
     /// Publication to connection since the last full second, nanoseconds.
     latency: RefCell<Histogram<u64>>,
     stats: Arc<FanoutStats>,
+    /// Changes when the catalogue has grown.
+    grown: watch::Sender<u32>,
     /// True when sessions are to say goodbye.
     closing: watch::Sender<bool>,
     connections: Cell<usize>,
@@ -121,6 +124,7 @@ async fn serve(
         news: Notify::new(),
         latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000_000, 2).map_err(|e| e.to_string())?),
         stats: setup.stats,
+        grown: watch::Sender::new(0),
         closing: watch::Sender::new(false),
         connections: Cell::new(0),
         refusals: Cell::new(0),
@@ -130,6 +134,7 @@ async fn serve(
     drop(ready.send(Ok(())));
     let accepting = spawn_local(accept(hub.clone(), endpoint.clone()));
     let measuring = spawn_local(publish_stats(hub.clone()));
+    let growing = spawn_local(grow(hub.clone(), setup.growths));
     let mut stopped = setup.stopped;
     tokio::select! {
         () = pump(&hub, outlet.as_mut()) => {}
@@ -137,6 +142,7 @@ async fn serve(
     }
     accepting.abort();
     measuring.abort();
+    growing.abort();
     hub.closing.send_replace(true);
     let all_gone = async {
         while hub.connections.get() > 0 {
@@ -205,6 +211,21 @@ fn drain(hub: &Hub, outlet: &mut dyn Outlet) -> (bool, bool) {
     }
     core.window.seal();
     (got, end)
+}
+
+/// Takes catalogues that have grown into use and tells the sessions.
+async fn grow(hub: Rc<Hub>, mut growths: mpsc::Receiver<Growth>) {
+    while let Some((catalogue, done)) = growths.recv().await {
+        let grown = {
+            let mut core = hub.core.borrow_mut();
+            core.grow(catalogue);
+            core.grown
+        };
+        hub.grown.send_replace(grown);
+        hub.news.notify_waiters();
+        // Nobody need wait for it.
+        let _ = done.send(());
+    }
 }
 
 async fn publish_stats(hub: Rc<Hub>) {
@@ -326,7 +347,7 @@ impl Talk {
     }
 
     async fn run(&mut self, mut recv: RecvStream) {
-        let mut closing = self.hub.closing.subscribe();
+        let (mut closing, mut grown) = (self.hub.closing.subscribe(), self.hub.grown.subscribe());
         let deadline = sleep(HELLO_WITHIN);
         tokio::pin!(deadline);
         let mut actions = Vec::new();
@@ -346,6 +367,7 @@ impl Talk {
                     let text = format!("subscription {id} is further behind than the engine's window");
                     self.session.end(CloseCode::TooFarBehind, &text, &mut actions);
                 }
+                Ok(()) = grown.changed() => self.session.on_growth(&self.hub.core.borrow(), &mut actions),
                 _ = closing.wait_for(|closing| *closing) => {
                     self.session.end(CloseCode::Shutdown, "the engine is stopping", &mut actions);
                 }
@@ -370,7 +392,7 @@ impl Talk {
                 self.send(subscribed.clone()).await?;
                 let id = subscription.id();
                 let (hub, connection, behind) = (self.hub.clone(), self.connection.clone(), self.behind.0.clone());
-                let task = spawn_local(deliver(hub, connection, *subscription, subscribed, behind));
+                let task = spawn_local(stream::deliver(hub, connection, *subscription, subscribed, behind));
                 self.tasks.insert(id, task.abort_handle());
             }
             Action::End(id) => {
@@ -422,63 +444,6 @@ impl Drop for Talk {
             task.abort();
         }
     }
-}
-
-/// Writes one subscription to a stream of its own until that, or the task, ends.
-async fn deliver(
-    hub: Rc<Hub>,
-    connection: Connection,
-    mut subscription: Subscription,
-    subscribed: Bytes,
-    behind: mpsc::Sender<u32>,
-) {
-    let Ok(mut stream) = connection.open_uni().await else { return };
-    if stream.write_chunk(subscribed).await.is_err() {
-        return;
-    }
-    let mut batch = Batch::default();
-    loop {
-        let news = hub.news.notified();
-        let pulled = subscription.pull(&hub.core.borrow().window, &hub.headers, monotonic_ns(), &mut batch);
-        match pulled {
-            Pulled::Write => {
-                let bytes: usize = batch.chunks.iter().map(Bytes::len).sum();
-                let written = tokio::select! {
-                    biased;
-                    written = stream.write_all_chunks(&mut batch.chunks) => written.is_ok(),
-                    () = falls_behind(&hub, &subscription) => return too_far_behind(&behind, &subscription).await,
-                };
-                if !written {
-                    return;
-                }
-                hub.delivered(&batch, bytes as u64);
-            }
-            Pulled::Idle => news.await,
-            Pulled::Wait(until_ns) => {
-                let wait = u64::try_from(until_ns - monotonic_ns()).unwrap_or(0);
-                sleep(Duration::from_nanos(wait)).await;
-            }
-            Pulled::TooFarBehind => return too_far_behind(&behind, &subscription).await,
-        }
-    }
-}
-
-/// Comes to an end when a reader of `all` that takes nothing has lost its place in the window.
-async fn falls_behind(hub: &Hub, subscription: &Subscription) {
-    loop {
-        sleep(BEHIND_CHECK).await;
-        if subscription.is_too_far_behind(&hub.core.borrow().window) {
-            return;
-        }
-    }
-}
-
-/// Tells the session, which says goodbye, closes and ends this task. Until then the stream stays open: its end would
-/// look like that of an ended subscription.
-async fn too_far_behind(behind: &mpsc::Sender<u32>, subscription: &Subscription) {
-    // Full means that another subscription of this terminal said so already.
-    let _ = behind.try_send(subscription.id());
-    std::future::pending().await
 }
 
 impl Hub {

@@ -153,6 +153,11 @@ impl Window {
         }
     }
 
+    /// Knows more instruments and sources from now on, with the same indices for those that there were.
+    pub fn grow(&mut self, catalogue: Arc<Catalogue>) {
+        self.catalogue = catalogue;
+    }
+
     /// Copies a record behind its header. It is seen after [`Window::seal`]. Kinds for the journal alone, and what is
     /// not a record, are passed over.
     pub fn push(&mut self, kind: Kind, record: &[u8]) {

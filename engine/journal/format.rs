@@ -80,6 +80,12 @@ pub enum JournalError {
         /// Length of the header.
         header_bytes: u64,
     },
+    /// The threads that would have to do it have ended.
+    #[error("journal: it is stopping")]
+    Stopping,
+    /// The disk has not answered.
+    #[error("journal: the disk did not take a new segment in time")]
+    Slow,
     /// Stopped before everything was on the disk.
     #[error("journal: stopped with {records} records not on the disk: {reason}")]
     Unwritten {

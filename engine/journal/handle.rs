@@ -8,7 +8,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{JoinHandle, Thread, park_timeout};
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 
 use super::config::JournalConfig;
 use super::disk::{Disk, SystemDisk, sync_dir};
@@ -18,7 +18,7 @@ use super::queue::{Filler, PARK_MAX, Queue};
 use super::retention::{Retention, Stored};
 use super::segments::Segments;
 use super::snapshot::{self, Snapshot};
-use super::worker::{Finished, Parts, Worker};
+use super::worker::{Finished, Growth, Parts, Worker};
 use crate::ring::{Drained, Outlet};
 use crate::{clock, metrics};
 
@@ -39,12 +39,38 @@ pub struct Setup {
     pub catalogue: Catalogue,
 }
 
+/// Lets a running journal name more sources and instruments.
+#[derive(Clone, Debug)]
+pub struct JournalGrowth {
+    growths: Sender<Growth>,
+    queue: Arc<Queue>,
+}
+
+impl JournalGrowth {
+    /// Begins a segment with this catalogue and returns when it is on the disk: every record that the pipeline publishes
+    /// after this is in a segment that names what is in `catalogue`. Waits for `patience` at most.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the catalogue does not fit into a segment, the disk does not answer, or the journal stops.
+    pub fn grow(&self, catalogue: Catalogue, patience: Duration) -> Result<(), JournalError> {
+        let (tell, done) = bounded(1);
+        self.growths.send_timeout((catalogue, tell), patience).map_err(|_| JournalError::Slow)?;
+        self.queue.wake_disk();
+        match done.recv_timeout(patience) {
+            Ok(done) => done,
+            Err(RecvTimeoutError::Timeout) => Err(JournalError::Slow),
+            Err(RecvTimeoutError::Disconnected) => Err(JournalError::Stopping),
+        }
+    }
+}
+
 /// A running journal.
 #[derive(Debug)]
 pub struct JournalHandle {
     dir: PathBuf,
     durable: Durable,
     snapshots: Sender<Snapshot>,
+    growth: JournalGrowth,
     stored: Stored,
     queue: Arc<Queue>,
     consumer: JoinHandle<()>,
@@ -90,12 +116,16 @@ pub fn start_on(
     let (snapshots, snapshots_rx) = bounded(SNAPSHOTS_MAX);
     let stored = Stored::default();
     let queue = Arc::new(Queue::new(config.queue_bytes));
+    // One at a time.
+    let (growths, growths_rx) = bounded(1);
+    let growth = JournalGrowth { growths, queue: queue.clone() };
     let worker = Worker::new(Parts {
         queue: queue.clone(),
         dir: dir.into(),
         segments,
         durable: (setter, at),
         snapshots: snapshots_rx,
+        growths: growths_rx,
         retention: Retention::new(dir, config.keep_hours, config.max_bytes, stored.clone()),
         sync_ms: config.sync_ms,
     });
@@ -104,7 +134,7 @@ pub fn start_on(
         let queue = queue.clone();
         move || consume(&queue, outlet)
     })?;
-    Ok(JournalHandle { dir: dir.into(), durable, snapshots, stored, queue, consumer, disk, _lock: lock })
+    Ok(JournalHandle { dir: dir.into(), durable, snapshots, growth, stored, queue, consumer, disk, _lock: lock })
 }
 
 fn spawn<T: Send + 'static>(
@@ -168,6 +198,12 @@ impl JournalHandle {
     #[must_use]
     pub fn snapshots(&self) -> Sender<Snapshot> {
         self.snapshots.clone()
+    }
+
+    /// What lets it name more sources and instruments.
+    #[must_use]
+    pub fn growth(&self) -> JournalGrowth {
+        self.growth.clone()
     }
 
     /// Where the storage writer tells what the database has.

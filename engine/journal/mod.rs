@@ -5,7 +5,8 @@
 //!   queue and a second thread writes them. When the queue is full the ring backs up and inputs are dropped at the
 //!   door, counted and told as a Gap; nothing that reached the queue is ever dropped.
 //! - What was synced survives `kill -9` and loss of power. What was not may be cut, and then its end is reported.
-//! - A segment explains itself: it names its engine, epoch, sources and instruments.
+//! - A segment explains itself: it names its engine, epoch, sources and instruments. When those grow in a running engine,
+//!   a new segment begins, before the first record of a new one.
 //!
 //! # Files
 //! `journal/EEEEEEEEEE-NNNNNNNNNN.twj`: a segment, by epoch and number within it (from 1), decimal. It is preallocated
@@ -60,7 +61,7 @@ mod worker;
 pub use config::JournalConfig;
 pub use durable::{Durable, DurableAt, DurableSetter};
 pub use format::{Catalogue, Clock, JournalError, Position, SegmentHeader, SegmentId};
-pub use handle::{JournalHandle, Setup, start, start_on};
+pub use handle::{JournalGrowth, JournalHandle, Setup, start, start_on};
 pub use reader::{Entry, Reader, Report};
 pub use recording::Recording;
 pub use recover::{Recovery, is_input, received_ns, recover};

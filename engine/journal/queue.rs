@@ -160,7 +160,8 @@ impl Queue {
         }
     }
 
-    fn wake_disk(&self) {
+    /// Lets the disk thread look what there is to do.
+    pub(super) fn wake_disk(&self) {
         if let Some(thread) = self.disk.get() {
             thread.unpark();
         }

@@ -33,6 +33,14 @@ impl Segments {
         Ok(Segments { disk, dir: dir.into(), catalogue: header.catalogue, segment_bytes, id, file, offset })
     }
 
+    /// Lets the segments that follow have another catalogue.
+    pub(super) fn describe(&mut self, catalogue: Catalogue) -> Result<(), JournalError> {
+        let header = SegmentHeader { id: self.id, first_seq: 0, catalogue };
+        fits(header.to_bytes().len() as u64, self.segment_bytes)?;
+        self.catalogue = header.catalogue;
+        Ok(())
+    }
+
     /// Behind the last byte written.
     pub(super) fn position(&self) -> Position {
         Position { epoch: self.id.epoch, segment: self.id.number, offset: self.offset }
@@ -76,6 +84,14 @@ impl Segments {
     }
 }
 
+/// Whether a segment has room for its header and one block.
+fn fits(header_bytes: u64, segment_bytes: u64) -> Result<(), JournalError> {
+    if header_bytes + BLOCK_BYTES as u64 > segment_bytes {
+        return Err(JournalError::SegmentTooSmall { segment_bytes, header_bytes });
+    }
+    Ok(())
+}
+
 /// Makes a segment under another name, so that there never is one with half a header: its file and its length.
 fn make(
     disk: &dyn Disk,
@@ -85,9 +101,7 @@ fn make(
 ) -> Result<(Box<dyn DiskFile>, u64), JournalError> {
     let bytes = header.to_bytes();
     let header_bytes = bytes.len() as u64;
-    if header_bytes + BLOCK_BYTES as u64 > segment_bytes {
-        return Err(JournalError::SegmentTooSmall { segment_bytes, header_bytes });
-    }
+    fits(header_bytes, segment_bytes)?;
     let path = header.id.path(dir);
     let beside = path.with_extension("tmp");
     let make = || {

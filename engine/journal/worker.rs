@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::Duration;
 
-use crossbeam::channel::Receiver;
+use crossbeam::channel::{Receiver, Sender};
 
 use super::durable::{DurableAt, DurableSetter};
-use super::format::JournalError;
+use super::format::{Catalogue, JournalError};
 use super::queue::{Block, PARK_MAX, Queue};
 use super::retention::Retention;
 use super::segments::Segments;
@@ -21,6 +21,9 @@ use crate::{clock, metrics};
 const MS_NS: i64 = 1_000_000;
 /// First and longest pause before a failed operation is tried again.
 const RETRY_MS: (u64, u64) = (5, 500);
+
+/// Asks for a new segment with another catalogue; who asks is told when it is there.
+pub(super) type Growth = (Catalogue, Sender<Result<(), JournalError>>);
 
 pub(super) struct Worker {
     queue: Arc<Queue>,
@@ -33,6 +36,7 @@ pub(super) struct Worker {
     durable: DurableSetter,
     durable_seq: u64,
     snapshots: Receiver<Snapshot>,
+    growths: Receiver<Growth>,
     /// A snapshot of a record that is not durable yet.
     early: Option<Snapshot>,
     retention: Retention,
@@ -48,6 +52,7 @@ pub(super) struct Parts {
     pub(super) segments: Segments,
     pub(super) durable: (DurableSetter, DurableAt),
     pub(super) snapshots: Receiver<Snapshot>,
+    pub(super) growths: Receiver<Growth>,
     pub(super) retention: Retention,
     pub(super) sync_ms: u64,
 }
@@ -72,6 +77,7 @@ impl Worker {
             durable: parts.durable.0,
             durable_seq: parts.durable.1.seq,
             snapshots: parts.snapshots,
+            growths: parts.growths,
             early: None,
             retention: parts.retention,
             sync_ns: i64::try_from(parts.sync_ms).unwrap_or(i64::MAX / MS_NS).saturating_mul(MS_NS),
@@ -115,6 +121,7 @@ impl Worker {
                 self.write_rest()?;
                 return self.sync();
             }
+            self.grow()?;
             if self.is_due() {
                 if self.queue.ask() && !self.queue.leaving() {
                     park_timeout(PARK_MAX);
@@ -167,6 +174,20 @@ impl Worker {
         }
         metrics::JOURNAL_BYTES.add(block.bytes().len() as u64);
         self.unsynced.push((offset, block));
+        Some(())
+    }
+
+    /// Begins a segment with another catalogue if somebody asks for it: a catalogue names what comes, not what was, so it
+    /// stands before all records that need it.
+    fn grow(&mut self) -> Option<()> {
+        let Ok((catalogue, done)) = self.growths.try_recv() else { return Some(()) };
+        let described = self.segments.describe(catalogue);
+        if described.is_ok() {
+            self.sync()?;
+            self.roll(self.durable_seq + 1)?;
+        }
+        // Who asked may have given up.
+        let _ = done.try_send(described);
         Some(())
     }
 

@@ -2,31 +2,59 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::summary::{Board, Recent};
 use super::tracker::Tracker;
 use crate::journal::{Durable, JournalError, Reader};
+use crate::stages::Market;
 use crate::storage::quality::SourceMinute;
 use crate::storage::telemetry::Offer;
 
 /// How often it looks for more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// What a running thread is told.
+#[derive(Debug)]
+enum Order {
+    /// There are more sources and instruments, and these pairs are wanted; who says so is told when they are known.
+    Grow(Market, Vec<(usize, usize)>, SyncSender<()>),
+    Stop,
+}
+
+/// Lets a running thread know more sources and instruments.
+#[derive(Clone, Debug)]
+pub struct FollowerGrowth(Sender<Order>);
+
+impl FollowerGrowth {
+    /// As [`Tracker::grow`], before it reads on; false when the thread has stopped.
+    #[must_use]
+    pub fn grow(&self, market: &Market, wanted: Vec<(usize, usize)>) -> bool {
+        let (tell, done) = sync_channel(1);
+        self.0.send(Order::Grow(market.clone(), wanted, tell)).is_ok() && done.recv().is_ok()
+    }
+}
+
 /// A running thread.
 #[derive(Debug)]
 pub struct Follower {
-    stop: Sender<()>,
+    orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
 
 impl Follower {
+    /// What lets it know more sources and instruments.
+    #[must_use]
+    pub fn growth(&self) -> FollowerGrowth {
+        FollowerGrowth(self.orders.clone())
+    }
+
     /// Reads what is journaled to its end and hands over the last minute, as far as it went. To be called when the journal
     /// has closed and while rows are still taken.
     pub fn stop(self) {
-        drop(self.stop);
+        let _ = self.orders.send(Order::Stop);
         // A panic aborts the process, so there is nothing to learn from the result.
         let _ = self.thread.join();
     }
@@ -45,10 +73,11 @@ pub fn start(
 ) -> Result<Follower, String> {
     let from = durable.now().position;
     let reader = Reader::follow(journal_dir, Some(from), durable).map_err(|e| e.to_string())?;
-    let (stop, stopped) = channel();
+    // Only who reconfigures the engine speaks, and waits for the answer.
+    let (orders, ordered) = channel();
     let follow = Follow { tracker, recent: Recent::default(), reader, rows, board };
-    let thread = std::thread::Builder::new().name("tw-quality".into()).spawn(move || follow.run(&stopped));
-    Ok(Follower { stop, thread: thread.map_err(|e| format!("a thread for the quality of sources: {e}"))? })
+    let thread = std::thread::Builder::new().name("tw-quality".into()).spawn(move || follow.run(&ordered));
+    Ok(Follower { orders, thread: thread.map_err(|e| format!("a thread for the quality of sources: {e}"))? })
 }
 
 struct Follow {
@@ -60,10 +89,18 @@ struct Follow {
 }
 
 impl Follow {
-    fn run(mut self, stopped: &Receiver<()>) {
+    fn run(mut self, ordered: &Receiver<Order>) {
         let mut failed = false;
         loop {
-            let stopping = stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout);
+            let stopping = match ordered.recv_timeout(LOOK_EVERY) {
+                Ok(Order::Grow(market, wanted, done)) => {
+                    self.tracker.grow(&market, &wanted);
+                    let _ = done.send(());
+                    false
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => true,
+            };
             match self.read() {
                 Ok(()) => failed = false,
                 // Told once; the next look tries again.

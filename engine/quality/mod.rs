@@ -32,6 +32,6 @@ mod follow;
 mod summary;
 mod tracker;
 
-pub use follow::{Follower, start};
+pub use follow::{Follower, FollowerGrowth, start};
 pub use summary::{Board, Summary, WINDOW_MINUTES, recommended};
 pub use tracker::{Tracker, score};

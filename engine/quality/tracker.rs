@@ -183,6 +183,25 @@ impl Tracker {
         })
     }
 
+    /// Goes on over a market that has grown, with the pairs of which data is wanted from now on. Of the others there are no
+    /// more rows, unless they say something.
+    pub fn grow(&mut self, market: &Market, wanted: &[(usize, usize)]) {
+        let mut pairs = PerPair::<Pair>::new(market);
+        let (sources, instruments) = (self.uptimes.len(), self.quotes.len());
+        for at in (0..sources).flat_map(|source| (0..instruments).map(move |instrument| (source, instrument))) {
+            *pairs.at(at) = Pair { known: false, ..std::mem::take(self.pairs.at(at)) };
+        }
+        wanted.iter().for_each(|pair| pairs.at(*pair).known = true);
+        self.pairs = pairs;
+        self.names.extend(market.sources()[sources..].iter().map(|source| Arc::from(source.name.as_str())));
+        let symbols =
+            market.instruments()[instruments..].iter().map(|instrument| Arc::from(instrument.symbol.as_str()));
+        self.symbols.extend(symbols);
+        self.uptimes.resize(market.sources().len(), Uptime::default());
+        self.quotes.resize(market.instruments().len(), 0);
+        self.market = market.clone();
+    }
+
     /// Takes the next record.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! From the feeds to the stages: tagged slots, a door that never blocks, and the marks that groups of stages leave.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use disruptor::{
     BusySpin, EventPoller, MultiProducerBarrier, Producer, SingleConsumerBarrier, SingleProducerBarrier,
@@ -91,17 +91,66 @@ struct Missed {
     state: Option<SourceState>,
 }
 
+/// The sources that doors know: persistent ids by dense index, and the reverse.
+#[derive(Clone)]
+struct Known {
+    ids: Arc<[u32]>,
+    dense: DenseSources,
+}
+
+/// What all doors of a ring know, which may grow while they are open.
+#[derive(Clone)]
+pub struct DoorSources(Arc<Mutex<Known>>);
+
+impl DoorSources {
+    fn new(ids: Arc<[u32]>, dense: DenseSources) -> DoorSources {
+        DoorSources(Arc::new(Mutex::new(Known { ids, dense })))
+    }
+
+    /// Lets the doors know more sources, with `ids` and `dense` as in [`build_inbound`]. To be called before the first
+    /// input of a new one: a door looks here when it is offered an input of a source that it does not know.
+    pub fn grow(&self, ids: Arc<[u32]>, dense: DenseSources) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Known { ids, dense };
+    }
+
+    fn now(&self) -> Known {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 struct Door<P> {
     producer: P,
+    known: Known,
     missed: Vec<Missed>,
     any_missed: bool,
+}
+
+impl<P> Door<P> {
+    /// The dense index of an input's source; `None` for inputs of none. New sources are looked up in `sources`.
+    fn index(&mut self, input: &Input, sources: &DoorSources) -> Option<usize> {
+        let id = match input {
+            Input::Tick(tick) => tick.head.source_id,
+            Input::Trade(trade) => trade.head.source_id,
+            Input::SourceState(state) => state.head.source_id,
+            Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return None,
+        };
+        self.find(id).or_else(|| {
+            self.known = sources.now();
+            self.missed.resize(self.known.ids.len(), Missed::default());
+            self.find(id)
+        })
+    }
+
+    fn find(&self, id: u32) -> Option<usize> {
+        let index = self.known.dense.get(id as usize)?;
+        Some(usize::from(*index)).filter(|index| *index < self.missed.len())
+    }
 }
 
 /// The producing end that one ingestion thread holds.
 struct RingInlet<P> {
     door: RefCell<Door<P>>,
-    dense: DenseSources,
-    ids: Arc<[u32]>,
+    sources: DoorSources,
     bell: Arc<Doorbell>,
 }
 
@@ -114,7 +163,7 @@ impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
         }
         match door.producer.try_publish(|slot| slot.fill(input)) {
             Ok(_) => {
-                if let Some(index) = self.index(&input) {
+                if let Some(index) = door.index(&input, &self.sources) {
                     door.missed[index].last_ok_ns = input.now_ns();
                 }
                 self.bell.ring();
@@ -132,19 +181,9 @@ impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
 }
 
 impl<P: Producer<InSlot>> RingInlet<P> {
-    fn index(&self, input: &Input) -> Option<usize> {
-        let id = match input {
-            Input::Tick(tick) => tick.head.source_id,
-            Input::Trade(trade) => trade.head.source_id,
-            Input::SourceState(state) => state.head.source_id,
-            Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return None,
-        };
-        self.dense.get(id as usize).map(|index| usize::from(*index)).filter(|index| *index < self.ids.len())
-    }
-
     /// Counts an input that did not fit. A change of state is kept instead: the newest one is offered again.
     fn miss(&self, door: &mut Door<P>, input: &Input) {
-        let Some(index) = self.index(input) else { return };
+        let Some(index) = door.index(input, &self.sources) else { return };
         door.any_missed = true;
         let missed = &mut door.missed[index];
         if let Input::SourceState(state) = input {
@@ -172,7 +211,7 @@ impl<P: Producer<InSlot>> RingInlet<P> {
                     cause: missed.cause,
                     ..DropRecord::default()
                 };
-                record.head.source_id = self.ids[index];
+                record.head.source_id = door.known.ids[index];
                 if door.producer.try_publish(|slot| slot.fill(Input::Drop(record))).is_err() {
                     return false;
                 }
@@ -245,6 +284,8 @@ pub struct Inbound {
     pub inlets: Vec<InletMaker>,
     /// One for each group, in order; a group's bell is rung by whom it follows.
     pub groups: Vec<(GroupInput, Arc<Doorbell>)>,
+    /// The sources that the inlets know.
+    pub sources: DoorSources,
 }
 
 /// Builds the inbound ring: `slots` (a power of two) between `threads` producers and `groups` chained consumers.
@@ -253,6 +294,7 @@ pub struct Inbound {
 pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]>, dense: DenseSources) -> Inbound {
     let bells: Vec<_> = (0..groups.max(1)).map(|_| Arc::new(Doorbell::default())).collect();
     let first_bell = Arc::clone(&bells[0]);
+    let sources = DoorSources::new(ids, dense);
 
     // The builder's type changes with every step, and differs between one producer and several.
     macro_rules! chain {
@@ -280,13 +322,13 @@ pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]
     let (inputs, inlets) = if threads <= 1 {
         let (inputs, built) = chain!(build_single_producer(slots, InSlot::default, BusySpin), GroupInput::Single);
         let inlet = match built {
-            Built::Plain(producer) => make_inlet(producer, &ids, &dense, &first_bell),
-            Built::Chained(producer) => make_inlet(producer, &ids, &dense, &first_bell),
+            Built::Plain(producer) => make_inlet(producer, &sources, &first_bell),
+            Built::Chained(producer) => make_inlet(producer, &sources, &first_bell),
         };
         (inputs, vec![inlet])
     } else {
         let (inputs, built) = chain!(build_multi_producer(slots, InSlot::default, BusySpin), GroupInput::Multi);
-        let make = |producer| make_inlet(producer, &ids, &dense, &first_bell);
+        let make = |producer| make_inlet(producer, &sources, &first_bell);
         // Every maker holds a clone; the original goes, so that the ring ends with the last of them.
         let inlets = match built {
             Built::Plain(producer) => (0..threads).map(|_| make(producer.clone())).collect(),
@@ -294,19 +336,19 @@ pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]
         };
         (inputs, inlets)
     };
-    Inbound { inlets, groups: inputs.into_iter().zip(bells).collect() }
+    Inbound { inlets, groups: inputs.into_iter().zip(bells).collect(), sources }
 }
 
 fn make_inlet<P: Producer<InSlot> + Send + 'static>(
     producer: P,
-    ids: &Arc<[u32]>,
-    dense: &DenseSources,
+    sources: &DoorSources,
     bell: &Arc<Doorbell>,
 ) -> InletMaker {
-    let (ids, dense, bell) = (Arc::clone(ids), Arc::clone(dense), Arc::clone(bell));
+    let (sources, bell) = (sources.clone(), Arc::clone(bell));
     Box::new(move || {
-        let missed = vec![Missed::default(); ids.len()];
-        let door = RefCell::new(Door { producer, missed, any_missed: false });
-        Box::new(RingInlet { door, dense, ids, bell })
+        let known = sources.now();
+        let missed = vec![Missed::default(); known.ids.len()];
+        let door = RefCell::new(Door { producer, known, missed, any_missed: false });
+        Box::new(RingInlet { door, sources, bell })
     })
 }

@@ -154,3 +154,19 @@ fn a_sleeping_consumer_gets_everything_in_order_and_then_the_end() {
     drop(outbound);
     assert_eq!(reader.join().unwrap(), (0..10_000).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_door_that_is_open_learns_of_a_source_before_its_first_input() {
+    let mut ring = inbound(4, 1, 1);
+    let inlet = ring.inlets.remove(0)();
+    (1..=4).for_each(|at| inlet.offer(tick(3, at)));
+    ring.sources.grow(Arc::from([3, 5, 4]), Arc::from([u16::MAX, u16::MAX, u16::MAX, 0, 2, 1]));
+    // The ring is full: that the new source lost something is told like that of any other.
+    inlet.offer(tick(4, 5));
+    take(&mut ring.groups[0], 9);
+    inlet.offer(tick(4, 6));
+    let mut hole =
+        DropRecord { from_ns: 5, to_ns: 6, count: 1, cause: Cause::RingFull.code(), ..DropRecord::default() };
+    hole.head.source_id = 4;
+    assert_eq!(take(&mut ring.groups[0], 9), [Input::Drop(hole), tick(4, 6)]);
+}

@@ -1,7 +1,6 @@
 //! Starting the parts in the order in which they need each other, and stopping them in the order of the data.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,9 +11,10 @@ use tokio::sync::watch;
 
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
+use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover};
-use crate::console::{self, ConsoleHandle, Facts, LastSeen};
+use crate::console::{self, ConsoleHandle, Facts, Shown, View};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -22,7 +22,7 @@ use crate::journal::{self, JournalError, JournalHandle};
 use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
-use crate::stages::{BuildError, Market};
+use crate::stages::BuildError;
 use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
 use crate::storage::telemetry::{Offer, Seconds};
@@ -79,6 +79,7 @@ pub struct Engine {
     store_starter: Option<JoinHandle<()>>,
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
+    control: Control,
     note: PathBuf,
     _state: StateDir,
 }
@@ -132,7 +133,7 @@ impl Engine {
             indicators: market.indicators().to_vec(),
             clock: Some(journal::Clock { started_ns, timer_ms: origin.timer_ms(&settings) }),
         };
-        let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments };
+        let setup = journal::Setup { epoch, first_seq: 1, catalogue: catalogue_of_segments.clone() };
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
             .with_indicators(market.indicators().to_vec());
@@ -153,18 +154,37 @@ impl Engine {
             market.sources().iter().map(|s| s.id.0).collect(),
             market.source_table(),
         );
-        let last_seen: LastSeen =
-            (0..market.sources().len() * market.instruments().len()).map(|_| AtomicI64::new(0)).collect();
-        let pipeline = pipeline
+        let view = View::new(&market);
+        let last_seen = Arc::clone(&view.last_seen);
+        let shown = Shown::new(view);
+        let (pipeline, growing) = pipeline
             .reporting_to(database.seconds.take())
-            .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), Arc::clone(&last_seen))
+            .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), last_seen)
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let facts = Facts { quality: board, ..facts(&market, last_seen, &inputs, &fanout, &database, started_ns) };
+        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
+        let control = Control::new(Running {
+            state_dir: state_dir.into(),
+            layout: settings.layout,
+            effect: InEffect {
+                config: settings.config,
+                sources: settings.sources,
+                instruments: settings.instruments,
+                market,
+            },
+            journaled: catalogue_of_segments,
+            journal: journal.growth(),
+            doors: inbound.sources,
+            fanout: fanout.growth(),
+            quality: quality.growth(),
+            pipeline: growing,
+            shown,
+            feeds: inputs.control(),
+        });
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -177,9 +197,16 @@ impl Engine {
             store_starter,
             store_error,
             console,
+            control,
             note,
             _state: state,
         })
+    }
+
+    /// What changes its sources and instruments while it runs.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Where terminals connect.
@@ -293,19 +320,11 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(
-    market: &Market,
-    last_seen: LastSeen,
-    inputs: &Inputs,
-    fanout: &FanoutHandle,
-    database: &Database,
-    started_ns: i64,
-) -> Facts {
+fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Database, started_ns: i64) -> Facts {
     let status = database.writer.as_ref().map(storage::Writer::status_handle);
     let (mode, store_error) = (database.mode, Arc::clone(&database.error));
     Facts {
-        market: market.clone(),
-        last_seen,
+        shown,
         feed: inputs.feed(),
         fanout: fanout.stats(),
         storage: Box::new(move || {

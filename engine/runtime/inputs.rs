@@ -15,7 +15,7 @@ use super::market::{adopt_market, open_market};
 use super::serve::{Ended, Playback, PlaybackHandle};
 use crate::control::Catalogue;
 use crate::feeds::{self, Feed, FeedStatus, FeedsControl, FeedsHandle, SharedHosts, SourceSpec};
-use crate::market::{Class, Input, SourceId};
+use crate::market::{Class, Input};
 use crate::metrics::{self, SOURCES_MAX};
 use crate::ring::InletMaker;
 use crate::simulator::{self, SimulatorsHandle};
@@ -47,14 +47,10 @@ impl Origin {
 
     /// The pairs of source and instrument that are subscribed; a recording does not say them before.
     pub(super) fn wanted(&self, settings: &Settings, market: &Market) -> Vec<(usize, usize)> {
-        let Origin::Feeds = self else { return Vec::new() };
-        let place = |symbol: &str| market.instruments().iter().position(|instrument| instrument.symbol == symbol);
-        let of_source = |(at, spec): (usize, &SourceSpec)| {
-            let places: Vec<_> =
-                spec.symbols.iter().filter_map(|symbol| Some((at, place(&symbol.canonical)?))).collect();
-            places
-        };
-        settings.sources.iter().enumerate().flat_map(of_source).collect()
+        match self {
+            Origin::Feeds => wanted(&settings.sources, market),
+            Origin::Recording(..) => Vec::new(),
+        }
     }
 
     /// A recording cannot go on where a journal has later times already: to the stages all of it would be too late.
@@ -116,6 +112,17 @@ impl Origin {
             }
         }
     }
+}
+
+/// The pairs of source and instrument that these sources subscribe.
+pub(super) fn wanted<'a>(specs: impl IntoIterator<Item = &'a SourceSpec>, market: &Market) -> Vec<(usize, usize)> {
+    let place = |symbol: &str| market.instruments().iter().position(|instrument| instrument.symbol == symbol);
+    let of_source = |spec: &SourceSpec| {
+        let source = market.sources().iter().position(|source| source.name == spec.name);
+        let instruments = spec.symbols.iter().filter_map(|symbol| place(&symbol.canonical));
+        instruments.filter_map(|instrument| Some((source?, instrument))).collect::<Vec<_>>()
+    };
+    specs.into_iter().flat_map(of_source).collect()
 }
 
 /// Where the inputs come from.
@@ -204,15 +211,27 @@ pub(super) fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, s
 }
 
 pub(super) fn feeds_of(settings: &Settings, market: &Market) -> Result<Vec<Feed>, RunError> {
-    let feeds = settings.sources.iter().zip(market.sources()).enumerate();
-    feeds.map(|(index, (spec, source))| feed_of(spec.clone(), source.id, index, market)).collect()
+    let mut feeds = Vec::new();
+    // In the order of the market: the feeds' dense indices are its.
+    for source in market.sources() {
+        if let Some(spec) = settings.sources.iter().find(|spec| spec.name == source.name) {
+            feeds.push(feed_of(spec, market)?);
+        }
+    }
+    Ok(feeds)
 }
 
-/// A source as the feeds take it: with its numbers, the instruments of its symbols, and when they trade. Every symbol must
-/// be an instrument of the market.
-pub(super) fn feed_of(mut spec: SourceSpec, source: SourceId, index: usize, market: &Market) -> Result<Feed, RunError> {
+/// A source of the market as the feeds take it.
+pub(super) fn feed_of(spec: &SourceSpec, market: &Market) -> Result<Feed, RunError> {
+    let at = market.sources().iter().position(|source| source.name == spec.name);
+    let (index, source) = at.map(|at| (at, market.sources()[at].id)).ok_or_else(|| {
+        // The market is made of the same settings.
+        RunError::Other(format!("sources.{}: is not in the market", spec.name))
+    })?;
+    // The settings checked that every symbol is an instrument.
     let of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol);
     let instruments: Vec<_> = spec.symbols.iter().filter_map(|symbol| of(&symbol.canonical)).collect();
+    let mut spec = spec.clone();
     for class in Class::ALL.into_iter().filter(|class| instruments.iter().any(|i| i.class == *class)) {
         spec.calendars.push(market.calendar(class).map_err(RunError::Other)?);
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Settings;
-use crate::control::{Catalogue, ControlError};
+use crate::control::{Catalogue, ControlError, InstrumentSpec};
+use crate::feeds::SourceSpec;
 use crate::journal;
 use crate::market::{IndicatorId, IndicatorName, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::stages::Market;
@@ -39,13 +40,25 @@ impl StateDir {
     }
 }
 
-/// Gives every configured source, instrument and indicator its id.
+/// Gives every configured source, instrument and indicator its id. They stand in the order of their ids, as they do in a
+/// run that begins with some and gets the others later.
 ///
 /// # Errors
 /// [`ControlError`] when the catalogue cannot be read or written.
 pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Market, ControlError> {
+    let (sources, instruments) = entries(&settings.sources, &settings.instruments, catalogue)?;
+    let market = Market::new(sources, instruments).with_holidays(settings.holidays.clone());
+    Ok(market.with_indicators(indicators_of(settings, catalogue)?))
+}
+
+/// Sources and instruments with their ids, in the order of these.
+pub(super) fn entries<'a>(
+    specs: impl IntoIterator<Item = &'a SourceSpec>,
+    instrument_specs: impl IntoIterator<Item = (&'a String, &'a InstrumentSpec)>,
+    catalogue: &mut Catalogue,
+) -> Result<(Vec<Source>, Vec<Instrument>), ControlError> {
     let mut sources = Vec::new();
-    for spec in &settings.sources {
+    for spec in specs {
         sources.push(Source {
             id: SourceId(catalogue.source_id(&spec.name)?),
             name: spec.name.clone(),
@@ -56,7 +69,7 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
         });
     }
     let mut instruments = Vec::new();
-    for (symbol, spec) in &settings.instruments {
+    for (symbol, spec) in instrument_specs {
         instruments.push(Instrument {
             id: InstrumentId(catalogue.instrument_id(symbol)?),
             symbol: symbol.clone(),
@@ -65,8 +78,9 @@ pub fn open_market(settings: &Settings, catalogue: &mut Catalogue) -> Result<Mar
             pip: spec.pip,
         });
     }
-    let market = Market::new(sources, instruments).with_holidays(settings.holidays.clone());
-    Ok(market.with_indicators(indicators_of(settings, catalogue)?))
+    sources.sort_by_key(|source| source.id.0);
+    instruments.sort_by_key(|instrument| instrument.id.0);
+    Ok((sources, instruments))
 }
 
 fn indicators_of(settings: &Settings, catalogue: &mut Catalogue) -> Result<Vec<IndicatorName>, ControlError> {

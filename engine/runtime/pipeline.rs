@@ -12,6 +12,7 @@ use tickwire_schemas::words::{Check, Kind};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_TIME};
 
 use super::Settings;
+use super::growth::{Growing, Grows, Growth};
 use super::latency::{self, Stopwatch};
 use crate::clock;
 use crate::console::LastSeen;
@@ -66,6 +67,19 @@ impl Pipeline {
     /// [`BuildError`] when a stage's section is wrong.
     pub fn build(settings: &Settings, market: &Market) -> Result<Pipeline, BuildError> {
         Ok(Pipeline::new(settings.layout.build(&settings.config, market)?, market.clone()))
+    }
+
+    /// Goes on over a market that has grown, with groups that were built for it without state.
+    ///
+    /// # Errors
+    /// When a group cannot take up the state of the one before; the pipeline is of no use then.
+    pub fn grow(&mut self, groups: Vec<Group>, market: &Market) -> Result<(), StateError> {
+        for (group, larger) in self.groups.iter_mut().zip(groups) {
+            group.grow(larger)?;
+        }
+        self.identity.grow(market);
+        self.market = market.clone();
+        Ok(())
     }
 
     /// Takes up the state of a snapshot.
@@ -125,11 +139,11 @@ impl Pipeline {
         self.identity.chains().follow(kind, record);
     }
 
-    /// Begins a new epoch and moves to threads: one for each group of `inputs`.
+    /// Begins a new epoch and moves to threads: one for each group of `inputs`. With them comes what lets them grow.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn spawn(
+    pub(super) fn spawn(
         mut self,
         epoch: u32,
         inputs: Vec<(GroupInput, Arc<Doorbell>)>,
@@ -137,7 +151,7 @@ impl Pipeline {
         plan: &ThreadPlan,
         snapshots: Sender<Snapshot>,
         last_seen: LastSeen,
-    ) -> std::io::Result<Vec<JoinHandle<()>>> {
+    ) -> std::io::Result<(Vec<JoinHandle<()>>, Growing)> {
         self.identity.resume_after(epoch, 0);
         let stages: Vec<Vec<_>> = self.groups.iter().map(|group| group.names().collect()).collect();
         let (watches, collector) = latency::start(&stages, self.seconds.take())?;
@@ -146,15 +160,21 @@ impl Pipeline {
         let bells: Vec<_> = inputs.iter().map(|(_, bell)| Arc::clone(bell)).collect();
         let (states, saved) = bounded(4 * count);
         let mut last = Some((self.identity, outbound));
-        for (at, ((group, watch), (input, bell))) in self.groups.into_iter().zip(watches).zip(inputs).enumerate() {
-            let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell };
+        let (growing, grows) = Growing::new(count);
+        let parts = self.groups.into_iter().zip(watches).zip(inputs).zip(grows);
+        for (at, (((group, watch), (input, bell)), grows)) in parts.enumerate() {
+            let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell, grows };
             let name = format!("tw-pipeline-{at}");
             let builder = std::thread::Builder::new().name(name);
             if at + 1 < count {
                 let (next, states) = (Arc::clone(&bells[at + 1]), states.clone());
-                threads.push(builder.spawn(move || run_earlier((group, watch), input, seat, next, states))?);
+                let mut worker = Earlier { group, watch, next, states };
+                threads.push(builder.spawn(move || {
+                    poll_until_shutdown(input, &seat, &mut worker);
+                    worker.next.close();
+                })?);
             } else if let Some((identity, outbound)) = last.take() {
-                let worker = Last {
+                let mut worker = Last {
                     group,
                     watch,
                     identity,
@@ -167,10 +187,10 @@ impl Pipeline {
                     last_seen: Arc::clone(&last_seen),
                     recorded: clock::is_recorded(),
                 };
-                threads.push(builder.spawn(move || worker.run(input, seat))?);
+                threads.push(builder.spawn(move || poll_until_shutdown(input, &seat, &mut worker))?);
             }
         }
-        Ok(threads)
+        Ok((threads, growing))
     }
 }
 
@@ -187,6 +207,7 @@ struct Seat {
     idle: Idle,
     core: Option<usize>,
     bell: Arc<Doorbell>,
+    grows: Grows,
 }
 
 impl Seat {
@@ -203,44 +224,61 @@ impl Seat {
 
 type SavedStates = (i64, Vec<(String, Vec<u8>)>);
 
-fn poll_until_shutdown(mut input: GroupInput, seat: &Seat, mut each: impl FnMut(&InSlot), mut after: impl FnMut()) {
+/// What a thread of the pipeline does.
+trait Worker {
+    fn step(&mut self, slot: &InSlot);
+    fn end_of_batch(&mut self);
+    /// Between two inputs: goes on over a market that has grown. Gives back what it was.
+    fn grow(&mut self, growth: Growth) -> Result<Group, StateError>;
+}
+
+fn poll_until_shutdown(mut input: GroupInput, seat: &Seat, worker: &mut impl Worker) {
     let mut pace = seat.take();
     loop {
-        match input.poll_some(BATCH, &mut each) {
+        match input.poll_some(BATCH, &mut |slot: &InSlot| worker.step(slot)) {
             Drained::Records(_) => {
-                after();
+                worker.end_of_batch();
                 pace.busy();
             }
             Drained::Empty => pace.idle(&seat.bell, || input.has_events()),
             Drained::Shutdown => return,
         }
+        seat.grows.between_inputs(|growth| worker.grow(growth));
     }
 }
 
-fn run_earlier(
-    (mut group, mut watch): (Group, Stopwatch),
-    input: GroupInput,
-    seat: Seat,
+/// A group before the last one: it only judges.
+struct Earlier {
+    group: Group,
+    watch: Stopwatch,
     next: Arc<Doorbell>,
     states: Sender<SavedStates>,
-) {
-    let each = |slot: &InSlot| {
+}
+
+impl Worker for Earlier {
+    fn step(&mut self, slot: &InSlot) {
         IN_FLIGHT.set(Some(*slot.input()));
         let mut mark = slot.mark();
-        group.judge(slot.input(), &mut mark, watch.next_input());
-        watch.input_done();
+        self.group.judge(slot.input(), &mut mark, self.watch.next_input());
+        self.watch.input_done();
         slot.set_mark(mark);
         if let Input::Timer(timer) = slot.input()
             && timer.snapshot != 0
         {
             let mut saved = Vec::new();
-            group.save(&mut saved);
+            self.group.save(&mut saved);
             // Full when the last group hangs: then there is no snapshot, and the next one is tried.
-            let _ = states.try_send((timer.now_ns, saved));
+            let _ = self.states.try_send((timer.now_ns, saved));
         }
-    };
-    poll_until_shutdown(input, &seat, each, || next.ring());
-    next.close();
+    }
+
+    fn end_of_batch(&mut self) {
+        self.next.ring();
+    }
+
+    fn grow(&mut self, growth: Growth) -> Result<Group, StateError> {
+        self.group.grow(growth.group)
+    }
 }
 
 /// The last group: it alone publishes.
@@ -260,13 +298,7 @@ struct Last {
     recorded: bool,
 }
 
-impl Last {
-    fn run(self, input: GroupInput, seat: Seat) {
-        let worker = std::cell::RefCell::new(self);
-        let each = |slot: &InSlot| worker.borrow_mut().step(slot);
-        poll_until_shutdown(input, &seat, each, || worker.borrow_mut().end_of_batch());
-    }
-
+impl Worker for Last {
     fn step(&mut self, slot: &InSlot) {
         let input = slot.input();
         IN_FLIGHT.set(Some(*input));
@@ -292,6 +324,19 @@ impl Last {
         self.latency.end_of_batch(clock::now_ns());
     }
 
+    fn grow(&mut self, Growth { group, market, last_seen, .. }: Growth) -> Result<Group, StateError> {
+        let before = self.group.grow(group)?;
+        self.identity.grow(&market);
+        let (was, is) = (self.market.instruments().len(), market.instruments().len());
+        for (at, seen) in self.last_seen.iter().enumerate() {
+            last_seen[at / was * is + at % was].store(seen.load(Relaxed), Relaxed);
+        }
+        (self.market, self.last_seen) = (market, last_seen);
+        Ok(before)
+    }
+}
+
+impl Last {
     /// Saves the state of all groups after the timer with this `seq`. It allocates, seldom: once a snapshot.
     fn snapshot(&mut self, seq: u64, timer_ns: i64) {
         let mut stages = Vec::new();

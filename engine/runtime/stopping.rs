@@ -1,4 +1,4 @@
-//! Waiting for the order to stop.
+//! Waiting for the order to stop, or to read the configuration again.
 
 use crossbeam::channel::{Receiver, bounded};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,6 +26,32 @@ pub fn on_signal() -> std::io::Result<Receiver<()>> {
         std::process::exit(IMPATIENT);
     };
     std::thread::Builder::new().name("tw-signals".into()).spawn(wait)?;
+    Ok(told)
+}
+
+/// Says something whenever the process is told to read its configuration again: SIGHUP. Several that come while nobody
+/// listens are one.
+///
+/// # Errors
+/// When the system refuses to tell us of signals.
+pub fn on_hangup() -> std::io::Result<Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut hangups = {
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup())?
+    };
+    let (tell, told) = bounded(1);
+    let wait = move || {
+        runtime.block_on(async {
+            while hangups.recv().await.is_some() {
+                // Full: somebody is about to look anyway.
+                if tell.try_send(()).is_err_and(|e| e.is_disconnected()) {
+                    return;
+                }
+            }
+        });
+    };
+    std::thread::Builder::new().name("tw-hangups".into()).spawn(wait)?;
     Ok(told)
 }
 

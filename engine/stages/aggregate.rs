@@ -61,8 +61,9 @@ pub struct Aggregate {
     own: PerPair<Published>,
     /// What the common price says, by instrument.
     best: Vec<Published>,
-    /// When the oldest contribution of an instrument will be too old; timers before that need no look.
-    expires_ns: Vec<i64>,
+    /// Receive time of the oldest price that counts, by instrument; timers need no look before that is too old. `i64::MAX`
+    /// when none counts.
+    oldest_ns: Vec<i64>,
     /// Global sources in the order of preference among equal prices.
     preference: Vec<usize>,
     /// The sources that are not common property.
@@ -73,19 +74,16 @@ impl Aggregate {
     /// Scans the global sources for the best sides. Few sources hold an instrument, so a scan beats any index.
     fn best_of(&mut self, instrument: usize, now_ns: i64) -> Published {
         let mut found = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: 0, flags: 0 };
-        let mut expires_ns = i64::MAX;
+        let mut oldest_ns = i64::MAX;
         for source in &self.preference {
             let latest = self.latest.get((*source, instrument));
             if !latest.valid {
                 continue;
             }
-            if self.max_age_ns > 0 {
-                let expiry = latest.ts_recv_ns.saturating_add(self.max_age_ns);
-                if expiry < now_ns {
-                    continue;
-                }
-                expires_ns = expires_ns.min(expiry);
+            if self.max_age_ns > 0 && latest.ts_recv_ns.saturating_add(self.max_age_ns) < now_ns {
+                continue;
             }
+            oldest_ns = oldest_ns.min(latest.ts_recv_ns);
             let id = self.market.sources()[*source].id.0;
             found.sources += 1;
             if latest.bid_e9 != NO_PRICE && (found.bid.0 == NO_PRICE || latest.bid_e9 > found.bid.0) {
@@ -95,7 +93,7 @@ impl Aggregate {
                 found.ask = (latest.ask_e9, latest.ask_size_e8, id);
             }
         }
-        self.expires_ns[instrument] = expires_ns;
+        self.oldest_ns[instrument] = oldest_ns;
         found.state = state_of(&found).code();
         if found.state == QuoteState::Crossed.code() && self.is_cross_source(instrument, now_ns, &found) {
             found.flags = quote_flag::CROSS_SOURCE;
@@ -212,8 +210,8 @@ impl Aggregate {
         if self.max_age_ns == 0 {
             return;
         }
-        for instrument in 0..self.expires_ns.len() {
-            if self.expires_ns[instrument] < now_ns {
+        for instrument in 0..self.oldest_ns.len() {
+            if self.oldest_ns[instrument].saturating_add(self.max_age_ns) < now_ns {
                 self.refresh(instrument, now_ns, NO_TIME, false, out);
             }
         }
@@ -247,7 +245,7 @@ impl Stage for Aggregate {
             latest: PerPair::new(market),
             own: PerPair::new(market),
             best: vec![Published::default(); market.instruments().len()],
-            expires_ns: vec![i64::MAX; market.instruments().len()],
+            oldest_ns: vec![i64::MAX; market.instruments().len()],
             preference,
             private,
             market: market.clone(),
@@ -271,20 +269,23 @@ impl Stage for Aggregate {
         let (mut latest, mut own) = (Vec::new(), Vec::new());
         self.latest.save(&self.market, |latest| latest.ts_recv_ns != 0, &mut latest);
         self.own.save(&self.market, |own| own.ever, &mut own);
-        let best: Vec<_> = self.market.instruments().iter().zip(&self.best).map(|(i, best)| (i.id.0, *best)).collect();
+        let instruments = self.market.instruments().iter().zip(&self.best).zip(&self.oldest_ns);
+        let best: Vec<_> = instruments.map(|((i, best), oldest_ns)| (i.id.0, *best, *oldest_ns)).collect();
         super::group::save_value(&(latest, own, best), out);
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        type Saved = (Vec<u8>, Vec<u8>, Vec<(u32, Published)>);
+        type Saved = (Vec<u8>, Vec<u8>, Vec<(u32, Published, i64)>);
         let (latest, own, best): Saved = super::group::load_value(bytes)?;
         self.latest.load(&self.market, &latest)?;
         self.own.load(&self.market, &own)?;
-        for (id, published) in best {
+        for (id, published, oldest_ns) in best {
             if let Some(instrument) = self.market.instrument(id) {
                 self.best[instrument] = published;
-                // Looked at by the next timer, which finds out when it really expires.
-                self.expires_ns[instrument] = if published.sources > 0 { i64::MIN } else { i64::MAX };
+                let is_gone = |source: u32| source != SOURCE_BEST && self.market.source(source).is_none();
+                // Of a source that there is no more: the next timer sees to it.
+                let gone = is_gone(published.bid.2) || is_gone(published.ask.2);
+                self.oldest_ns[instrument] = if gone { i64::MIN } else { oldest_ns };
             }
         }
         Ok(())

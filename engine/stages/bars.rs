@@ -37,6 +37,10 @@ pub struct Config {
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
+/// Parts of a round of publishing forming bars. Which part a series is in follows from its ids alone, so that it does
+/// not change when there are more of them.
+const PARTS: usize = 64;
+
 /// Which timeframes are published, by their order; all are built.
 type Published = [bool; Timeframe::ALL.len()];
 
@@ -50,6 +54,8 @@ pub struct Bars {
     timing: Timing,
     published: Published,
     provisional_ns: i64,
+    /// The series of each part of a round, in their order.
+    parts: Vec<Vec<usize>>,
     clock: Clock,
 }
 
@@ -60,7 +66,7 @@ struct Clock {
     now_ns: i64,
     /// The minute up to which the clock has closed bars.
     swept_ns: i64,
-    /// When the round of publishing forming bars began, and how many series it has been to.
+    /// When the round of publishing forming bars began, and how many of its parts are over.
     round_ns: i64,
     visited: usize,
 }
@@ -157,29 +163,37 @@ impl Bars {
     /// Publishes forming bars that changed: every series once a round, spread over its timers, so that no tick waits behind
     /// all of them.
     fn go_round(&mut self, now_ns: i64, out: &mut Derived<'_>) {
-        let count = self.series.len();
         let passed = (now_ns - self.clock.round_ns).clamp(0, self.provisional_ns);
-        let due = (count as i128 * i128::from(passed) / i128::from(self.provisional_ns)) as usize;
-        let visiting = self.clock.visited.min(count)..due;
+        let due = (PARTS as i128 * i128::from(passed) / i128::from(self.provisional_ns)) as usize;
+        let visiting = self.clock.visited.min(PARTS)..due;
         self.clock.visited = self.clock.visited.max(due);
-        if self.clock.visited >= count {
+        if self.clock.visited >= PARTS {
             (self.clock.round_ns, self.clock.visited) = (now_ns, 0);
         }
-        self.publish_forming(visiting, true, out);
-    }
-
-    /// Publishes what is forming, of series that changed since the last time or of all.
-    fn publish_forming(&mut self, of: std::ops::Range<usize>, changed: bool, out: &mut Derived<'_>) {
-        for at in of {
-            if changed && !self.series[at].changed() {
-                continue;
+        for part in visiting {
+            for nth in 0..self.parts[part].len() {
+                let at = self.parts[part][nth];
+                if self.series[at].changed() {
+                    self.publish_forming(at, out);
+                }
             }
-            let whose = self.whose(at);
-            let (head, published) = (self.head(whose), self.published);
-            let calendar = &mut self.calendars[self.market.class(whose.instrument) as usize];
-            self.series[at].forming(calendar, &mut publisher(head, published, out));
         }
     }
+
+    /// Publishes what is forming of a series.
+    fn publish_forming(&mut self, at: usize, out: &mut Derived<'_>) {
+        let whose = self.whose(at);
+        let (head, published) = (self.head(whose), self.published);
+        let calendar = &mut self.calendars[self.market.class(whose.instrument) as usize];
+        self.series[at].forming(calendar, &mut publisher(head, published, out));
+    }
+}
+
+/// The part of a round that the series with these ids is in: by Fibonacci hashing, so that the parts are alike however
+/// the ids are given.
+fn part_of_round(source_id: u32, instrument_id: u32) -> usize {
+    let mixed = source_id.wrapping_mul(0x9E37_79B1) ^ instrument_id.wrapping_mul(0x85EB_CA77);
+    (mixed >> (u32::BITS - PARTS.ilog2())) as usize
 }
 
 /// Publishes candles as bars of the series that `head` names.
@@ -226,15 +240,21 @@ impl Stage for Bars {
         let mut published = [false; Timeframe::ALL.len()];
         config.timeframes.iter().for_each(|timeframe| published[*timeframe as usize - 1] = true);
         let count = (market.sources().len() + 1) * market.instruments().len();
-        Ok(Bars {
+        let mut stage = Bars {
             market: market.clone(),
             series: vec![Series::default(); count],
             calendars: Class::ALL.iter().map(|class| market.calendar(*class)).collect::<Result<_, _>>()?,
             timing: Timing { close_delay_ns: ms(config.close_delay_ms), lateness_ns: ms(config.lateness_ms) },
             published,
             provisional_ns: ms(config.provisional_ms),
+            parts: vec![Vec::new(); PARTS],
             clock: Clock::default(),
-        })
+        };
+        for at in 0..count {
+            let head = stage.head(stage.whose(at));
+            stage.parts[part_of_round(head.source_id, head.instrument_id)].push(at);
+        }
+        Ok(stage)
     }
 
     fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
@@ -254,7 +274,7 @@ impl Stage for Bars {
     }
 
     fn finish(&mut self, out: &mut Derived<'_>) {
-        self.publish_forming(0..self.series.len(), false, out);
+        (0..self.series.len()).for_each(|at| self.publish_forming(at, out));
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -168,6 +168,21 @@ impl Group {
         self.stages.iter_mut().for_each(|stage| stage.finish(&mut out));
     }
 
+    /// Goes on as `larger`, which was built without state for a market that has grown, with the state of this group. Gives
+    /// back what this one was, to be dropped where there is time for it.
+    ///
+    /// What a source or instrument without inputs adds changes no record of the others: so it does not matter between
+    /// which two inputs this is done, and a replay may have the grown market from its beginning.
+    ///
+    /// # Errors
+    /// When the new stages cannot take up the state; this group is as it was.
+    pub fn grow(&mut self, mut larger: Group) -> Result<Group, StateError> {
+        let mut states = Vec::new();
+        self.save(&mut states);
+        larger.load(&states)?;
+        Ok(std::mem::replace(self, larger))
+    }
+
     /// Appends the state of every stage, each under its name.
     pub fn save(&self, out: &mut Vec<(String, Vec<u8>)>) {
         for stage in &self.stages {

@@ -86,6 +86,19 @@ impl Chains {
             && (instrument_id == 0 || self.market.instrument(instrument_id).is_some())
     }
 
+    /// Goes on in a market that has grown.
+    fn grow(&mut self, market: &Market) {
+        let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
+        let (sources_now, instruments_now) = (market.sources().len() + 1, market.instruments().len() + 1);
+        let counters = std::mem::replace(&mut self.counters, vec![0; KINDS * sources_now * instruments_now]);
+        self.market = market.clone();
+        for (at, count) in counters.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            let (kind, source, instrument) =
+                (at / (sources * instruments), at / instruments % sources, at % instruments);
+            self.counters[(kind * sources_now + source) * instruments_now + instrument] = count;
+        }
+    }
+
     /// Appends the counters that have counted, keyed by persistent ids.
     pub fn save(&self, out: &mut Vec<u8>) {
         let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
@@ -174,6 +187,11 @@ impl Identity {
         head.chain =
             self.chains.next_of_series((kind.code(), head.source_id, head.instrument_id, timeframe, indicator));
         head.ts_publish_ns = publish_ns;
+    }
+
+    /// Goes on in a market that has grown; nothing that was numbered is numbered again.
+    pub fn grow(&mut self, market: &Market) {
+        self.chains.grow(market);
     }
 
     /// The chains, to save and load.

@@ -22,7 +22,7 @@ use crate::ring::Mark;
 
 /// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
 /// explain itself, and a start takes up none of another version (it goes back to the journal instead).
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 /// One step of the pipeline. It does no I/O, never asks the time, and after warm-up does not allocate.
 pub trait Stage: Sized + Send {
@@ -51,6 +51,8 @@ pub trait Stage: Sized + Send {
     fn finish(&mut self, _out: &mut Derived<'_>) {}
 
     /// Appends its state, keyed by persistent ids, so that a run with other sources can read it.
+    ///
+    /// All of it: a group that is built anew with this state and more sources goes on to the same bytes.
     fn save(&self, out: &mut Vec<u8>);
 
     /// Takes up state that [`Stage::save`] wrote.

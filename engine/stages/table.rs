@@ -41,6 +41,18 @@ impl Market {
         Market { holidays: Arc::new(holidays), ..self }
     }
 
+    /// The same with more sources and instruments behind those that are there, whose indices stay; what is there already,
+    /// by its id, stays as it is.
+    #[must_use]
+    pub fn grown(&self, sources: Vec<Source>, instruments: Vec<Instrument>) -> Market {
+        let new_sources = sources.into_iter().filter(|source| self.source(source.id.0).is_none());
+        let new_instruments = instruments.into_iter().filter(|instrument| self.instrument(instrument.id.0).is_none());
+        let sources = self.sources.iter().cloned().chain(new_sources).collect();
+        let instruments = self.instruments.iter().cloned().chain(new_instruments).collect();
+        let (indicators, holidays) = (Arc::clone(&self.indicators), Arc::clone(&self.holidays));
+        Market { indicators, holidays, ..Market::new(sources, instruments) }
+    }
+
     /// The indicators that are computed.
     #[must_use]
     pub fn indicators(&self) -> &[IndicatorName] {

@@ -45,7 +45,7 @@ pub enum ControlKind {
     ResumeGone = 139,
     /// Reserved.
     Skipped = 140,
-    /// Reserved: a changed catalogue.
+    /// Engine: the catalogue has grown.
     Catalogue = 141,
 }
 
@@ -135,7 +135,20 @@ pub trait Control: Serialize + DeserializeOwned {
 macro_rules! control {
     ($($name:ident),*) => { $(impl Control for $name { const KIND: ControlKind = ControlKind::$name; })* };
 }
-control!(Hello, Welcome, Subscribe, Subscribed, Unsubscribe, Ping, Pong, Error, Goodbye, SnapshotEnd, ResumeGone);
+control!(
+    Hello,
+    Welcome,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Ping,
+    Pong,
+    Error,
+    Goodbye,
+    SnapshotEnd,
+    ResumeGone,
+    Catalogue
+);
 
 /// The terminal's first message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +186,7 @@ pub struct Welcome {
     pub limits: Limits,
 }
 
-/// Names of instruments, sources and indicators.
+/// Names of instruments, sources and indicators: in [`Welcome`], and as a message of its own, whole, when it has grown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     /// The instruments.

@@ -201,7 +201,7 @@ pub async fn snapshot(subscription: &mut Subscription) -> Vec<Data> {
                 assert_eq!(end.records as usize, found.len());
                 return found;
             }
-            Event::ResumeGone(gone) => panic!("{gone:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -18,7 +18,7 @@ from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 from cryptography.hazmat.primitives.serialization import Encoding
 
 HEADER = struct.Struct("<IBBHH")
-HELLO, WELCOME, SUBSCRIBE, SUBSCRIBED, ERROR, GOODBYE, SNAPSHOT_END = 128, 129, 130, 131, 135, 136, 137
+HELLO, WELCOME, SUBSCRIBE, SUBSCRIBED, ERROR, GOODBYE, SNAPSHOT_END, CATALOGUE = 128, 129, 130, 131, 135, 136, 137, 141
 QUOTE = 3
 SNAPSHOT_FLAG = 1
 NO_PRICE = NO_TIME = -(2**63)
@@ -75,9 +75,12 @@ class Watch:
     """Decodes records and counts what was skipped."""
 
     def __init__(self, catalogue):
+        self.learn(catalogue)
+        self.chains = {}
+
+    def learn(self, catalogue):
         self.symbols = {i["id"]: i["symbol"] for i in catalogue["instruments"]}
         self.sources = {s["id"]: s["name"] for s in catalogue["sources"]}
-        self.chains = {}
 
     def quotes(self, flags, count, body):
         size = len(body) // count
@@ -125,6 +128,8 @@ async def run(options):
                 watch = Watch(json.loads(body)["catalogue"])
                 request = {"id": 1, "symbols": options.symbols.split(","), "delivery": options.delivery}
                 control.write(frame(SUBSCRIBE, request))
+            elif kind == CATALOGUE:
+                watch.learn(json.loads(body))
             elif kind == QUOTE:
                 for quote in watch.quotes(flags, count, body):
                     print(json.dumps(quote), flush=True)

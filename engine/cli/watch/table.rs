@@ -83,6 +83,7 @@ impl Screen {
                 let shown = Shown { quote, received_ns: now_ns(), skipped: before + skipped };
                 self.rows.insert((symbol, quote.head.source_id), shown);
             }
+            Followed::Event(Event::Catalogue(catalogue)) => self.catalogue = (*catalogue).clone(),
             Followed::Event(_) => {}
             Followed::Connected { welcome, .. } => {
                 self.catalogue = welcome.catalogue;

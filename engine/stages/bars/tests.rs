@@ -158,12 +158,13 @@ fn forming_bars_are_published_now_and_then_when_they_changed() {
     let mut b = Bench::of(&["bars"], "[bars]\ntimeframes = [\"M1\", \"H1\"]\nprovisional_ms = 1000");
     run(&mut b, timer(0));
     run(&mut b, tick(1, 100, 10, 11));
-    run(&mut b, tick(9, 100, 10, 11));
+    run(&mut b, tick(2, 100, 10, 11));
     let forming = |source, timeframe, ticks| (source, timeframe, 0, [10; 4], ticks, 0, BarState::Provisional);
-    // Of eight series, source 1's is the third and source 9's the seventh: the round comes to them in turn.
-    assert_eq!(run(&mut b, timer(300)), []);
-    assert_eq!(run(&mut b, timer(400)), [forming(1, Timeframe::M1, 1), forming(1, Timeframe::H1, 1)]);
-    assert_eq!(run(&mut b, timer(1000)), [forming(9, Timeframe::M1, 1), forming(9, Timeframe::H1, 1)]);
+    // Of the 64 parts of a round source 1's series is in the seventh and source 2's in the forty-seventh.
+    assert_eq!(run(&mut b, timer(109)), []);
+    assert_eq!(run(&mut b, timer(110)), [forming(1, Timeframe::M1, 1), forming(1, Timeframe::H1, 1)]);
+    assert_eq!(run(&mut b, timer(734)), []);
+    assert_eq!(run(&mut b, timer(1000)), [forming(2, Timeframe::M1, 1), forming(2, Timeframe::H1, 1)]);
     assert_eq!(run(&mut b, timer(2000)), [], "nothing new");
     run(&mut b, tick(1, 2100, 10, 11));
     assert_eq!(run(&mut b, timer(3000)), [forming(1, Timeframe::M1, 2), forming(1, Timeframe::H1, 2)]);

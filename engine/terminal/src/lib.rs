@@ -31,6 +31,6 @@ pub use follow::{Follow, Followed, Target};
 pub use subscription::{Data, Event, Subscription};
 pub use terminal::{ClockSample, Terminal};
 pub use tickwire_schemas as schemas;
-pub use tickwire_schemas::control::{Delivery, Subscribe, Welcome};
+pub use tickwire_schemas::control::{Catalogue, Delivery, Subscribe, Welcome};
 pub use tickwire_schemas::words::Kind;
 pub use trust::Trust;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use quinn::RecvStream;
 use tickwire_schemas::control::{
-    Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Resume, ResumeGone, SnapshotEnd, Subscribed,
+    Catalogue, Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Resume, ResumeGone, SnapshotEnd, Subscribed,
 };
 use tickwire_schemas::frame::{FLAG_SNAPSHOT, Frame, HEADER_BYTES, Header};
 use tickwire_schemas::record::{Bar, Gap, Head, Indicator, Quote, Record, SourceState, Tick, Trade};
@@ -83,7 +83,7 @@ impl Data {
 type ChainKey = (Kind, u32, u32, u8, u32);
 
 /// What a subscription says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A record.
     Record {
@@ -99,6 +99,9 @@ pub enum Event {
     SnapshotEnd(SnapshotEnd),
     /// The records wanted by a resume are gone: a snapshot and a Gap follow.
     ResumeGone(ResumeGone),
+    /// There are more instruments or sources: the names of all ids. Records of new ones that the request stands for
+    /// follow from here on.
+    Catalogue(Arc<Catalogue>),
 }
 
 /// The last number seen of each chain of an epoch.
@@ -215,6 +218,9 @@ impl Subscription {
                     let end = SnapshotEnd::from_body(&body)?;
                     self.memory.last = Some(Resume { epoch: end.epoch, seq: end.seq });
                     return Ok(Some(Event::SnapshotEnd(end)));
+                }
+                Some(ControlKind::Catalogue) => {
+                    return Ok(Some(Event::Catalogue(Arc::new(Catalogue::from_body(&body)?))));
                 }
                 Some(ControlKind::ResumeGone) => return Ok(Some(Event::ResumeGone(ResumeGone::from_body(&body)?))),
                 _ => {}

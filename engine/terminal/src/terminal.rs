@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use tickwire_schemas::WIRE_VERSION;
 use tickwire_schemas::control::{
-    self, CloseCode, Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Goodbye, Hello, Ping, Pong, Subscribe, Subscribed,
-    Unsubscribe, Welcome,
+    self, Catalogue, CloseCode, Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Goodbye, Hello, Ping, Pong, Subscribe,
+    Subscribed, Unsubscribe, Welcome,
 };
 use tickwire_schemas::frame::{Frame, HEADER_BYTES};
 use tokio::sync::oneshot;
@@ -57,6 +57,8 @@ struct Waiting {
     pongs: HashMap<u32, oneshot::Sender<(Pong, i64)>>,
     /// Why it ended, once it has.
     ended: Option<TerminalError>,
+    /// The newest catalogue, if it has grown since the welcome.
+    catalogue: Option<Arc<Catalogue>>,
 }
 
 #[derive(Default)]
@@ -140,6 +142,13 @@ impl Terminal {
     #[must_use]
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
+    }
+
+    /// The names of all ids as the engine last said them: those of the welcome, until more were added.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        let newest = self.shared.lock().catalogue.clone();
+        newest.unwrap_or_else(|| Arc::new(self.welcome.catalogue.clone()))
     }
 
     /// A request for the newest common price of nothing yet: fill in `symbols`, and what else is to be different.
@@ -297,6 +306,7 @@ fn on_control(kind: u8, body: &[u8], shared: &Shared) -> Result<(), TerminalErro
             }
         }
         Some(ControlKind::Goodbye) => return Err(closed(&Goodbye::from_body(body)?)),
+        Some(ControlKind::Catalogue) => shared.lock().catalogue = Some(Arc::new(Catalogue::from_body(body)?)),
         // Subscribed comes on the subscription's stream as well, which is where it is wanted.
         _ => {}
     }
