@@ -86,7 +86,7 @@ pub(super) enum Next<'a, D> {
 
 /// How far it came.
 pub(super) enum Progress {
-    Opened(Result<Connection, Failure>),
+    Opened(Result<Box<Connection>, Failure>),
     Read(Result<(), Failure>),
     /// An old one may go.
     Over,
@@ -101,7 +101,7 @@ impl<D: Decoder> Next<'_, D> {
     ) -> Progress {
         match next {
             None => std::future::pending().await,
-            Some(Next::Opening(opening, _)) => Progress::Opened(opening.await),
+            Some(Next::Opening(opening, _)) => Progress::Opened(opening.await.map(Box::new)),
             Some(Next::Open(line)) => Progress::Read(line.read(session, heard).await),
             Some(Next::Old(line, until)) => tokio::select! {
                 read = line.read(session, heard) => Progress::Read(read),

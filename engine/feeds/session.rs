@@ -38,7 +38,6 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct Task {
     pub(super) told: watch::Receiver<Told>,
     pub(super) pace: Pace,
-    pub(super) calendars: Vec<Calendar>,
     pub(super) connect_timeout: Duration,
     pub(super) hosts: SharedHosts,
     pub(super) report: Rc<Report>,
@@ -53,6 +52,8 @@ pub struct Task {
 pub(super) struct Told {
     /// What to subscribe.
     pub(super) symbols: Arc<Symbols>,
+    /// When these trade, a calendar for each class; none: always.
+    pub(super) calendars: Arc<[Calendar]>,
     /// Changes when it is to connect anew, whatever it thinks of its connection.
     pub(super) anew: u64,
     pub(super) stop: bool,
@@ -153,8 +154,8 @@ enum Woke {
 
 impl Session {
     fn new(pace: Pace, mut task: Task) -> Session {
-        let Told { symbols, anew, .. } = task.told.borrow_and_update().clone();
-        let hours = Hours::new(std::mem::take(&mut task.calendars));
+        let Told { symbols, calendars, anew, .. } = task.told.borrow_and_update().clone();
+        let hours = Hours::new(calendars.to_vec());
         let machine = Machine::new(pace, fastrand::u64(..));
         let (connected_before, last_data_ns, rejects) = (false, 0, RejectLog::new());
         Session { machine, hours, task, symbols, anew, connected_before, last_data_ns, rejects }
@@ -171,6 +172,7 @@ impl Session {
         self.anew = told.anew;
         if !Arc::ptr_eq(&self.symbols, &told.symbols) {
             self.symbols = told.symbols;
+            self.hours = Hours::new(told.calendars.to_vec());
             self.carry();
         }
     }
@@ -279,7 +281,7 @@ impl Session {
     ) -> Option<Next<'a, S::Decoder>> {
         match (progress, next) {
             (Progress::Opened(Ok(connection)), Some(Next::Opening(_, symbols))) => {
-                Some(Next::Open(Line::new(stream, connection, symbols)))
+                Some(Next::Open(Line::new(stream, *connection, symbols)))
             }
             (Progress::Opened(Err(failure)), _) => {
                 self.not_replaced(&failure);
@@ -319,10 +321,13 @@ impl Session {
         self.symbols = Arc::clone(&line.symbols);
         self.machine.replaced(clock::monotonic_ns());
         self.connected(line.life());
-        if !Arc::ptr_eq(&self.symbols, &self.task.told.borrow().symbols) {
+        let told = self.task.told.borrow();
+        self.hours = Hours::new(told.calendars.to_vec());
+        if !Arc::ptr_eq(&self.symbols, &told.symbols) {
             // Told something else in the meantime.
             self.machine.expires(clock::monotonic_ns());
         }
+        drop(told);
         tracing::info!(source = self.task.report.status().name, "a new connection took over from the old one");
         old
     }
@@ -357,7 +362,7 @@ impl Session {
             (true, _) => Heed::Nothing,
             (false, true) => Heed::Replace,
             (false, false) => {
-                self.machine.leave(now_ns, Cause::None);
+                self.machine.again(now_ns);
                 Heed::Leave
             }
         }

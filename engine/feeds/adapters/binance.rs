@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
@@ -58,6 +58,10 @@ impl Adapter for Broker {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Klines("/api/v3/klines"))?;
         Ok(Broker { base, history })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

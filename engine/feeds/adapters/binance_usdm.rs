@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::binance::candles::Klines;
 use super::binance::{AGE_MAX, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::{Event, Symbols};
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
@@ -68,6 +68,10 @@ impl Adapter for Broker {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), Klines("/fapi/v1/klines"))?;
         Ok(Broker { base, trades: settings.trades, history })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

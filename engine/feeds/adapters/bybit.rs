@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -91,6 +91,10 @@ impl Adapter for Broker {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Klines(settings.category))?;
         Ok(Broker { base, category: settings.category, history })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tickwire_schemas::words::Cause;
 
 use super::candles::Candles;
-use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -88,6 +88,10 @@ impl Adapter for Broker {
         let base = net::base_url(&settings.base_url, &["ws", "wss"]).map_err(|e| SettingsError::new("base_url", e))?;
         let history = Candles::new(settings.rest_url.as_ref(), candles::Public)?;
         Ok(Broker { base, quotes: settings.quotes, history })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

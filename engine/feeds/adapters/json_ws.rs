@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Adapter, SettingsError, Stream};
+use super::{Adapter, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::Symbols;
 use crate::feeds::fields::{Fields, JsonDecoder, Layout};
 use crate::feeds::net::{self, Connection, Failure, blotted_excerpt};
@@ -92,6 +92,10 @@ impl Adapter for Broker {
 
     fn check(&self) -> Result<(), SettingsError> {
         check_secrets(&self.settings.secrets)
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

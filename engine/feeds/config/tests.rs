@@ -120,8 +120,8 @@ fn symbols_over_one_connection_are_as_many_as_configured_and_no_more_than_the_ad
         error(1, "connection_symbols = 501")
             .contains("sources.one.connection_symbols: 501 symbols, expected at most 500")
     );
-    let many = "sources.one.symbols: 200 symbols need 200 connections of 1, expected at most 64";
-    assert!(error(200, "connection_symbols = 1").contains(many));
+    let many = "sources.one.symbols: 21 symbols, expected at most 1 over each of 20 connection(s)";
+    assert!(error(21, "connection_symbols = 1").contains(many));
 }
 
 #[test]
