@@ -5,10 +5,11 @@
 //! whether it is to be connected; `session` is the one loop that connects, reads and begins again, by the decisions of
 //! [`machine`], which is pure, with the connections of `line`; `report` is what a source says of itself; [`adapters`] is one file per venue
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
+//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for, and [`members`] for
+//! other answers; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
-//! asked; [`poll`] asks again and again.
+//! asked; [`poll`] asks again and again; [`probe`] tries a connection once.
 //!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
@@ -24,9 +25,11 @@ pub mod json;
 mod line;
 pub mod lines;
 pub mod machine;
+pub mod members;
 pub mod net;
 pub mod paths;
 pub mod poll;
+pub mod probe;
 pub mod rate;
 mod report;
 pub mod rest;
