@@ -284,3 +284,35 @@ fn calendars(feed: &Feed, symbols: &[Symbol]) -> Vec<Calendar> {
     };
     used.into_iter().filter_map(|at| feed.spec.calendars.get(at).cloned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::feeds::config::sources;
+    use crate::market::{Class, Holidays, SourceId};
+
+    #[test]
+    fn a_connection_knows_the_hours_of_its_own_symbols() {
+        let mut config = Config::load(&[], std::iter::empty()).unwrap();
+        let keys = "adapter = \"oanda\"\nbase_url = \"http://h\"\naccount = \"1\"\ntoken = \"t\"";
+        config.overlay(&format!("[sources.a]\n{keys}\nsymbols = [\"EURUSD\", \"BTCUSD\"]"), "test").unwrap();
+        let mut spec = sources(&config).unwrap().remove(0);
+        let calendar = |class| Calendar::new(class, &Holidays::default()).unwrap();
+        spec.calendars = vec![calendar(Class::Fx), calendar(Class::Crypto)];
+        let instruments = vec![InstrumentId(1), InstrumentId(2)];
+        let mut feed = Feed { spec, source: SourceId(1), index: 0, instruments };
+        let saturday =
+            i64::try_from("2026-11-21T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_nanosecond()).unwrap();
+        let open = |feed: &Feed, symbols: &[Symbol]| {
+            calendars(feed, symbols).iter_mut().map(|calendar| calendar.is_open(saturday)).collect::<Vec<_>>()
+        };
+        let [euro, coin]: [Symbol; 2] = feed.wire_symbols().try_into().unwrap();
+        assert_eq!(open(&feed, std::slice::from_ref(&euro)), [false, true], "nobody said which is whose");
+        feed.spec.symbol_calendars = vec![0, 1];
+        assert_eq!(open(&feed, std::slice::from_ref(&euro)), [false]);
+        assert_eq!(open(&feed, std::slice::from_ref(&coin)), [true]);
+        assert_eq!(open(&feed, &[coin, euro]), [false, true]);
+    }
+}

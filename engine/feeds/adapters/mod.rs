@@ -115,7 +115,8 @@ pub trait Stream: Adapter {
     /// The decoder of a new connection.
     fn decoder(&self, symbols: &Symbols) -> Self::Decoder;
 
-    /// Connects, logs in and subscribes `symbols`.
+    /// Connects, logs in and subscribes `symbols`, every time anew; where the venue confirms subscriptions it is done when
+    /// all are confirmed, and it fails when one is refused. Elsewhere the first price is the confirmation.
     fn open(&self, symbols: &Symbols) -> impl Future<Output = Result<Connection, Failure>>;
 
     /// How often to send a ping, where the venue wants pings.
