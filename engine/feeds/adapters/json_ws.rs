@@ -14,6 +14,7 @@ use super::{Adapter, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::Symbols;
 use crate::feeds::fields::{Fields, JsonDecoder, Layout};
 use crate::feeds::net::{self, Connection, Failure, blotted_excerpt};
+use crate::feeds::rate::Rate;
 use crate::feeds::template::{self, Filler, Place, Secrets, SymbolList};
 
 /// The adapter's own keys.
@@ -127,6 +128,11 @@ impl Stream for Broker {
 
     fn overlaps(&self) -> bool {
         true
+    }
+
+    /// What an unknown API allows is not known; one a second harms nobody, and `Retry-After` holds its host for all.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.settings.url), Rate::within(60, Duration::from_secs(60))))
     }
 
     fn ping_every(&self) -> Option<Duration> {
