@@ -174,6 +174,11 @@ fn a_refused_login_and_garbage_are_said_and_the_others_go_on() {
     assert!(words.contains("Insufficient authorization") && !words.contains("canary"), "{words}");
     assert!(connections["garbage"]["decode_errors"].as_u64() > Some(0), "{connections}");
     assert!(connections["good"]["last_error"].is_null(), "{connections}");
+    assert_eq!(connections["good"]["connections"].to_string(), r#"{"live":1,"total":1}"#);
+    assert_eq!(
+        (&connections["refused"]["cause"], &connections["good"]["symbols"]),
+        (&"login_refused".into(), &1.into())
+    );
 }
 
 #[test]

@@ -132,12 +132,12 @@ fn serve(socket: TcpStream, number: usize, mood: &Mood, stop: &AtomicBool, tell:
             break;
         }
         if number >= mood.quiet_below.load(SeqCst) || said == 0 {
-            for count in next..=number_now() {
+            while next <= number_now() {
                 for symbol in &symbols {
-                    let text = format!(r#"{{"type":"quote","data":{{"s":"{symbol}","b":1.1,"a":1.2,"n":{count}}}}}"#);
+                    let text = format!(r#"{{"type":"quote","data":{{"s":"{symbol}","b":1.1,"a":1.2,"n":{next}}}}}"#);
                     let _ = client.send(Message::text(text));
                 }
-                (said, next) = (said + 1, count + 1);
+                (said, next) = (said + 1, next + 1);
             }
         }
         std::thread::sleep(PACE);

@@ -12,6 +12,7 @@ use tickwire::market::{Input, InstrumentId, Price, SourceId};
 use tickwire::metrics;
 use tickwire::ring::Inlet;
 use tickwire::simulator::{self, SimulatorsHandle};
+use tickwire_schemas::words::SourceStatus;
 use tokio::sync::watch;
 
 struct Tap(mpsc::Sender<Input>);
@@ -111,6 +112,45 @@ fn the_demonstration_shows_all_its_symbols_from_all_its_sources() {
             _ => {}
         }
     }
+    rig.stop();
+}
+
+#[test]
+fn a_symbol_leaves_a_running_source_and_nobody_is_disconnected() {
+    let demo = || Config::load(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml")], std::iter::empty());
+    let rig = Rig::new(demo().unwrap(), 11);
+    let place = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap() as u32;
+    let source = place(&rig.names, "binance");
+    let [bitcoin, ether] = ["BTCUSDT", "ETHUSDT"].map(|symbol| place(&rig.symbols, symbol));
+    let mut live = 0;
+    while live < rig.names.len() {
+        live +=
+            usize::from(matches!(rig.next(), Input::SourceState(state) if state.status == SourceStatus::Live.code()));
+    }
+    let address = rig.simulators.addresses().find(|(name, _)| *name == "binance").unwrap().1;
+    let mut config = demo().unwrap();
+    let less = format!("[sources.binance]\nbase_url = \"ws://{address}\"\nsymbols = [\"ETHUSDT\"]");
+    config.overlay(&less, "test").unwrap();
+    let spec = feeds::config::sources(&config).unwrap().into_iter().find(|spec| spec.name == "binance").unwrap();
+    let index = rig.first_index + source as usize;
+    let feed = Feed { spec, source: SourceId(source), index, instruments: vec![InstrumentId(ether)] };
+    rig.feeds.control().replace(feed).unwrap().wait().unwrap();
+    let (mut left, mut ethers) = (false, 0);
+    while ethers < 10 {
+        match rig.next() {
+            Input::SourceState(state) => {
+                let end = (source, bitcoin, SourceStatus::Stopped.code());
+                assert_eq!((state.head.source_id, state.head.instrument_id, state.status), end, "and no other state");
+                left = true;
+            }
+            Input::Tick(tick) if tick.head.source_id == source && left => {
+                assert_eq!(tick.head.instrument_id, ether);
+                ethers += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(rig.feeds.statuses()[source as usize].reconnects(), 1);
     rig.stop();
 }
 

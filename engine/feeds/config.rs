@@ -81,6 +81,8 @@ pub struct SourceSpec {
     /// When its instruments trade, a calendar for each of their classes; none is always. Not a key: the runtime, which
     /// knows the instruments, fills it in.
     pub calendars: Vec<Calendar>,
+    /// Which of the calendars each symbol has, in their order; likewise filled in. Where it is not, all of them.
+    pub symbol_calendars: Vec<usize>,
 }
 
 /// The keys that every source has, beside `adapter` and `symbols`.
@@ -141,9 +143,6 @@ const COMMON_KEYS: &[&str] = &[
     "failover_after_ms",
     "return_after_ms",
 ];
-
-/// Most connections of one source: beyond it is a mistake, or a venue that wants to be asked otherwise.
-const CONNECTIONS_MAX: usize = 64;
 
 /// Reads the section `[ingest]`.
 ///
@@ -254,7 +253,7 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         (e.key, if unknown { e.problem + &all } else { e.problem })
     })?;
     common.check()?;
-    let connection_symbols = common.connection_symbols(adapter.symbols_max, symbols.len())?;
+    let connection_symbols = common.connection_symbols(adapter, symbols.len())?;
     Ok(SourceSpec {
         name: name.to_string(),
         venue,
@@ -266,6 +265,7 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         standby: common.standby(),
         settings,
         calendars: Vec::new(),
+        symbol_calendars: Vec::new(),
         scope: common.scope,
         owner: common.owner,
         priority: common.priority,
@@ -281,16 +281,16 @@ fn fingerprint(adapter: &str, keys: &Table) -> u64 {
 
 impl Common {
     /// Most symbols over one connection: as configured, else as many as the adapter can.
-    fn connection_symbols(&self, most: usize, symbols: usize) -> Result<usize, Wrong> {
+    fn connection_symbols(&self, adapter: &AdapterEntry, symbols: usize) -> Result<usize, Wrong> {
+        let (most, connections) = (adapter.symbols_max, adapter.connections_max);
         let given = if self.connection_symbols == 0 { most } else { self.connection_symbols };
         if given > most {
             let problem = format!("{given} symbols, expected at most {most} for this adapter, or 0 for as many");
             return Err(wrong("connection_symbols", problem));
         }
-        let needed = symbols.div_ceil(given);
-        if needed > CONNECTIONS_MAX {
+        if symbols > given.saturating_mul(connections) {
             let problem =
-                format!("{symbols} symbols need {needed} connections of {given}, expected at most {CONNECTIONS_MAX}");
+                format!("{symbols} symbols, expected at most {given} over each of {connections} connection(s)");
             return Err(wrong("symbols", problem));
         }
         Ok(given)

@@ -26,7 +26,7 @@ pub(super) const ARRIVALS_MAX: usize = SOURCES_MAX;
 
 /// A source that a thread is to host.
 pub(super) struct Arrival {
-    pub(super) feed: Feed,
+    pub(super) feed: Box<Feed>,
     pub(super) status: Arc<FeedStatus>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) answer: oneshot::Sender<()>,
@@ -109,7 +109,7 @@ impl FeedsControl {
         let standby_of = feed.spec.standby.as_ref().map(|standby| standby.of.clone());
         let place = Place { name: name.clone(), index, thread, standby_of, orders, leaving: false };
         let status = self.statuses.add(name.clone(), source, index);
-        let arrival = Arrival { feed, status, orders: inbox, answer };
+        let arrival = Arrival { feed: Box::new(feed), status, orders: inbox, answer };
         let sent = threads.get(thread).map(|thread| thread.try_send(arrival));
         if !matches!(sent, Some(Ok(()))) {
             self.statuses.remove(source);

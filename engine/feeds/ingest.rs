@@ -270,7 +270,7 @@ async fn host(mut arrivals: mpsc::Receiver<Arrival>, context: Context, control: 
         let Some(Arrival { feed, status, orders, answer }) = arrival else { return };
         let (context, control, source) = (context.clone(), control.clone(), feed.source);
         spawn_local(async move {
-            if let Some(answer) = source::run(feed, status, context, orders).await {
+            if let Some(answer) = source::run(*feed, status, context, orders).await {
                 control.forget(source);
                 let _ = answer.send(());
             }

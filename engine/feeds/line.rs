@@ -13,7 +13,7 @@ use super::adapters::{Decoder, Stream};
 use super::event::Symbols;
 use super::net::{Connection, Failure};
 use super::rate::SharedHosts;
-use super::session::{Heard, Session};
+use super::session::Session;
 use crate::{clock, metrics};
 
 /// How long a ping may take to leave.
@@ -73,6 +73,34 @@ impl<D: Decoder> Line<D> {
     }
 }
 
+/// What the frames of one read led to, beyond inputs.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) data: bool,
+    pub(super) leaving: bool,
+    pub(super) lost: Option<u64>,
+    pub(super) refused: Option<Failure>,
+}
+
+/// Why a connection is not read any more.
+pub(super) enum End {
+    Failed(Failure),
+    /// The venue skipped messages. Only a new subscription says what holds now; until then nothing of this source does.
+    Lost(u64),
+    Leaving,
+}
+
+impl Heard {
+    pub(super) fn end(self, read: Result<(), Failure>) -> Option<End> {
+        match (self.refused.or(read.err()), self.lost, self.leaving) {
+            (Some(failure), ..) => Some(End::Failed(failure)),
+            (None, Some(count), _) => Some(End::Lost(count)),
+            (None, None, true) => Some(End::Leaving),
+            (None, None, false) => None,
+        }
+    }
+}
+
 /// A connection that is being made.
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + 'a>>;
 
@@ -86,7 +114,7 @@ pub(super) enum Next<'a, D> {
 
 /// How far it came.
 pub(super) enum Progress {
-    Opened(Result<Connection, Failure>),
+    Opened(Result<Box<Connection>, Failure>),
     Read(Result<(), Failure>),
     /// An old one may go.
     Over,
@@ -101,7 +129,7 @@ impl<D: Decoder> Next<'_, D> {
     ) -> Progress {
         match next {
             None => std::future::pending().await,
-            Some(Next::Opening(opening, _)) => Progress::Opened(opening.await),
+            Some(Next::Opening(opening, _)) => Progress::Opened(opening.await.map(Box::new)),
             Some(Next::Open(line)) => Progress::Read(line.read(session, heard).await),
             Some(Next::Old(line, until)) => tokio::select! {
                 read = line.read(session, heard) => Progress::Read(read),

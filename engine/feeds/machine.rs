@@ -265,6 +265,12 @@ impl Machine {
         (self.state.status, self.state.cause) = (SourceStatus::Down, cause);
     }
 
+    /// The connection ends because something else is wanted of it: connect anew at once.
+    pub fn again(&mut self, now_ns: i64) {
+        self.phase = Phase::Waiting { until_ns: now_ns };
+        (self.state.status, self.state.cause) = (SourceStatus::Down, Cause::None);
+    }
+
     /// Stopped on purpose.
     pub fn stop(&mut self) {
         self.phase = Phase::Waiting { until_ns: i64::MAX };

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::adapters::{Decoder, Stream};
 use super::event::{Event, Symbols};
 use super::hours::Hours;
-use super::line::{self, Line, Next, Progress};
+use super::line::{self, End, Heard, Line, Next, Progress};
 use super::machine::{Machine, Pace, Step};
 use super::net::{Connection, Failure, blotted_excerpt, excerpt};
 use super::rate::SharedHosts;
@@ -38,7 +38,6 @@ const GRACE: Duration = Duration::from_millis(500);
 pub struct Task {
     pub(super) told: watch::Receiver<Told>,
     pub(super) pace: Pace,
-    pub(super) calendars: Vec<Calendar>,
     pub(super) connect_timeout: Duration,
     pub(super) hosts: SharedHosts,
     pub(super) report: Rc<Report>,
@@ -53,6 +52,8 @@ pub struct Task {
 pub(super) struct Told {
     /// What to subscribe.
     pub(super) symbols: Arc<Symbols>,
+    /// When these trade, a calendar for each class; none: always.
+    pub(super) calendars: Arc<[Calendar]>,
     /// Changes when it is to connect anew, whatever it thinks of its connection.
     pub(super) anew: u64,
     pub(super) stop: bool,
@@ -107,34 +108,6 @@ pub(super) struct Session {
     rejects: RejectLog,
 }
 
-/// What the frames of one read led to, beyond inputs.
-#[derive(Default)]
-pub(super) struct Heard {
-    data: bool,
-    leaving: bool,
-    lost: Option<u64>,
-    refused: Option<Failure>,
-}
-
-/// Why a connection is not read any more.
-enum End {
-    Failed(Failure),
-    /// The venue skipped messages. Only a new subscription says what holds now; until then nothing of this source does.
-    Lost(u64),
-    Leaving,
-}
-
-impl Heard {
-    fn end(self, read: Result<(), Failure>) -> Option<End> {
-        match (self.refused.or(read.err()), self.lost, self.leaving) {
-            (Some(failure), ..) => Some(End::Failed(failure)),
-            (None, Some(count), _) => Some(End::Lost(count)),
-            (None, None, true) => Some(End::Leaving),
-            (None, None, false) => None,
-        }
-    }
-}
-
 /// What is to be done about news from the supervisor.
 enum Heed {
     Stop,
@@ -153,8 +126,8 @@ enum Woke {
 
 impl Session {
     fn new(pace: Pace, mut task: Task) -> Session {
-        let Told { symbols, anew, .. } = task.told.borrow_and_update().clone();
-        let hours = Hours::new(std::mem::take(&mut task.calendars));
+        let Told { symbols, calendars, anew, .. } = task.told.borrow_and_update().clone();
+        let hours = Hours::new(calendars.to_vec());
         let machine = Machine::new(pace, fastrand::u64(..));
         let (connected_before, last_data_ns, rejects) = (false, 0, RejectLog::new());
         Session { machine, hours, task, symbols, anew, connected_before, last_data_ns, rejects }
@@ -171,6 +144,7 @@ impl Session {
         self.anew = told.anew;
         if !Arc::ptr_eq(&self.symbols, &told.symbols) {
             self.symbols = told.symbols;
+            self.hours = Hours::new(told.calendars.to_vec());
             self.carry();
         }
     }
@@ -196,7 +170,8 @@ impl Session {
             let until_ns = match step {
                 Step::Read(until_ns) => until_ns,
                 Step::Replace => {
-                    next = Some(self.successor(stream));
+                    let beside = self.successor(stream);
+                    self.retire(next.replace(beside));
                     continue;
                 }
                 Step::Ping => {
@@ -234,7 +209,10 @@ impl Session {
                     match heed {
                         Heed::Stop => return line.close().await,
                         Heed::Leave => break self.left(),
-                        Heed::Replace => next = Some(self.successor(stream)),
+                        Heed::Replace => {
+                            let beside = self.successor(stream);
+                            self.retire(next.replace(beside));
+                        }
                         Heed::Nothing => {}
                     }
                 }
@@ -246,7 +224,10 @@ impl Session {
                                 drop(self.succeed(&mut line, new));
                                 self.carry();
                             }
-                            (end, _) => break self.ended(end, &line),
+                            (end, beside) => {
+                                self.ended(end, &line);
+                                break next = beside;
+                            }
                         }
                     }
                 }
@@ -255,6 +236,7 @@ impl Session {
         }
         // Before the goodbye, which may take its time: nobody is to trade on the prices of a source that is gone.
         self.publish(None);
+        self.retire(next);
         self.carry();
         line.close().await;
     }
@@ -277,33 +259,38 @@ impl Session {
         said: Heard,
         line: &mut Line<S::Decoder>,
     ) -> Option<Next<'a, S::Decoder>> {
+        let priced = said.data;
         match (progress, next) {
             (Progress::Opened(Ok(connection)), Some(Next::Opening(_, symbols))) => {
-                Some(Next::Open(Line::new(stream, connection, symbols)))
+                return Some(Next::Open(Line::new(stream, *connection, symbols)));
             }
-            (Progress::Opened(Err(failure)), _) => {
-                self.not_replaced(&failure);
-                None
-            }
-            (Progress::Read(Ok(())), Some(Next::Old(old, until))) => Some(Next::Old(old, until)),
-            (Progress::Read(_) | Progress::Over, Some(Next::Old(old, _))) => {
-                self.carry();
-                spawn_local(old.close());
-                None
-            }
-            (Progress::Read(read), Some(Next::Open(new))) => {
-                let priced = said.data;
-                match said.end(read) {
-                    Some(End::Failed(failure)) => self.not_replaced(&failure.without(&new.secrets)),
-                    Some(End::Lost(_) | End::Leaving) => {
-                        self.not_replaced(&Failure::new(Cause::ClosedByPeer, "the new connection did not hold"));
-                    }
-                    None if priced => return Some(Next::Old(self.succeed(line, new), Instant::now() + GRACE)),
-                    None => return Some(Next::Open(new)),
+            (Progress::Opened(Err(failure)), _) => self.not_replaced(&failure),
+            (Progress::Read(read), Some(next)) => match (said.end(read), next) {
+                (None, Next::Open(new)) if priced => {
+                    return Some(Next::Old(self.succeed(line, new), Instant::now() + GRACE));
                 }
-                None
+                (None, next) => return Some(next),
+                (Some(End::Failed(failure)), Next::Open(new)) => self.not_replaced(&failure.without(&new.secrets)),
+                (Some(_), Next::Open(_)) => {
+                    self.not_replaced(&Failure::new(Cause::ClosedByPeer, "the new connection did not hold"));
+                }
+                (Some(_), old) => self.retire(Some(old)),
+            },
+            (Progress::Over, old) => self.retire(old),
+            (_, next) => return next,
+        }
+        None
+    }
+
+    /// What is beside the connection is not needed any more.
+    fn retire<D: Decoder>(&self, beside: Option<Next<'_, D>>) {
+        match beside {
+            Some(Next::Open(line)) => drop(spawn_local(line.close())),
+            Some(Next::Old(line, _)) => {
+                self.carry();
+                drop(spawn_local(line.close()));
             }
-            (_, next) => next,
+            Some(Next::Opening(..)) | None => {}
         }
     }
 
@@ -319,10 +306,13 @@ impl Session {
         self.symbols = Arc::clone(&line.symbols);
         self.machine.replaced(clock::monotonic_ns());
         self.connected(line.life());
-        if !Arc::ptr_eq(&self.symbols, &self.task.told.borrow().symbols) {
+        let told = self.task.told.borrow();
+        self.hours = Hours::new(told.calendars.to_vec());
+        if !Arc::ptr_eq(&self.symbols, &told.symbols) {
             // Told something else in the meantime.
             self.machine.expires(clock::monotonic_ns());
         }
+        drop(told);
         tracing::info!(source = self.task.report.status().name, "a new connection took over from the old one");
         old
     }
@@ -357,7 +347,7 @@ impl Session {
             (true, _) => Heed::Nothing,
             (false, true) => Heed::Replace,
             (false, false) => {
-                self.machine.leave(now_ns, Cause::None);
+                self.machine.again(now_ns);
                 Heed::Leave
             }
         }

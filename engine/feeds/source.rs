@@ -4,6 +4,7 @@
 //! other, and answers when it is done.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::shards::plan;
 use super::standby::{Service, Standby};
 use super::status::{FeedStatus, Statuses};
 use crate::clock;
-use crate::market::InstrumentId;
+use crate::market::{Calendar, InstrumentId};
 use crate::ring::Inlet;
 
 /// What a source is told from outside; the answer comes when it is done.
@@ -46,6 +47,7 @@ type Symbol = (String, InstrumentId);
 /// A connection's session, and what it was last told.
 struct Shard {
     symbols: Vec<Symbol>,
+    calendars: Vec<Calendar>,
     told: watch::Sender<Told>,
     prices: Rc<Cell<u64>>,
     session: JoinHandle<()>,
@@ -174,7 +176,9 @@ impl Source {
                 }
                 Some(shard) => {
                     let said = Arc::new(Symbols::new(self.feed.source, symbols.iter().cloned()));
-                    shard.told.send_modify(|told| told.symbols = said);
+                    shard.calendars = calendars(&self.feed, &symbols);
+                    let hours = shard.calendars.clone().into();
+                    shard.told.send_modify(|told| (told.symbols, told.calendars) = (said, hours));
                     shard.symbols = symbols;
                 }
                 None if symbols.is_empty() => {}
@@ -186,12 +190,13 @@ impl Source {
     fn connect(&self, number: usize, symbols: Vec<Symbol>) -> Shard {
         let said = Arc::new(Symbols::new(self.feed.source, symbols.iter().cloned()));
         self.report.carry(number, Some(&said));
-        let (told, hears) = watch::channel(Told { symbols: said, anew: 0, stop: false });
+        let calendars = calendars(&self.feed, &symbols);
+        let first = Told { symbols: said, calendars: calendars.clone().into(), anew: 0, stop: false };
+        let (told, hears) = watch::channel(first);
         let prices: Rc<Cell<u64>> = Rc::default();
         let task = Task {
             told: hears,
             pace: self.feed.spec.pace,
-            calendars: self.feed.spec.calendars.clone(),
             connect_timeout: self.feed.spec.connect_timeout,
             hosts: self.context.hosts.clone(),
             report: Rc::clone(&self.report),
@@ -199,7 +204,7 @@ impl Source {
             prices: Rc::clone(&prices),
         };
         let session = spawn_local(Arc::clone(&self.feed.spec.venue).run(task));
-        Shard { symbols, told, prices, session, seen: 0, silent_ns: None }
+        Shard { symbols, calendars, told, prices, session, seen: 0, silent_ns: None }
     }
 
     /// Other symbols over the connections that there are; with other settings, everything anew.
@@ -240,11 +245,13 @@ impl Source {
     /// itself would call its connection mute, it is left alone.
     fn check(&mut self) {
         self.report.status().repeat();
-        let (is_open, now_ns) = (self.is_open(), clock::monotonic_ns());
+        let (now_ns, utc_ns) = (clock::monotonic_ns(), clock::now_ns());
         let count = self.shards.iter().flatten().count();
         for (number, shard) in self.shards.iter_mut().enumerate() {
             let Some(shard) = shard else { continue };
             let prices = shard.prices.get();
+            let hours = &mut shard.calendars;
+            let is_open = hours.is_empty() || hours.iter_mut().any(|calendar| calendar.is_open(utc_ns));
             if std::mem::replace(&mut shard.seen, prices) != prices || !is_open || !self.report.is_connected(number) {
                 shard.silent_ns = None;
                 continue;
@@ -266,9 +273,46 @@ impl Source {
             shard.told.send_modify(|told| told.anew += 1);
         }
     }
+}
 
-    fn is_open(&mut self) -> bool {
-        let calendars = &mut self.feed.spec.calendars;
-        calendars.is_empty() || calendars.iter_mut().any(|calendar| calendar.is_open(clock::now_ns()))
+/// When the symbols of a connection trade: silence on one of a closed market is no fault, whatever the others do.
+fn calendars(feed: &Feed, symbols: &[Symbol]) -> Vec<Calendar> {
+    let place = |(_, id): &Symbol| feed.instruments.iter().position(|instrument| instrument == id);
+    let of = |symbol: &Symbol| feed.spec.symbol_calendars.get(place(symbol)?).copied();
+    let Some(used) = symbols.iter().map(of).collect::<Option<BTreeSet<usize>>>() else {
+        return feed.spec.calendars.clone();
+    };
+    used.into_iter().filter_map(|at| feed.spec.calendars.get(at).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::feeds::config::sources;
+    use crate::market::{Class, Holidays, SourceId};
+
+    #[test]
+    fn a_connection_knows_the_hours_of_its_own_symbols() {
+        let mut config = Config::load(&[], std::iter::empty()).unwrap();
+        let keys = "adapter = \"oanda\"\nbase_url = \"http://h\"\naccount = \"1\"\ntoken = \"t\"";
+        config.overlay(&format!("[sources.a]\n{keys}\nsymbols = [\"EURUSD\", \"BTCUSD\"]"), "test").unwrap();
+        let mut spec = sources(&config).unwrap().remove(0);
+        let calendar = |class| Calendar::new(class, &Holidays::default()).unwrap();
+        spec.calendars = vec![calendar(Class::Fx), calendar(Class::Crypto)];
+        let instruments = vec![InstrumentId(1), InstrumentId(2)];
+        let mut feed = Feed { spec, source: SourceId(1), index: 0, instruments };
+        let saturday =
+            i64::try_from("2026-11-21T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_nanosecond()).unwrap();
+        let open = |feed: &Feed, symbols: &[Symbol]| {
+            calendars(feed, symbols).iter_mut().map(|calendar| calendar.is_open(saturday)).collect::<Vec<_>>()
+        };
+        let [euro, coin]: [Symbol; 2] = feed.wire_symbols().try_into().unwrap();
+        assert_eq!(open(&feed, std::slice::from_ref(&euro)), [false, true], "nobody said which is whose");
+        feed.spec.symbol_calendars = vec![0, 1];
+        assert_eq!(open(&feed, std::slice::from_ref(&euro)), [false]);
+        assert_eq!(open(&feed, std::slice::from_ref(&coin)), [true]);
+        assert_eq!(open(&feed, &[coin, euro]), [false, true]);
     }
 }

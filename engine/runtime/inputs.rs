@@ -232,9 +232,12 @@ pub(super) fn feed_of(spec: &SourceSpec, market: &Market) -> Result<Feed, RunErr
     let of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol);
     let instruments: Vec<_> = spec.symbols.iter().filter_map(|symbol| of(&symbol.canonical)).collect();
     let mut spec = spec.clone();
-    for class in Class::ALL.into_iter().filter(|class| instruments.iter().any(|i| i.class == *class)) {
-        spec.calendars.push(market.calendar(class).map_err(RunError::Other)?);
+    let classes: Vec<_> = Class::ALL.iter().filter(|class| instruments.iter().any(|i| i.class == **class)).collect();
+    for class in &classes {
+        spec.calendars.push(market.calendar(**class).map_err(RunError::Other)?);
     }
+    let calendar = |class| classes.iter().position(|of| **of == class);
+    spec.symbol_calendars = instruments.iter().filter_map(|i| calendar(i.class)).collect();
     let instruments = instruments.into_iter().map(|i| i.id).collect();
     Ok(Feed { spec, source, index, instruments })
 }

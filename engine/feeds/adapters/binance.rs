@@ -10,7 +10,7 @@ use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
 use super::listing::Listing;
-use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
@@ -65,6 +65,10 @@ impl Adapter for Broker {
             symbols::form("/api/v3/exchangeInfo", vec![("showPermissionSets", "false")]),
         )?;
         Ok(Broker { base, history, listing })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

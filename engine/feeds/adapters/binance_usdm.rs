@@ -16,7 +16,7 @@ use super::binance::symbols::form;
 use super::binance::{AGE_MAX, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
 use super::candles::Candles;
 use super::listing::Listing;
-use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Symbols};
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
@@ -72,6 +72,10 @@ impl Adapter for Broker {
         let history = Candles::new(settings.rest_url.as_ref(), Klines("/fapi/v1/klines"))?;
         let listing = Listing::new(settings.rest_url.as_ref(), form("/fapi/v1/exchangeInfo", vec![]))?;
         Ok(Broker { base, trades: settings.trades, history, listing })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

@@ -17,7 +17,7 @@ use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
 use super::listing::Listing;
-use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -95,6 +95,10 @@ impl Adapter for Broker {
         let history = Candles::new(settings.rest_url.as_ref(), candles::Klines(settings.category))?;
         let listing = Listing::new(settings.rest_url.as_ref(), symbols::form(settings.category))?;
         Ok(Broker { base, category: settings.category, history, listing })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Adapter, SettingsError, Stream};
+use super::{Adapter, MANY_CONNECTIONS, SettingsError, Stream};
 use crate::feeds::event::Symbols;
 use crate::feeds::fields::{Fields, JsonDecoder, Layout};
 use crate::feeds::net::{self, Connection, Failure, blotted_excerpt};
+use crate::feeds::rate::Rate;
 use crate::feeds::template::{self, Filler, Place, Secrets, SymbolList};
 
 /// The adapter's own keys.
@@ -94,6 +95,10 @@ impl Adapter for Broker {
         check_secrets(&self.settings.secrets)
     }
 
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
+    }
+
     fn venue_symbol(canonical: &str) -> String {
         canonical.to_string()
     }
@@ -123,6 +128,11 @@ impl Stream for Broker {
 
     fn overlaps(&self) -> bool {
         true
+    }
+
+    /// What an unknown API allows is not known; one a second harms nobody, and `Retry-After` holds its host for all.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.settings.url), Rate::within(60, Duration::from_secs(60))))
     }
 
     fn ping_every(&self) -> Option<Duration> {

@@ -14,7 +14,7 @@ use tickwire_schemas::words::{Aggressor, Cause};
 
 use super::candles::Candles;
 use super::listing::Listing;
-use super::{Adapter, Decoder, History, SettingsError, Stream, SymbolList, pair};
+use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
@@ -68,6 +68,10 @@ impl Adapter for Broker {
         let history = Candles::new(settings.rest_url.as_ref(), candles::Recent)?;
         let listing = Listing::new(settings.rest_url.as_ref(), symbols::form())?;
         Ok(Broker { base, history, listing })
+    }
+
+    fn connections_max() -> usize {
+        MANY_CONNECTIONS
     }
 
     fn venue_symbol(canonical: &str) -> String {

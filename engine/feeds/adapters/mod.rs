@@ -77,6 +77,12 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
         500
     }
 
+    /// Most connections of one source, where it has more symbols than one carries. One, where a login is one session.
+    #[must_use]
+    fn connections_max() -> usize {
+        1
+    }
+
     /// Past bars, where the venue has them.
     fn history(&self) -> Option<&dyn History> {
         None
@@ -98,6 +104,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     }
 }
 
+/// Most connections of a source at a venue without accounts: beyond them it is a mistake, or wants to be asked otherwise.
+const MANY_CONNECTIONS: usize = 64;
+
 /// Live prices over one connection.
 pub trait Stream: Adapter {
     /// Decodes what one connection says.
@@ -106,7 +115,8 @@ pub trait Stream: Adapter {
     /// The decoder of a new connection.
     fn decoder(&self, symbols: &Symbols) -> Self::Decoder;
 
-    /// Connects, logs in and subscribes `symbols`.
+    /// Connects, logs in and subscribes `symbols`, every time anew; where the venue confirms subscriptions it is done when
+    /// all are confirmed, and it fails when one is refused. Elsewhere the first price is the confirmation.
     fn open(&self, symbols: &Symbols) -> impl Future<Output = Result<Connection, Failure>>;
 
     /// How often to send a ping, where the venue wants pings.
@@ -381,6 +391,8 @@ pub struct AdapterEntry {
     pub venue_symbol: fn(&str) -> String,
     /// Most symbols that one connection carries.
     pub symbols_max: usize,
+    /// Most connections of one source.
+    pub connections_max: usize,
     /// The adapter from its own keys of a `[sources.NAME]` table.
     pub build: fn(toml::Table) -> Result<Arc<dyn Venue>, SettingsError>,
 }
@@ -393,6 +405,7 @@ impl AdapterEntry {
             prelude: S::PRELUDE,
             venue_symbol: S::venue_symbol,
             symbols_max: S::symbols_max(),
+            connections_max: S::connections_max(),
             build: |keys| {
                 let settings = serde_path_to_error::deserialize(toml::Value::Table(keys)).map_err(|e| {
                     let key = e.path().to_string();

@@ -75,6 +75,11 @@ impl Adapter for Broker {
         self.settings.token.resolve().map(|_| ()).map_err(|e| SettingsError::new("token", e))
     }
 
+    /// 20 streams of one address, by the venue's documents.
+    fn connections_max() -> usize {
+        20
+    }
+
     /// `EURUSD` is `EUR_USD`: all of the venue's currency pairs and metals are three and three letters.
     fn venue_symbol(canonical: &str) -> String {
         match canonical.split_at_checked(3) {

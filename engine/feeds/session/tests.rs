@@ -114,7 +114,7 @@ fn task(index: usize) -> (Task, watch::Sender<Told>, Rc<Heap>) {
     let report = Rc::new(Report::new(status, Rc::clone(&heap) as Rc<dyn Inlet>));
     report.want([InstrumentId(1)]);
     report.carry(0, Some(&symbols()));
-    let (told, hears) = watch::channel(Told { symbols: symbols(), anew: 0, stop: false });
+    let (told, hears) = watch::channel(Told { symbols: symbols(), calendars: Arc::default(), anew: 0, stop: false });
     let pace = Pace {
         liveness_ns: i64::MAX,
         mute_reconnect_ns: i64::MAX,
@@ -125,8 +125,8 @@ fn task(index: usize) -> (Task, watch::Sender<Told>, Rc<Heap>) {
         age_max_ns: None,
         overlaps: false,
     };
-    let (hosts, prices, calendars) = (SharedHosts::default(), Rc::default(), Vec::new());
-    let task = Task { told: hears, pace, calendars, connect_timeout: HANG, hosts, report, number: 0, prices };
+    let (hosts, prices) = (SharedHosts::default(), Rc::default());
+    let task = Task { told: hears, pace, connect_timeout: HANG, hosts, report, number: 0, prices };
     (task, told, heap)
 }
 
@@ -176,15 +176,15 @@ fn status(input: &Input) -> Option<SourceStatus> {
 #[test]
 fn a_host_that_asks_to_wait_is_left_alone_by_all_who_share_the_bucket() {
     locally(async {
-        let rate = Some(Rate::within(100, Duration::from_secs(1)));
+        let rate = Rate::within(100, Duration::from_secs(1));
         let hosts = SharedHosts::default();
-        let refuses = Fake { rate, refuses: Some(Duration::from_secs(3_600)), ..Fake::default() };
+        let refuses = Fake { rate: Some(rate), refuses: Some(Duration::from_secs(3_600)), ..Fake::default() };
         let refused = line::open(&refuses, &symbols(), &hosts, HANG).await.unwrap_err();
         assert_eq!(refused.cause, Cause::RateLimited);
-        let other = Fake { rate, ..Fake::default() };
+        let other = Fake { rate: Some(rate), ..Fake::default() };
         assert!(timeout(Duration::ZERO, line::open(&other, &symbols(), &hosts, HANG)).await.is_err(), "it waits");
         assert_eq!(other.asked.into_inner(), 0, "and asks nothing meanwhile");
-        let left_ns = hosts.take("venue.example:443", rate.unwrap(), clock::monotonic_ns());
+        let left_ns = hosts.take("venue.example:443", rate, clock::monotonic_ns());
         assert!(left_ns > 3_000_000_000_000, "{left_ns}");
     });
 }
