@@ -57,7 +57,7 @@ fn a_private_source_has_an_owner() {
 fn errors_name_the_key_and_what_was_expected() {
     let with = |keys: &str| format!("{OANDA}symbols = [\"EURUSD\"]\n{keys}");
     for (keys, says) in [
-        ("symbols = []".to_string(), "sources.one.adapter: is missing, expected one of oanda, mtapi, binance"),
+        ("symbols = []".to_string(), "sources.one.adapter: is missing, expected one of oanda, mtapi, mtapi-accounts, binance"),
         ("adapter = \"onada\"".into(), "a.toml: sources.one.adapter: unknown adapter \"onada\", expected one of oanda"),
         ("adapter = \"oanda\"\nsymbols = [\"EURUSD\"]".into(), "missing field `base_url`"),
         (OANDA.into(), "sources.one.symbols: is missing; expected a list"),
