@@ -108,6 +108,78 @@ async fn oanda_answers_the_account_endpoints() {
 }
 
 #[tokio::test]
+async fn oanda_says_what_is_open_and_what_it_is_worth() {
+    let simulators = start(OANDA);
+    let at = simulators.address("oanda").unwrap();
+    let headers = [("Authorization", "Bearer secret")];
+    let open = get(at, &format!("{ACCOUNT}/openPositions"), &headers).await.json();
+    let [position] = open["positions"].as_array().unwrap().as_slice() else { panic!("{open}") };
+    assert_eq!((&position["instrument"], &position["long"]["units"]), (&"EUR_USD".into(), &"1000".into()));
+    assert!(position["short"]["averagePrice"].is_null(), "an empty side has no price: {position}");
+    let summary = &get(at, &format!("{ACCOUNT}/summary"), &headers).await.json()["account"];
+    let amount = |key: &str| summary[key].as_str().unwrap().parse::<f64>().unwrap();
+    assert!((amount("NAV") - amount("balance") - amount("unrealizedPL")).abs() < 1e-6, "{summary}");
+    assert!((amount("NAV") - amount("marginUsed") - amount("marginAvailable")).abs() < 1e-3, "{summary}");
+}
+
+#[tokio::test]
+async fn oanda_gives_an_instrument_four_prices_a_second() {
+    let simulators = start(&format!("{OANDA}rate = 100.0\n"));
+    let at = simulators.address("oanda").unwrap();
+    let path = format!("{ACCOUNT}/pricing/stream?instruments=EUR_USD,USD_JPY&snapshot=false");
+    let mut stream = OandaStream::open(at, &path, "secret").await;
+    let mut times = std::collections::BTreeMap::<String, Vec<f64>>::new();
+    while times.len() < 2 || times.values().any(|times| times.len() < 6) {
+        let line = stream.line().await;
+        let (instrument, time) = (line["instrument"].as_str(), line["time"].as_str());
+        if let (Some(instrument), Some(time)) = (instrument, time) {
+            // Seconds of the minute: enough, with what passes from one to the next taken out.
+            let seconds: f64 = time[17..time.len() - 1].parse().unwrap();
+            times.entry(instrument.to_string()).or_default().push(seconds);
+        }
+    }
+    for (instrument, times) in times {
+        // The last of each window is told: n prices are from n windows, of which the first and the last may be cut.
+        let passed: f64 = times.windows(2).map(|two| (two[1] - two[0]).rem_euclid(60.0)).sum();
+        let windows = times.len() - 2;
+        assert!(passed > 0.25 * windows as f64, "{instrument}: {} prices in {passed} s", times.len());
+    }
+}
+
+#[tokio::test]
+async fn oanda_holds_twenty_streams_and_answers_so_many_requests() {
+    let simulators = start(&format!("{OANDA}requests_per_s = 3\n"));
+    let at = simulators.address("oanda").unwrap();
+    let path = format!("{ACCOUNT}/pricing/stream?instruments=EUR_USD");
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(OandaStream::open(at, &path, "secret").await);
+    }
+    let headers = [("Authorization", "Bearer secret")];
+    let refused = get(at, &path, &headers).await;
+    assert_eq!(refused.status, 429, "the twenty-first: {}", refused.body);
+    drop(streams.pop());
+    while simulators.stats("oanda").unwrap().subscribers == 20 {
+        tokio::task::yield_now().await;
+    }
+    OandaStream::open(at, &path, "secret").await.line().await;
+
+    // Streams are not among the requests of a second, whatever else is asked is.
+    assert_eq!(simulators.stats("oanda").unwrap().requests, 0);
+    let mut asked = 0;
+    let refused = loop {
+        let reply = get(at, &format!("{ACCOUNT}/summary"), &headers).await;
+        asked += 1;
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    assert_eq!((refused.status, &refused.json()["errorMessage"]), (429, &"Rate limit exceeded".into()));
+    let stats = simulators.stats("oanda").unwrap();
+    assert!(asked > 3 && stats.requests == asked && stats.throttled == 1, "{asked}: {stats:?}");
+}
+
+#[tokio::test]
 async fn mtapi_reports_errors_as_http_201() {
     let simulators = start(MTAPI);
     let at = simulators.address("mtapi").unwrap();

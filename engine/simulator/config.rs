@@ -35,6 +35,8 @@ pub enum Broker {
     Ctrader,
     /// MTsocketAPI: an expert adviser's two ports of JSON lines.
     Mtsocketapi,
+    /// FXCM: REST and its socket.io stream.
+    Fxcm,
 }
 
 impl Broker {
@@ -52,6 +54,7 @@ impl Broker {
             Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
             Broker::Mtsocketapi => "mtsocketapi",
+            Broker::Fxcm => "fxcm",
         }
     }
 }
@@ -66,7 +69,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// mtsocketapi: the same for the port of its prices.
     pub data_listen: SocketAddr,
-    /// OANDA, mtapi-accounts: the bearer token that is expected.
+    /// OANDA, mtapi-accounts, FXCM: the token that is expected.
     pub token: Secret,
     /// OANDA, mtapi-accounts: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
@@ -113,7 +116,7 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
-    /// Requests for past bars that are answered in a second; 0 = the broker's own limit.
+    /// Requests for past bars (OANDA: of any kind but streams) that are answered in a second; 0 = the broker's own limit.
     pub requests_per_s: u32,
     /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
     pub history_holes: Vec<String>,

@@ -56,7 +56,7 @@ pub struct Stats {
     pub playback_played: u64,
     /// Everything has been played; false when there is nothing to play.
     pub playback_finished: bool,
-    /// Requests for past bars, refused ones too.
+    /// Requests that the broker limits, refused ones too: those for past bars; all of OANDA's but its streams.
     pub requests: u64,
     /// Those refused because there were too many.
     pub throttled: u64,
@@ -242,7 +242,7 @@ impl Hub {
         }
     }
 
-    /// Counts a request for past bars, and says whether it is one too many.
+    /// Counts a request that the broker limits, and says whether it is one too many.
     pub(super) fn admit(&self, now: Instant) -> Admission {
         let admission = self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         self.requests.fetch_add(1, Ordering::Relaxed);

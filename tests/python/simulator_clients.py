@@ -11,6 +11,8 @@ import aiohttp
 import oandapyV20
 import websockets
 from oandapyV20.endpoints.accounts import AccountInstruments, AccountSummary
+from oandapyV20.endpoints.instruments import InstrumentsCandles
+from oandapyV20.endpoints.positions import OpenPositions
 from oandapyV20.endpoints.pricing import PricingInfo, PricingStream
 from oandapyV20.exceptions import StreamTerminated, V20Error
 
@@ -23,8 +25,23 @@ def oanda(address):
     oandapyV20.oandapyV20.TRADING_ENVIRONMENTS["simulated"] = hosts
     client = oandapyV20.API(access_token="secret", environment="simulated", request_params={"timeout": DEADLINE_S})
     assert client.request(AccountSummary(ACCOUNT))["account"]["id"] == ACCOUNT
-    names = [i["name"] for i in client.request(AccountInstruments(ACCOUNT))["instruments"]]
-    assert names == ["EUR_USD", "USD_JPY"], names
+    digits = {i["name"]: i["displayPrecision"] for i in client.request(AccountInstruments(ACCOUNT))["instruments"]}
+    assert digits == {"EUR_USD": 5, "USD_JPY": 3}, digits
+    (position,) = client.request(OpenPositions(ACCOUNT))["positions"]
+    assert position["instrument"] == "EUR_USD" and float(position["long"]["units"]) > 0, position
+
+    def candles(**params):
+        return client.request(InstrumentsCandles("USD_JPY", params=params))["candles"]
+
+    hours = candles(price="BA", granularity="H1", **{"from": "2024-03-05T00:00:00Z", "to": "2024-03-05T06:00:00Z"})
+    assert [c["time"][11:13] for c in hours] == ["00", "01", "02", "03", "04", "05"], hours
+    assert all(c["complete"] and float(c["bid"]["c"]) < float(c["ask"]["c"]) for c in hours), hours
+    assert len(candles(count=7, granularity="M5")) <= 7
+    try:
+        candles(count=5001, granularity="M1")
+        raise AssertionError("5001 candles were not refused")
+    except V20Error as error:
+        assert "Maximum value for 'count' exceeded" in str(error.msg), error
 
     stream = PricingStream(accountID=ACCOUNT, params={"instruments": "EUR_USD,USD_JPY"})
     seen = set()
@@ -40,6 +57,17 @@ def oanda(address):
     assert seen == {"HEARTBEAT", "EUR_USD", "USD_JPY"}, seen
     prices = client.request(PricingInfo(accountID=ACCOUNT, params={"instruments": "EUR_USD"}))["prices"]
     assert prices[0]["instrument"] == "EUR_USD", prices
+
+    # Each stream is asked for when its first line is; they are held until the last is refused.
+    held = []
+    try:
+        while len(held) <= 20:
+            lines = client.request(PricingStream(accountID=ACCOUNT, params={"instruments": "EUR_USD"}))
+            next(lines)
+            held.append(lines)
+        raise AssertionError("the 21st stream was not refused")
+    except V20Error as error:
+        assert error.code == 429 and len(held) == 20, (error, len(held))
 
     for token, instruments, code in [("wrong", "EUR_USD", 401), ("secret", "NOT_ONE", 400)]:
         client = oandapyV20.API(access_token=token, environment="simulated")
