@@ -173,6 +173,10 @@ impl Stream for Broker {
         let poller = poller.map_err(|failure| failure.without(&[&key]))?;
         Ok(Connection::polls(poller).with_secret(key))
     }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
 }
 
 /// Nanoseconds UTC of a time in seconds (with decimals or without), milliseconds, or text, on `clock` where the text has no
