@@ -303,6 +303,10 @@ impl AccountsDecoder {
             None => None,
         };
         let (bid, ask) = (bid.ok_or(Reject::Expected("a bid"))?, ask.ok_or(Reject::Expected("an ask"))?);
+        if bid.is_none() && ask.is_none() {
+            // The venue knows the symbol, and has no price of it yet.
+            return Ok(Event::Alive);
+        }
         let tick = TickInput {
             source: symbols.source(),
             instrument: found.instrument,
