@@ -237,14 +237,15 @@ fn a_venue_that_asks_to_wait_is_waited_for_and_never_bans() {
         ("binance", "BTCUSDT", "M5", "2024-03-20", 15 * 24 * 12),
         ("oanda", "EURUSD", "M1", "2024-03-25", 0),
         ("mtapi", "EURUSD", "M1", "2024-03-25", 0),
-        ("accounts", "EURUSD", "M1", "2024-03-15", 0),
+        ("accounts", "EURUSD", "M1", "2024-03-15", (3 * 24 + 22 + 3 + 4 * 24) * 60),
     ] {
         let told = bench.done(&backfill(source, symbol, timeframe, "2024-03-05", to));
         let stats = bench.simulators.stats(source).unwrap();
         assert!(stats.throttled > 0, "{source} never said no: {told}");
         assert_eq!(stats.banned, 0, "{source}: went on although it was told to wait");
-        assert_eq!(number(&told, "rows"), stats.bars, "{source}: {told}");
-        assert!(rows == 0 || stats.bars == rows, "{source}: {told}");
+        // An answer to "so many from then on" may reach beyond the page.
+        assert!(number(&told, "rows") == stats.bars || source == "accounts" && rows < stats.bars, "{source}: {told}");
+        assert!(rows == 0 || number(&told, "rows") == rows, "{source}: {told}");
         assert!(told.contains("gaps         0, 0 bars missing"), "{source}: {told}");
     }
     // The private source's rows are where its owner alone sees them.

@@ -22,6 +22,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     ("binance", "base_url = \"ws://h\""),
     ("binance_usdm", "base_url = \"ws://h\""),
+    ("mtapi-accounts", "base_url = \"http://h\"\naccount = \"7\"\nkey = \"k\""),
     ("kraken", "base_url = \"ws://h\""),
     ("coinbase", "base_url = \"ws://h\""),
     ("bybit", "base_url = \"ws://h\""),

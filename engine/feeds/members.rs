@@ -102,7 +102,10 @@ impl<'a> Members<'a> {
 /// # Errors
 /// One sentence naming the member, when it is missing.
 pub fn needed<T>(names: Names<'_>, value: Option<T>) -> Result<T, String> {
-    value.ok_or_else(|| format!("{} is missing", names.join(" (or ")) + &")".repeat(names.len().saturating_sub(1)))
+    value.ok_or_else(|| match names {
+        [name, others @ ..] if !others.is_empty() => format!("{name} (or {}) is missing", others.join(", ")),
+        _ => format!("{} is missing", names.concat()),
+    })
 }
 
 /// The members of an object in their order, with their names.

@@ -73,9 +73,8 @@ fn answer(server: &Arc<Server>, request: &Request<Incoming>) -> Result<Response<
         }
         ["symbols", name, "price"] => {
             let (index, _) = symbol(name)?;
-            let price = price(hub, index, false);
-            let none = || refusal(StatusCode::NOT_FOUND, "NO_PRICE", format!("{name} has no price yet"));
-            reply(StatusCode::OK, "application/json", price.ok_or_else(none)?)
+            let none = "{\"bid\":null,\"ask\":null,\"last\":null,\"timestamp\":null}";
+            reply(StatusCode::OK, "application/json", price(hub, index, false).unwrap_or_else(|| none.into()))
         }
         ["prices"] => {
             let prices: Vec<String> = all.filter_map(|index| price(hub, index, true)).collect();

@@ -53,7 +53,7 @@ pub struct Settings {
     pub server: String,
     /// How the broker's clock relates to UTC.
     pub broker_time: String,
-    /// The token to ask for; by default the server makes one up.
+    /// The token to ask for first; by default the server makes one up.
     pub session: Option<Secret>,
     /// Time between two looks whether the session still stands, in milliseconds; 0: none.
     #[serde(default = "check_ms")]
@@ -61,7 +61,7 @@ pub struct Settings {
     /// Where the socket is refused: time from one round of requests to the next, in milliseconds.
     #[serde(default = "poll_ms")]
     pub poll_ms: u32,
-    /// and after how long to look whether the socket is there again, in milliseconds.
+    /// and after how long to try the socket again, in milliseconds.
     #[serde(default = "socket_retry_ms")]
     pub socket_retry_ms: u32,
     /// The endpoint of past bars.
@@ -189,6 +189,11 @@ impl Stream for Broker {
 
     fn ping_every(&self) -> Option<Duration> {
         Some(PING_EVERY)
+    }
+
+    /// Each connection has a session of its own.
+    fn overlaps(&self) -> bool {
+        true
     }
 
     /// The login at the broker goes through the vendor's terminal, which may take a minute.

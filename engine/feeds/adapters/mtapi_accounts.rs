@@ -173,6 +173,10 @@ impl Stream for Broker {
         let poller = poller.map_err(|failure| failure.without(&[&key]))?;
         Ok(Connection::polls(poller).with_secret(key))
     }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
 }
 
 /// Nanoseconds UTC of a time in seconds (with decimals or without), milliseconds, or text, on `clock` where the text has no
@@ -299,6 +303,10 @@ impl AccountsDecoder {
             None => None,
         };
         let (bid, ask) = (bid.ok_or(Reject::Expected("a bid"))?, ask.ok_or(Reject::Expected("an ask"))?);
+        if bid.is_none() && ask.is_none() {
+            // The venue knows the symbol, and has no price of it yet.
+            return Ok(Event::Alive);
+        }
         let tick = TickInput {
             source: symbols.source(),
             instrument: found.instrument,

@@ -15,7 +15,7 @@ use crate::feeds::adapters::{Answer, History};
 use crate::feeds::json::{Cursor, Malformed, Step};
 use crate::feeds::rate::Rate;
 use crate::feeds::rest::{empty_bar, not_understood, ordered, price_e9};
-use crate::market::{BrokerClock, Size};
+use crate::market::{BrokerClock, Size, time_text};
 
 /// Default of `history_bars`.
 pub(super) fn page() -> u32 {
@@ -56,7 +56,8 @@ impl History for Broker {
         Box::pin(async move {
             let mut clock = BrokerClock::new(self.broker_time);
             let mut wall = |ns| wall_clock(server_ns(&mut clock, ns)).ok_or_else(|| not_understood("time", ns));
-            let (from, to) = (wall(from_ns)?, wall(to_ns)?);
+            // By number they are counted back from the last that opens before the end.
+            let (from, to, last) = (wall(from_ns)?, wall(to_ns)?, wall(to_ns - time_text::SECOND_NS)?);
             let mut query = vec![("symbol", symbol.as_str()), ("timeFrame", minutes(timeframe))];
             let count = self.settings.history_bars.to_string();
             let endpoint = match self.settings.history_by {
@@ -66,7 +67,7 @@ impl History for Broker {
                 }
                 // Our reading: the vendor shows the parameters alone.
                 By::Count => {
-                    query.extend([("from", to.as_str()), ("numBars", count.as_str())]);
+                    query.extend([("from", last.as_str()), ("numBars", count.as_str())]);
                     "PriceHistoryEx"
                 }
             };

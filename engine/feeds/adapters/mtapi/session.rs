@@ -38,6 +38,8 @@ pub(super) struct Tokens {
     prices: Mutex<Option<String>>,
     /// Of the other. Locked for as long as somebody logs in, so that only one does.
     aside: tokio::sync::Mutex<Option<String>>,
+    /// Sessions for prices so far: two may stand at once.
+    logins: AtomicU32,
 }
 
 impl Tokens {
@@ -66,7 +68,14 @@ impl Broker {
         let password = self.settings.password.resolve().map_err(|e| refused("password", e))?;
         let wanted = self.settings.session.as_ref().map(|session| session.resolve()).transpose();
         let wanted = wanted.map_err(|e| refused("session", e))?;
-        let wanted = wanted.map(|wanted| if of == Use::Aside { wanted + "-aside" } else { wanted });
+        let wanted = wanted.map(|wanted| match of {
+            Use::Aside => wanted + "-aside",
+            // A connection that takes over from another must not take its token too.
+            Use::Prices => match self.tokens.logins.fetch_add(1, Ordering::Relaxed) {
+                0 => wanted,
+                nth => format!("{wanted}-{nth}"),
+            },
+        });
         let seconds = BROKER_CONNECT_S.to_string();
         let mut query = vec![
             ("user", self.settings.user.as_str()),
@@ -91,16 +100,16 @@ impl Broker {
             query.extend(some.iter().map(|name| ("symbols", *name)));
             self.call("SubscribeMany", &query).await?;
         }
-        let socket = format!("{}/OnQuote?id={token}", self.stream_base);
-        let connection = match net::websocket(&socket).await {
+        let connection = match net::websocket(&format!("{}/OnQuote?id={token}", self.stream_base)).await {
             Ok(connection) => connection.with_check(self.check(token)),
             Err(failure) if failure.cause == Cause::RateLimited => return Err(failure),
             Err(failure) => {
                 let why = failure.without(&[token]);
                 let (user, poll_ms) = (&self.settings.user, self.settings.poll_ms);
                 tracing::warn!(user, poll_ms, "mtapi: the socket is refused ({why}): polling GetQuote instead");
+                // The connection that takes over then tries the socket first.
                 let retry = Duration::from_millis(self.settings.socket_retry_ms.into());
-                self.polls(token, &names).await?.with_check(Some(Check::new(retry, move || look_for(socket.clone()))))
+                self.polls(token, &names).await?.expiring(retry)
             }
         };
         // The server keeps its terminal logged in for every token that is not given back.
@@ -220,13 +229,4 @@ async fn stands(request: RequestBuilder) -> Result<Result<(), Failure>, Failure>
     let odd =
         || Failure::new(Cause::ProtocolError, format!("CheckConnect answered \"{}\", expected OK", reply.excerpt()));
     Ok(if stands { Ok(()) } else { Err(odd()) })
-}
-
-/// Fails when the socket is there again: then the polls are over.
-fn look_for(socket: String) -> net::Asking {
-    Box::pin(async move {
-        let Ok(connection) = net::websocket(&socket).await else { return Ok(()) };
-        connection.close().await;
-        Err(Failure::new(Cause::ClosedByPeer, "the socket is there again: no more polling"))
-    })
 }

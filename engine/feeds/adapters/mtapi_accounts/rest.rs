@@ -309,7 +309,7 @@ mod tests {
         let sizes: Vec<i64> = found.iter().map(|position| position.size.e9()).collect();
         assert_eq!(sizes, [100_000_000, -250_000_000, -2_000_000_000]);
         assert_eq!((found[0].id.as_deref(), found[1].id.as_deref(), &found[2].id), (Some("7"), Some("a"), &None));
-        assert_eq!(positions(br#"[{"symbol":"US30"}]"#).unwrap_err(), "volume (or lots) (or size) is missing");
+        assert_eq!(positions(br#"[{"symbol":"US30"}]"#).unwrap_err(), "volume (or lots, size) is missing");
         assert_eq!(
             positions(br#"[{"symbol":"US30","volume":1,"type":"hold"}]"#).unwrap_err(),
             "type is \"hold\", expected buy or sell"

@@ -83,6 +83,14 @@ fn all_prices_are_a_list_bare_or_named_and_others_symbols_are_passed_over() {
 }
 
 #[test]
+fn an_empty_side_is_no_price_and_two_are_no_tick() {
+    let one_side = PRICE.replace("1.0851,", "null,");
+    let Event::Tick(tick) = one(&one_side) else { panic!() };
+    assert_eq!((tick.bid, tick.ask), (None, Price::from_e9(1_085_230_000)));
+    assert_eq!(one(&one_side.replace("1.08523", "null")), Event::Alive);
+}
+
+#[test]
 fn the_price_from_before_is_no_tick() {
     let mut decoder = decoder();
     assert!(matches!(events(&mut decoder, PRICE)[..], [Event::Tick(TickInput { snapshot: true, .. })]));
