@@ -73,10 +73,10 @@ fn tick(decoder: &mut impl Decoder, frame: &[u8], symbols: &Symbols) -> Option<T
 }
 
 fn main() {
+    let began = std::time::SystemTime::now();
     let mut criterion = Criterion::default().configure_from_args();
     let c = &mut criterion;
-    let spot: [(&str, Rival); 2] =
-        [("serde_json", rivals::binance_serde_json), ("sonic-rs", rivals::binance_sonic_rs)];
+    let spot: [(&str, Rival); 2] = [("serde_json", rivals::binance_serde_json), ("sonic-rs", rivals::binance_sonic_rs)];
     compare(c, &BinanceDecoder, &messages::binance("binance"), &spot);
     compare(c, &UsdmDecoder, &messages::binance("binance_usdm"), &spot);
     let oanda: [(&str, Rival); 2] = [("serde_json", rivals::oanda_serde_json), ("sonic-rs", rivals::oanda_sonic_rs)];
@@ -90,5 +90,5 @@ fn main() {
     let messages = messages::fix();
     compare(c, &CtraderDecoder::new(messages.symbols.len()), &messages, &[("tag-map", rivals::fix_tag_map)]);
     criterion.final_summary();
-    table::print();
+    table::print(began);
 }

@@ -106,14 +106,7 @@ impl<R> OandaPrice<'_, R> {
         let ((bid, bid_size), (ask, ask_size)) = (level(&self.bids)?, level(&self.asks)?);
         let time = time_text::date_time(self.time.as_bytes()).and_then(|t| Some(t.local_ns - t.offset_ns?));
         let time = time.or_else(|| time_text::unix_seconds(self.time.as_bytes()))?;
-        Some(TickInput {
-            ts_event_ns: Some(time),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            ..empty(symbols, self.instrument)?
-        })
+        Some(TickInput { ts_event_ns: Some(time), bid, ask, bid_size, ask_size, ..empty(symbols, self.instrument)? })
     }
 }
 

@@ -1,11 +1,12 @@
 //! The table at the end, out of what criterion has written down.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-/// Prints the median cost of a message, and how many times ours it is.
-pub(crate) fn print() {
+/// Prints the median cost of a message, and how many times ours it is, of the groups that were measured since `began`.
+pub(crate) fn print(began: SystemTime) {
     let root = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let root = Path::new(&root).join("criterion");
     let Ok(groups) = std::fs::read_dir(&root) else { return };
@@ -15,6 +16,10 @@ pub(crate) fn print() {
             let read = |file: &str| -> Option<Value> {
                 serde_json::from_slice(&std::fs::read(bench.path().join("new").join(file)).ok()?).ok()
             };
+            let written = bench.path().join("new/estimates.json").metadata().and_then(|file| file.modified());
+            if written.map_or(true, |at| at < began) {
+                continue;
+            }
             let (Some(estimates), Some(what)) = (read("estimates.json"), read("benchmark.json")) else { continue };
             let messages = what["throughput"]["Elements"].as_f64().unwrap_or(1.0);
             let ns = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN) / messages;
