@@ -8,6 +8,9 @@ mod any;
 #[path = "feeds/oracle.rs"]
 mod oracle;
 
+use std::cell::Cell;
+use std::sync::LazyLock;
+
 use any::Any;
 use oracle::{Node, Oracle};
 use proptest::prelude::*;
@@ -143,6 +146,12 @@ enum Edit {
 
 impl Edit {
     fn apply(&self, node: &mut Tree) {
+        if let Edit::Value(value) = self {
+            if matches!(node, Tree::Text(_) | Tree::Word(_)) {
+                *node = value.clone();
+            }
+            return;
+        }
         match (self, node) {
             (Edit::Shuffle(seed), Tree::Object(members)) => fastrand::Rng::with_seed(*seed).shuffle(members),
             (Edit::Unknown(key, value), Tree::Object(members)) => {
@@ -158,7 +167,6 @@ impl Edit {
             (Edit::Twice(at), Tree::Array(items)) if !items.is_empty() => {
                 items.push(items[at.index(items.len())].clone())
             }
-            (Edit::Value(value), node @ (Tree::Text(_) | Tree::Word(_))) => *node = value.clone(),
             _ => {}
         }
     }
@@ -240,17 +248,18 @@ fn of_json(mut test: impl FnMut(&Any)) {
 fn every_decoder_reads_what_the_general_parser_reads() {
     of_json(|any| {
         let messages = any.messages();
-        let mut told = 0;
+        let told = Cell::new(0);
         cases()
             .run(&change(any_edit()), |(which, edits, style)| {
                 let frame = changed(which.get(&messages), &edits, style);
                 let told_now = Oracle::new(any).check(frame.as_bytes(), &events(any, frame.as_bytes()));
-                told += u32::from(told_now);
+                told.set(told.get() + u32::from(told_now));
                 Ok(())
             })
             .unwrap_or_else(|error| panic!("{}: {error}", any.entry.name));
         let opinion = Oracle::new(any).has_opinion();
         assert_eq!(opinion, !NO_OPINION.contains(&any.entry.name), "{}", any.entry.name);
+        let told = told.get();
         assert!(told > 100 || !opinion, "{}: only {told} of the messages said a price", any.entry.name);
     });
 }
@@ -261,6 +270,8 @@ fn the_order_of_members_unknown_ones_spaces_and_escapes_change_nothing() {
         let messages = any.messages();
         cases()
             .run(&change(harmless()), |(which, edits, style)| {
+                // The adapters for any API compare words as they are written.
+                let style = Style { escapes: style.escapes && !any.entry.name.starts_with("json-"), ..style };
                 let message = which.get(&messages);
                 let frame = changed(message, &edits, style);
                 prop_assert_eq!(events(any, frame.as_bytes()), events(any, message), "{}", frame);
@@ -285,6 +296,9 @@ fn every_message_of_every_venue_is_understood() {
     }
 }
 
+static CTRADER: LazyLock<Any> =
+    LazyLock::new(|| Any::new(adapters().into_iter().find(|entry| entry.name == "ctrader").unwrap()));
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
@@ -294,8 +308,7 @@ proptest! {
         (count, symbol, again, first) in (proptest::option::of(0_u64..7), 0_u8..8, 0_u8..6, 0_u8..6),
         damage in proptest::option::of((any::<Index>(), any::<u8>())),
     ) {
-        let ctrader = adapters().into_iter().find(|entry| entry.name == "ctrader").unwrap();
-        let any = Any::new(ctrader);
+        let any = &*CTRADER;
         let mut draft = Draft::new("W").number(34, 3).with(52, "20260916-14:57:53.010");
         if again == 0 {
             draft = draft.with(43, "Y");
@@ -318,6 +331,6 @@ proptest! {
             let at = at.index(frame.len());
             frame[at] = byte;
         }
-        Oracle::new(&any).check(&frame, &events(&any, &frame));
+        Oracle::new(any).check(&frame, &events(any, &frame));
     }
 }

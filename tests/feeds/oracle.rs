@@ -264,20 +264,23 @@ pub fn exact(text: &str, places: i32) -> Option<i128> {
         Some(parts) => parts,
         None => (mantissa, ""),
     };
-    let digits = format!("{whole}{fraction}");
-    if whole.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
         return None;
     }
-    let digits = digits.trim_start_matches('0');
-    let significant = digits.trim_end_matches('0');
-    if significant.is_empty() {
-        return Some(0);
-    }
-    let zeros = (digits.len() - significant.len()) as i32 + exponent + places - fraction.len() as i32;
-    if zeros < 0 || significant.len() as i32 + zeros > 30 {
-        return None;
-    }
-    let value = significant.parse::<i128>().ok()? * 10_i128.pow(zeros as u32);
+    // Zeros at the end say nothing; all other digits are 64 bits at most, whatever the exponent.
+    let fraction = fraction.trim_end_matches('0');
+    let value: u64 = format!("0{whole}{fraction}").parse().ok()?;
+    let power = exponent + places - fraction.len() as i32;
+    let value = i128::from(value);
+    let value = match (value, u32::try_from(power)) {
+        (0, _) => 0,
+        (_, Ok(power)) => 10_i128.checked_pow(power)?.checked_mul(value)?,
+        (_, Err(_)) => {
+            let unit = 10_i128.checked_pow(power.unsigned_abs())?;
+            (value % unit == 0).then_some(value / unit)?
+        }
+    };
     Some(if negative { -value } else { value })
 }
 

@@ -20,7 +20,7 @@ const SMOKE_INPUTS: u64 = 20_000;
 const KEPT_MAX: usize = 4_096;
 
 /// What a target may ask memory for, beside some times the length of its input: books, tables and messages of errors.
-const SPARE_BYTES: u64 = 256 << 10;
+pub const SPARE_BYTES: u64 = 256 << 10;
 
 /// Times the length of the input.
 const BYTES_PER_BYTE: u64 = 64;
@@ -37,12 +37,14 @@ pub struct Target {
     pub repair: fn(&mut Vec<u8>, &mut fastrand::Rng),
     /// For a target that reads files: how much fewer inputs the test suite gives it.
     pub slow: u64,
+    /// Bytes that it may ask for however short its input is.
+    pub spare_bytes: u64,
 }
 
 impl Target {
     /// A target whose inputs need no repair.
     pub fn new(name: impl Into<String>, seeds: Vec<Vec<u8>>, words: &'static [&'static [u8]]) -> Target {
-        Target { name: name.into(), seeds, words, repair: |_, _| {}, slow: 1 }
+        Target { name: name.into(), seeds, words, repair: |_, _| {}, slow: 1, spare_bytes: SPARE_BYTES }
     }
 
     /// Runs it. `each` takes an input and says what it saw as a number: the kinds of events and errors, not their values.
@@ -63,7 +65,7 @@ impl Target {
             let before = allocated_bytes();
             let outcome = catch_unwind(AssertUnwindSafe(|| each(input)));
             let asked = allocated_bytes() - before;
-            let bounded = asked <= SPARE_BYTES + BYTES_PER_BYTE * input.len() as u64;
+            let bounded = asked <= self.spare_bytes + BYTES_PER_BYTE * input.len() as u64;
             let Ok(saw) = outcome.as_ref().copied() else { fail(&self.name, seed, count, input, "a panic") };
             if !bounded {
                 fail(&self.name, seed, count, input, &format!("{asked} bytes of memory"));

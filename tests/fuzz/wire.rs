@@ -22,7 +22,7 @@ fn frames() -> Vec<Vec<u8>> {
         let length = R::default().write(&mut one);
         let body = one[..length].repeat(3);
         let header = Header { length: body.len() as u32, version: 1, kind: R::KIND.code(), flags: 1, count: 3 };
-        [&header.to_bytes()[..], &body].concat()
+        [&header.to_bytes()[..], &body[..]].concat()
     }
     vec![
         of::<Tick>(),
@@ -155,6 +155,8 @@ fn control() {
     ];
     let mut target = Target::new("control", seeds, words);
     target.repair = repair;
+    // Patterns of symbols are made into automata.
+    target.spare_bytes = 16 << 20;
     let core = core();
     let begin = || {
         let mut session = Session::new(true);

@@ -26,7 +26,7 @@ fn tags(frame: &[u8]) -> Option<Vec<(u32, &[u8])>> {
 }
 
 /// Whole prices alone (35=W): books go on from message to message, and are tested by themselves.
-pub fn ctrader(frame: &[u8], _: &str, memory: &mut Memory) -> Opinion {
+pub fn ctrader(frame: &[u8], name: &str, memory: &mut Memory) -> Opinion {
     let Some(fields) = tags(frame) else { return Ok(Vec::new()) };
     match fields[2].1 {
         b"W" => {}
@@ -41,10 +41,10 @@ pub fn ctrader(frame: &[u8], _: &str, memory: &mut Memory) -> Opinion {
     if memory.lost {
         return Err(());
     }
-    Ok(snapshot(&fields[3..fields.len() - 1], memory).unwrap_or_default())
+    Ok(snapshot(&fields[3..fields.len() - 1], name, memory).unwrap_or_default())
 }
 
-fn snapshot(fields: &[(u32, &[u8])], memory: &mut Memory) -> Spoken {
+fn snapshot(fields: &[(u32, &[u8])], name: &str, memory: &mut Memory) -> Spoken {
     // The entries behind 269: side, price, size, and whether they have an id.
     let mut entries: Vec<(&[u8], Level, bool)> = Vec::new();
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).ok();
@@ -64,7 +64,12 @@ fn snapshot(fields: &[(u32, &[u8])], memory: &mut Memory) -> Spoken {
         }
     }
     let last = |wanted: u32| fields.iter().rev().find(|(tag, _)| *tag == wanted).map(|(_, value)| *value);
-    if number(last(268)?)? != entries.len() as u64 || entries.len() > 1_000 || number(last(55)?)? != 1 {
+    if number(last(268)?)? != entries.len() as u64 || entries.len() > 1_000 {
+        return None;
+    }
+    // The prelude gave the symbol the number 1.
+    let symbol = last(55)?;
+    if symbol != name.as_bytes() && number(symbol) != Some(1) {
         return None;
     }
     let ts_event_ns = Some(fix::time(last(122).or(last(52))?)?);

@@ -93,7 +93,8 @@ pub fn mtapi(root: &Node<'_>, symbol: &str) -> Spoken {
 pub fn binance(root: &Node<'_>, symbol: &str) -> Spoken {
     // The fields are in the envelope or bare, and a message may have both.
     let (mut fields, mut refused, mut result, mut enveloped) = (Vec::new(), false, false, false);
-    for (key, value) in root.members()? {
+    for member in root.members()? {
+        let (key, value) = member;
         match key.as_str() {
             "data" => {
                 enveloped = true;
@@ -110,7 +111,7 @@ pub fn binance(root: &Node<'_>, symbol: &str) -> Spoken {
                 value.number()?;
             }
             "stream" | "id" | "msg" => {}
-            _ => fields.push(&root.members()?[root.members()?.iter().position(|(_, v)| std::ptr::eq(v, value))?]),
+            _ => fields.push(member),
         }
     }
     let (mut kind, mut name, mut update, mut id, mut time) = (None, None, None, None, None);
