@@ -251,7 +251,7 @@ fn every_decoder_reads_what_the_general_parser_reads() {
         let told = Cell::new(0);
         cases()
             .run(&change(any_edit()), |(which, edits, style)| {
-                let frame = changed(which.get(&messages), &edits, style);
+                let frame = changed(&messages[which.index(messages.len())], &edits, style);
                 let told_now = Oracle::new(any).check(frame.as_bytes(), &events(any, frame.as_bytes()));
                 told.set(told.get() + u32::from(told_now));
                 Ok(())
@@ -272,7 +272,7 @@ fn the_order_of_members_unknown_ones_spaces_and_escapes_change_nothing() {
             .run(&change(harmless()), |(which, edits, style)| {
                 // The adapters for any API compare words as they are written.
                 let style = Style { escapes: style.escapes && !any.entry.name.starts_with("json-"), ..style };
-                let message = which.get(&messages);
+                let message = &messages[which.index(messages.len())];
                 let frame = changed(message, &edits, style);
                 prop_assert_eq!(events(any, frame.as_bytes()), events(any, message), "{}", frame);
                 Ok(())

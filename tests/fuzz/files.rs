@@ -27,7 +27,8 @@ fn journal() -> Vec<u8> {
     let catalogue: Catalogue = serde_json::from_str(text).unwrap();
     let header = SegmentHeader { id: SegmentId { epoch: 1, number: 1 }, first_seq: 1, catalogue };
     let mut file = header.to_bytes();
-    let mut add = |record: &dyn Fn(Head, &mut [u8]) -> (tickwire_schemas::words::Kind, usize), seq| {
+    let mut add = |record: &dyn Fn(Head, &mut [u8; RECORD_BYTES_MAX]) -> (tickwire_schemas::words::Kind, usize),
+                   seq| {
         let head = Head { epoch: 1, seq, chain: seq, source_id: 1, instrument_id: 1, ts_publish_ns: 5 };
         let (mut bytes, mut entry) = ([0; RECORD_BYTES_MAX], [0; RECORD_BYTES_MAX + 16]);
         let (kind, length) = record(head, &mut bytes);

@@ -35,7 +35,7 @@ const NUMBERS: &[&[u8]] = &[
 ];
 
 /// Makes inputs.
-pub struct Mutator {
+pub(crate) struct Mutator {
     random: fastrand::Rng,
     seeds: Vec<Vec<u8>>,
     given: usize,
@@ -46,7 +46,7 @@ pub struct Mutator {
 
 impl Mutator {
     /// Inputs out of `seeds`, of which there is at least one.
-    pub fn new(
+    pub(crate) fn new(
         seed: u64,
         seeds: Vec<Vec<u8>>,
         words: &'static [&'static [u8]],
@@ -60,7 +60,7 @@ impl Mutator {
     }
 
     /// The next input.
-    pub fn next(&mut self) -> &[u8] {
+    pub(crate) fn next(&mut self) -> &[u8] {
         let at = if self.random.u8(..) < 160 {
             self.random.usize(..self.given)
         } else {
@@ -79,7 +79,7 @@ impl Mutator {
     }
 
     /// Keeps the last input as a seed.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if self.input.len() <= LENGTH_MAX {
             self.seeds.push(self.input.clone());
         }
@@ -195,7 +195,8 @@ impl Mutator {
             self.random.choice(NUMBERS).copied().unwrap_or(b"0")
         } else {
             digits.fill_with(|| self.random.u8(b'0'..=b'9'));
-            let length = self.random.usize(1..=if self.random.bool() { 12 } else { 40 });
+            let most = if self.random.bool() { 12 } else { digits.len() };
+            let length = self.random.usize(1..=most);
             if self.random.bool() {
                 digits[self.random.usize(..length)] = b'.';
             }

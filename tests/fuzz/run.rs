@@ -20,35 +20,35 @@ const SMOKE_INPUTS: u64 = 20_000;
 const KEPT_MAX: usize = 4_096;
 
 /// What a target may ask memory for, beside some times the length of its input: books, tables and messages of errors.
-pub const SPARE_BYTES: u64 = 256 << 10;
+pub(crate) const SPARE_BYTES: u64 = 256 << 10;
 
 /// Times the length of the input.
 const BYTES_PER_BYTE: u64 = 64;
 
 /// A target: its name, what its inputs begin with, and how they are put right where most of them should be sound.
-pub struct Target {
+pub(crate) struct Target {
     /// As it is asked for.
-    pub name: String,
+    pub(crate) name: String,
     /// Whole inputs that it takes.
-    pub seeds: Vec<Vec<u8>>,
+    pub(crate) seeds: Vec<Vec<u8>>,
     /// Words of its language.
-    pub words: &'static [&'static [u8]],
+    pub(crate) words: &'static [&'static [u8]],
     /// Puts lengths and checksums right, as often as it likes.
-    pub repair: fn(&mut Vec<u8>, &mut fastrand::Rng),
+    pub(crate) repair: fn(&mut Vec<u8>, &mut fastrand::Rng),
     /// For a target that reads files: how much fewer inputs the test suite gives it.
-    pub slow: u64,
+    pub(crate) slow: u64,
     /// Bytes that it may ask for however short its input is.
-    pub spare_bytes: u64,
+    pub(crate) spare_bytes: u64,
 }
 
 impl Target {
     /// A target whose inputs need no repair.
-    pub fn new(name: impl Into<String>, seeds: Vec<Vec<u8>>, words: &'static [&'static [u8]]) -> Target {
+    pub(crate) fn new(name: impl Into<String>, seeds: Vec<Vec<u8>>, words: &'static [&'static [u8]]) -> Target {
         Target { name: name.into(), seeds, words, repair: |_, _| {}, slow: 1, spare_bytes: SPARE_BYTES }
     }
 
     /// Runs it. `each` takes an input and says what it saw as a number: the kinds of events and errors, not their values.
-    pub fn run(self, mut each: impl FnMut(&[u8]) -> u64) {
+    pub(crate) fn run(self, mut each: impl FnMut(&[u8]) -> u64) {
         let variable = |name: &str| std::env::var(name).ok();
         let wanted = variable("TICKWIRE_FUZZ_TARGETS").filter(|text| !text.is_empty());
         if wanted.is_some_and(|text| !text.split(',').any(|start| self.name.starts_with(start))) {
@@ -94,7 +94,7 @@ fn fail(name: &str, seed: u64, count: u64, input: &[u8], what: &str) -> ! {
 }
 
 /// A number for what was seen.
-pub fn hash(what: &(impl Hash + ?Sized)) -> u64 {
+pub(crate) fn hash(what: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     hasher.finish()
