@@ -298,8 +298,14 @@ fn fix_frames() {
         };
         let (whole, too_long) = split(bytes.len().max(1));
         let (cut, cut_too_long) = split(1 + count % 300);
+        // A message that holds another cannot be told from one with a wrong length before all of it is there.
+        let ends = |frame: &[u8]| memchr::memmem::find_iter(frame, b"\x0110=").count();
+        let nested = whole.iter().any(|f| ends(f) > 1 || memchr::memmem::rfind(f, b"8=FIX.4.4\x019=") > Some(0));
         // The limit may be noticed sooner in pieces, never the other way round.
-        assert!(cut == whole || cut_too_long && whole.starts_with(&cut), "where it is cut changes what is found");
+        assert!(
+            nested || cut == whole || cut_too_long && whole.starts_with(&cut),
+            "where it is cut changes what is found"
+        );
         assert!(bytes.starts_with(&whole.concat()), "what was handed on is what came");
         let sound = whole.iter().filter(|frame| Message::parse(frame).is_ok()).count();
         hash(&(

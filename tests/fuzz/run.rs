@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use crate::counting_support::allocated_bytes;
+use crate::counting_support::peak_bytes;
 use crate::mutate::Mutator;
 
 /// Inputs of each target in the test suite.
@@ -62,13 +62,11 @@ impl Target {
         for count in 0..inputs {
             let input = mutator.next();
             longest = longest.max(input.len());
-            let before = allocated_bytes();
-            let outcome = catch_unwind(AssertUnwindSafe(|| each(input)));
-            let asked = allocated_bytes() - before;
+            let (outcome, asked) = peak_bytes(|| catch_unwind(AssertUnwindSafe(|| each(input))));
             let bounded = asked <= self.spare_bytes + BYTES_PER_BYTE * input.len() as u64;
             let Ok(saw) = outcome.as_ref().copied() else { fail(&self.name, seed, count, input, "a panic") };
             if !bounded {
-                fail(&self.name, seed, count, input, &format!("{asked} bytes of memory"));
+                fail(&self.name, seed, count, input, &format!("{asked} bytes of memory at once"));
             }
             if seen.len() < KEPT_MAX && seen.insert(saw) {
                 mutator.keep();

@@ -14,13 +14,13 @@ fn tags(frame: &[u8]) -> Option<Vec<(u32, &[u8])>> {
         let is_tag = (1..=9).contains(&tag.len()) && !tag.starts_with('0') && tag.bytes().all(|b| b.is_ascii_digit());
         fields.push((is_tag.then(|| tag.parse().ok())??, &field[at + 1..]));
     }
-    let trailer = frame.len() - (fields.last()?.1.len() + 4);
+    let trailer = frame.len().checked_sub(fields.last()?.1.len() + 4)?;
     let sum = frame[..trailer].iter().map(|b| u32::from(*b)).sum::<u32>() % 256;
     let number = |text: &[u8]| {
         std::str::from_utf8(text).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse::<u32>().ok()
     };
     let [(8, b"FIX.4.4"), (9, length), (35, kind), .., (10, said)] = fields[..] else { return None };
-    let body = trailer - frame.windows(4).position(|four| four == b"\x0135=")? - 1;
+    let body = trailer.checked_sub(frame.windows(4).position(|four| four == b"\x0135=")? + 1)?;
     let sound = length.len() <= 7 && said.len() <= 3 && !kind.is_empty();
     (sound && number(length)? as usize == body && number(said)? == sum).then_some(fields)
 }

@@ -220,6 +220,9 @@ fn sides(item: &Node<'_>, keys: [&str; 4], counts: impl Fn(&str) -> bool) -> Opt
 
 pub fn coinbase(frame: &[u8], symbol: &str, memory: &mut Memory) -> Opinion {
     let mut unknown = false;
+    if memory.lost {
+        return Err(());
+    }
     let spoken = json(frame, |root| {
         root.members()?;
         texts(root, &["channel", "timestamp", "type", "message"])?;
@@ -252,6 +255,8 @@ pub fn coinbase(frame: &[u8], symbol: &str, memory: &mut Memory) -> Opinion {
         }
         Some(all)
     });
+    // The number of a message that is not read is not known.
+    memory.lost = spoken.is_err();
     if unknown { Err(()) } else { spoken }
 }
 
