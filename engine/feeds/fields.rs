@@ -12,7 +12,7 @@ use tickwire_schemas::words::Cause;
 
 use super::adapters::{Decoder, SettingsError};
 use super::event::{Event, Reject, Symbols, price, size};
-use super::json::{Cursor, Malformed};
+use super::json::{Cursor, Malformed, whole};
 use super::paths::{Path, Plan, plain};
 use crate::market::{BrokerClock, BrokerTime, TickInput};
 
@@ -410,7 +410,7 @@ impl JsonDecoder {
         let source_seq = match value(SEQUENCE)? {
             Some((_, text)) => {
                 let missing = layout.named[SEQUENCE].map_or("a sequence number", |named| named.missing);
-                let number = Cursor::new(text).whole().ok().filter(|_| text.iter().all(u8::is_ascii_digit));
+                let number = whole(text);
                 Some(number.ok_or(Reject::Expected(missing))?)
             }
             None => None,

@@ -64,6 +64,14 @@ impl Price {
         let value = i64::try_from(magnitude).map_err(|_| DecimalError::OutOfRange)?;
         Ok(Price(if negative { -value } else { value }))
     }
+
+    /// The price that `bytes` begin with, up to a quote, and the length of its text: for templates. `None` where only
+    /// [`Price::parse`] can say what it is, or that it is none.
+    #[inline]
+    pub(crate) fn quoted(bytes: &[u8]) -> Option<(Price, usize)> {
+        let (value, length) = quoted(bytes, 9)?;
+        Some((Price(i64::try_from(value).ok()?), length))
+    }
 }
 
 impl Size {
@@ -99,6 +107,14 @@ impl Size {
         let value = scaled(text, 8)?;
         if value == NO_SIZE { Err(DecimalError::OutOfRange) } else { Ok(Size(value)) }
     }
+
+    /// The size that `bytes` begin with, up to a quote, and the length of its text: for templates. `None` where only
+    /// [`Size::parse`] can say what it is, or that it is none.
+    #[inline]
+    pub(crate) fn quoted(bytes: &[u8]) -> Option<(Size, usize)> {
+        let (value, length) = quoted(bytes, 8)?;
+        Some((Size::from_e8(value)?, length))
+    }
 }
 
 /// Unsigned decimal text times 10^`places`, exactly.
@@ -109,35 +125,105 @@ fn scaled(text: &[u8], places: u8) -> Result<u64, DecimalError> {
     }
 }
 
-/// The same in one pass for what prices and sizes nearly always are: digits, a point, digits, not too many of them. `None`
-/// for anything else, which may be a decimal all the same.
+/// The same for what prices and sizes nearly always are: at most sixteen digits with or without a point, eight at a time
+/// in a word. `None` for anything else, which may be a decimal all the same.
 #[inline]
 fn plain(text: &[u8], places: u8) -> Option<u64> {
-    // So many digits fit whatever they are.
-    const DIGITS_MAX: usize = 18;
-    let mut value = 0_u64;
-    let mut point = None;
-    if text.len() > DIGITS_MAX {
-        return None;
+    let (left, right) = words(text)?;
+    aligned(left, right, *text.first()?, places)
+}
+
+/// The same of what `bytes` begin with, up to a quote among the first sixteen of them; and how long it is. For templates.
+#[inline]
+fn quoted(bytes: &[u8], places: u8) -> Option<(u64, usize)> {
+    let (&left, rest) = bytes.split_first_chunk()?;
+    let (left, right) = (u64::from_le_bytes(left), u64::from_le_bytes(*rest.first_chunk()?));
+    let length = match byte_in(left, b'"') {
+        Some(at) => at,
+        None => 8 + byte_in(right, b'"')?,
+    };
+    let both = u128::from(left ^ ZEROS) | u128::from(right ^ ZEROS) << 64;
+    let moved = both.checked_shl(8 * (16 - length) as u32)?;
+    Some((aligned(moved as u64, (moved >> 64) as u64, left as u8, places)?, length))
+}
+
+/// Eight times the digit zero: what makes digits of eight bytes of text, and eight bytes of text of digits.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The text in two words of eight bytes each, the first byte lowest, with zeros in front; as digits.
+#[inline]
+fn words(text: &[u8]) -> Option<(u64, u64)> {
+    // Of a short text both ends are read: they overlap.
+    let length = text.len();
+    if let (Some(first), Some(last), ..=16) = (text.first_chunk(), text.last_chunk(), length) {
+        let left = (u64::from_le_bytes(*first) ^ ZEROS).checked_shl(8 * (16 - length) as u32);
+        return Some((left.unwrap_or(0), u64::from_le_bytes(*last) ^ ZEROS));
     }
-    for (at, byte) in text.iter().enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            value = value * 10 + u64::from(digit);
-        } else if *byte == b'.' && point.is_none() {
-            point = Some(at);
-        } else {
+    if let (Some(first), Some(last), ..8) = (text.first_chunk(), text.last_chunk(), length) {
+        let (first, last) = (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)));
+        let zeros = ZEROS & u64::from(u32::MAX);
+        return Some((0, (first ^ zeros) << (8 * (8 - length)) | (last ^ zeros) << 32));
+    }
+    let word = match *text {
+        [a] => [b'0', b'0', a],
+        [a, b] => [b'0', a, b],
+        [a, b, c] => [a, b, c],
+        _ => return None,
+    };
+    let word = u64::from(word[0]) | u64::from(word[1]) << 8 | u64::from(word[2]) << 16;
+    Some((0, (word << 40) ^ (ZEROS << 40)))
+}
+
+/// The value of a decimal in two words of digits, whose last byte is the last; with zeros in front of its `first`.
+#[inline]
+fn aligned(mut left: u64, mut right: u64, first: u8, places: u8) -> Option<u64> {
+    const POINT: u8 = b'.' ^ b'0';
+    const TOO_MUCH: u64 = 0x7676_7676_7676_7676;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut fraction = 0;
+    // What stands before the point moves up by one byte, over it.
+    let close = |word: u64, at: usize| {
+        let below = (1 << (8 * at)) - 1;
+        word & !(below << 8 | 0xFF) | (word & below) << 8
+    };
+    if let Some(at) = byte_in(left, POINT) {
+        fraction = 15 - at;
+        left = close(left, at);
+    } else if let Some(at) = byte_in(right, POINT) {
+        fraction = 7 - at;
+        right = close(right, at) | left >> 56;
+        left <<= 8;
+        // "5." is no decimal, nor is ".5": a point wants a digit on both sides.
+        if fraction == 0 {
             return None;
         }
     }
-    let fraction = match point {
-        Some(at) if at == 0 || at + 1 == text.len() => return None,
-        Some(at) => text.len() - at - 1,
-        None if text.is_empty() => return None,
-        None => 0,
-    };
+    // A digit is below ten, and ten and more reach the highest bit of their byte.
+    let wrong = left.wrapping_add(TOO_MUCH) | left | right.wrapping_add(TOO_MUCH) | right;
+    if wrong & HIGH != 0 || first == b'.' {
+        return None;
+    }
+    let value = eight(left) * 100_000_000 + eight(right);
     let unit = POWERS.get(usize::from(places).checked_sub(fraction)?)?;
     value.checked_mul(*unit)
+}
+
+/// Where in a word a byte is for the first time, by the usual trick that finds a zero byte.
+#[inline]
+fn byte_in(word: u64, byte: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = word ^ (ONES * u64::from(byte));
+    let found = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+}
+
+/// The number that eight digits are, the first in the lowest byte: neighbours are added up to pairs, pairs to fours, and
+/// fours to eight.
+#[inline]
+fn eight(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul(10 << 8 | 1) >> 8 & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100 << 16 | 1) >> 16 & 0x0000_FFFF_0000_FFFF;
+    fours.wrapping_mul(10_000 << 32 | 1) >> 32
 }
 
 const POWERS: [u64; 10] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
@@ -303,10 +389,33 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_reads_what_the_general_one_reads(text in "[0-9]{0,12}[.]?[0-9]{0,12}[.e]?[0-9]?", places in 8_u8..=9) {
-            if let Some(value) = plain(text.as_bytes(), places) {
-                prop_assert_eq!(general(text.as_bytes(), places), Ok(value));
+        fn the_short_way_reads_what_the_general_one_reads(
+            text in "[0-9]{0,9}[.]?[0-9]{0,9}[.e]?[0-9]?",
+            (at, byte) in (0_usize..18, any::<u8>()),
+            places in 8_u8..=9,
+        ) {
+            let mut text = text.into_bytes();
+            for _ in 0..2 {
+                if let Some(value) = plain(&text, places) {
+                    prop_assert_eq!(general(&text, places), Ok(value));
+                }
+                let more = [&text[..], b"\",\"B\":\"1.5\"}"].concat();
+                if let Some((value, length)) = quoted(&more, places) {
+                    prop_assert_eq!((general(&more[..length], places), more[length]), (Ok(value), b'"'));
+                }
+                // Then with one byte that may be anything.
+                if let Some(place) = text.get_mut(at) {
+                    *place = byte;
+                }
             }
+        }
+
+        #[test]
+        fn the_short_way_is_the_one_of_usual_prices(whole in 0_u32..1_000_000, fraction in 0_u32..100_000_000, digits in 0_usize..=8) {
+            let fraction = format!("{fraction:08}");
+            let text = if digits == 0 { whole.to_string() } else { format!("{whole}.{}", &fraction[..digits]) };
+            prop_assert!(plain(text.as_bytes(), 9).is_some(), "{}", text);
+            prop_assert!(quoted(format!("{text}\",\"B\":\"1.5\"").as_bytes(), 9).is_some(), "{}", text);
         }
 
         #[test]

@@ -11,12 +11,12 @@ use tickwire_schemas::words::{Aggressor, Cause};
 use super::candles::Candles;
 use super::listing::Listing;
 use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList};
-use crate::feeds::event::{Event, Reject, Symbols, price, size};
+use crate::feeds::event::{Event, Found, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
 use crate::feeds::rate::Rate;
 use crate::market::time_text::unix_by_magnitude;
-use crate::market::{TickInput, TradeInput};
+use crate::market::{Price, Size, TickInput, TradeInput};
 
 pub(super) mod candles;
 pub(super) mod symbols;
@@ -128,19 +128,19 @@ pub struct BinanceDecoder;
 
 impl Decoder for BinanceDecoder {
     fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
-        let read = match template(frame) {
-            Some(read) => Ok(read),
-            None => general(frame),
-        };
+        if let Some(book) = Book::template(frame) {
+            return sink(book.event(ts_recv_ns, symbols));
+        }
+        let read = template(frame).map_or_else(|| general(frame), Ok);
         sink(read.and_then(|m| m.event(ts_recv_ns, symbols)).unwrap_or_else(Event::Reject));
     }
 }
 
-/// A message as text, before its numbers are read.
+/// A message before it is known what its symbol stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message<'a> {
-    /// A price: update number, symbol, and bid, bid size, ask, ask size.
-    Book { update: Option<u64>, symbol: Name<'a>, sides: [&'a [u8]; 4], time: Option<u64> },
+    /// A price.
+    Book { symbol: Name<'a>, best: Best },
     /// A trade.
     Trade { id: Option<u64>, symbol: Name<'a>, price: &'a [u8], size: &'a [u8], time: u64, buyer_rests: bool },
     /// `{"result":null,"id":1}`.
@@ -155,23 +155,88 @@ pub(crate) enum Message<'a> {
 
 type Name<'a> = std::borrow::Cow<'a, [u8]>;
 
+/// The best prices and their sizes; their update number and time, where they have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Best {
+    pub(crate) update: Option<u64>,
+    pub(crate) bid: Price,
+    pub(crate) bid_size: Size,
+    pub(crate) ask: Price,
+    pub(crate) ask_size: Size,
+    pub(crate) time: Option<u64>,
+}
+
+/// A `bookTicker` exactly as the venue writes it today.
+// All of it is inlined: half of the time of a message that is taken to pieces so fast goes into moving the pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Book<'a> {
+    pub(crate) symbol: &'a [u8],
+    pub(crate) best: Best,
+}
+
+impl<'a> Book<'a> {
+    /// Spot's, which has no time.
+    #[inline(always)]
+    fn template(frame: &'a [u8]) -> Option<Book<'a>> {
+        let mut c = Cursor::new(frame);
+        c.literal(b"{\"stream\":\"")?;
+        c.until_quote()?;
+        c.literal(b",\"data\":{\"u\":")?;
+        let book = Book::best(&mut c)?;
+        c.literal(b"}}")?;
+        c.end().ok()?;
+        Some(book)
+    }
+
+    /// From the update number up to the quote behind the last size.
+    #[inline(always)]
+    pub(super) fn best(c: &mut Cursor<'a>) -> Option<Book<'a>> {
+        let update = Some(c.digits()?);
+        c.literal(b",\"s\":\"")?;
+        let symbol = c.until_quote()?;
+        c.literal(b",\"b\":\"")?;
+        let bid = c.price_until_quote()?;
+        c.literal(b",\"B\":\"")?;
+        let bid_size = c.size_until_quote()?;
+        c.literal(b",\"a\":\"")?;
+        let ask = c.price_until_quote()?;
+        c.literal(b",\"A\":\"")?;
+        let ask_size = c.size_until_quote()?;
+        Some(Book { symbol, best: Best { update, bid, bid_size, ask, ask_size, time: None } })
+    }
+
+    #[inline(always)]
+    pub(super) fn event(&self, ts_recv_ns: i64, symbols: &Symbols) -> Event {
+        match symbols.find(self.symbol) {
+            Ok(found) => self.best.event(found, ts_recv_ns, symbols),
+            Err(reject) => Event::Reject(reject),
+        }
+    }
+}
+
+impl Best {
+    #[inline(always)]
+    fn event(&self, found: Found, ts_recv_ns: i64, symbols: &Symbols) -> Event {
+        Event::Tick(TickInput {
+            source: symbols.source(),
+            instrument: found.instrument,
+            ts_event_ns: self.time.and_then(unix_by_magnitude),
+            ts_recv_ns,
+            bid: Some(self.bid),
+            ask: Some(self.ask),
+            bid_size: Some(self.bid_size),
+            ask_size: Some(self.ask_size),
+            source_seq: self.update,
+            snapshot: false,
+        })
+    }
+}
+
 impl Message<'_> {
+    #[inline]
     pub(super) fn event(&self, ts_recv_ns: i64, symbols: &Symbols) -> Result<Event, Reject> {
         match self {
-            Message::Book { update, symbol, sides: [bid, bid_size, ask, ask_size], time } => {
-                Ok(Event::Tick(TickInput {
-                    source: symbols.source(),
-                    instrument: symbols.find(symbol)?.instrument,
-                    ts_event_ns: time.and_then(unix_by_magnitude),
-                    ts_recv_ns,
-                    bid: Some(price("b", bid)?),
-                    ask: Some(price("a", ask)?),
-                    bid_size: Some(size("B", bid_size)?),
-                    ask_size: Some(size("A", ask_size)?),
-                    source_seq: *update,
-                    snapshot: false,
-                }))
-            }
+            Message::Book { symbol, best } => Ok(best.event(symbols.find(symbol)?, ts_recv_ns, symbols)),
             Message::Trade { id, symbol, price: paid, size: traded, time, buyer_rests } => {
                 Ok(Event::Trade(TradeInput {
                     source: symbols.source(),
@@ -191,25 +256,12 @@ impl Message<'_> {
     }
 }
 
-/// The two messages that are nearly all of the stream, exactly as the venue writes them today.
-pub(crate) fn template(frame: &[u8]) -> Option<Message<'_>> {
+/// A trade, exactly as the venue writes it today.
+fn template(frame: &[u8]) -> Option<Message<'_>> {
     let mut c = Cursor::new(frame);
     c.literal(b"{\"stream\":\"")?;
     c.until_quote()?;
     c.literal(b",\"data\":{\"")?;
-    if c.literal(b"u\":").is_some() {
-        let update = Some(c.digits()?);
-        c.literal(b",\"s\":\"")?;
-        let symbol = Name::Borrowed(c.until_quote()?);
-        let mut sides: [&[u8]; 4] = [b""; 4];
-        for (name, side) in [b",\"b\":\"", b",\"B\":\"", b",\"a\":\"", b",\"A\":\""].into_iter().zip(&mut sides) {
-            c.literal(name)?;
-            *side = c.until_quote()?;
-        }
-        c.literal(b"}}")?;
-        c.end().ok()?;
-        return Some(Message::Book { update, symbol, sides, time: None });
-    }
     c.literal(b"e\":\"trade\",\"E\":")?;
     c.digits()?;
     c.literal(b",\"s\":\"")?;
@@ -334,11 +386,16 @@ impl<'a> Fields<'a> {
                 buyer_rests: self.buyer_rests.ok_or(Reject::Expected("true or false in m"))?,
             }),
             None | Some(b"bookTicker") => match self.sides {
-                [Some(b), Some(bs), Some(a), Some(az)] => Ok(Message::Book {
-                    update: self.update,
+                [Some(bid), Some(bid_size), Some(ask), Some(ask_size)] => Ok(Message::Book {
                     symbol: self.symbol.ok_or(Reject::Expected("a symbol in s"))?,
-                    sides: [b, bs, a, az],
-                    time: self.time,
+                    best: Best {
+                        update: self.update,
+                        bid: price("b", bid)?,
+                        bid_size: size("B", bid_size)?,
+                        ask: price("a", ask)?,
+                        ask_size: size("A", ask_size)?,
+                        time: self.time,
+                    },
                 }),
                 _ => Err(Reject::Expected("prices and sizes in b, B, a and A")),
             },

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::binance::candles::Klines;
 use super::binance::symbols::form;
-use super::binance::{AGE_MAX, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
+use super::binance::{AGE_MAX, Book, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
 use super::candles::Candles;
 use super::listing::Listing;
 use super::{Adapter, Decoder, History, MANY_CONNECTIONS, SettingsError, Stream, SymbolList};
@@ -137,44 +137,37 @@ pub struct UsdmDecoder;
 
 impl Decoder for UsdmDecoder {
     fn decode(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols, sink: &mut impl FnMut(Event)) {
-        let read = match template(frame) {
-            Some(read) => Ok(read),
-            None => general(frame),
-        };
+        if let Some(book) = book(frame) {
+            return sink(book.event(ts_recv_ns, symbols));
+        }
+        let read = trade(frame).map_or_else(|| general(frame), Ok);
         sink(read.and_then(|m| m.event(ts_recv_ns, symbols)).unwrap_or_else(Event::Reject));
     }
 }
 
-/// The two messages that are nearly all of the stream, exactly as the venue writes them today.
-pub(crate) fn template(frame: &[u8]) -> Option<Message<'_>> {
+/// A `bookTicker`, exactly as the venue writes it today.
+#[inline(always)]
+fn book(frame: &[u8]) -> Option<Book<'_>> {
     let mut c = Cursor::new(frame);
     c.literal(b"{\"stream\":\"")?;
     c.until_quote()?;
-    c.literal(b",\"data\":{\"e\":\"")?;
-    let message = if c.literal(b"bookTicker\",\"u\":").is_some() { book(&mut c)? } else { trade(&mut c)? };
-    c.literal(b"}}")?;
-    c.end().ok()?;
-    Some(message)
-}
-
-fn book<'a>(c: &mut Cursor<'a>) -> Option<Message<'a>> {
-    let update = Some(c.digits()?);
-    c.literal(b",\"s\":\"")?;
-    let symbol = Cow::Borrowed(c.until_quote()?);
-    let mut sides: [&[u8]; 4] = [b""; 4];
-    for (name, side) in [b",\"b\":\"", b",\"B\":\"", b",\"a\":\"", b",\"A\":\""].into_iter().zip(&mut sides) {
-        c.literal(name)?;
-        *side = c.until_quote()?;
-    }
+    c.literal(b",\"data\":{\"e\":\"bookTicker\",\"u\":")?;
+    let mut book = Book::best(&mut c)?;
     c.literal(b",\"T\":")?;
-    let time = Some(c.digits()?);
+    book.best.time = Some(c.digits()?);
     c.literal(b",\"E\":")?;
     c.digits()?;
-    Some(Message::Book { update, symbol, sides, time })
+    c.literal(b"}}")?;
+    c.end().ok()?;
+    Some(book)
 }
 
-fn trade<'a>(c: &mut Cursor<'a>) -> Option<Message<'a>> {
-    c.literal(b"trade\",\"E\":")?;
+/// A trade, exactly as the venue writes it today.
+fn trade(frame: &[u8]) -> Option<Message<'_>> {
+    let mut c = Cursor::new(frame);
+    c.literal(b"{\"stream\":\"")?;
+    c.until_quote()?;
+    c.literal(b",\"data\":{\"e\":\"trade\",\"E\":")?;
     c.digits()?;
     c.literal(b",\"T\":")?;
     let time = c.digits()?;
@@ -188,6 +181,8 @@ fn trade<'a>(c: &mut Cursor<'a>) -> Option<Message<'a>> {
     let size = c.until_quote()?;
     c.literal(b",\"X\":\"MARKET\",\"m\":")?;
     let buyer_rests = c.boolean().ok()?;
+    c.literal(b"}}")?;
+    c.end().ok()?;
     Some(Message::Trade { id, symbol, price, size, time, buyer_rests })
 }
 

@@ -173,7 +173,10 @@ impl OandaDecoder {
     }
 
     fn event(&mut self, line: &[u8], ts_recv_ns: i64, symbols: &Symbols) -> Result<Event, Reject> {
-        let fields = Fields::read(line)?;
+        let fields = match Fields::template(line) {
+            Some(fields) => fields,
+            None => Fields::read(line)?,
+        };
         match fields.kind.as_deref() {
             Some(b"HEARTBEAT") => return Ok(Event::Alive),
             Some(b"PRICE") => {}
@@ -219,9 +222,31 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
+    /// The levels behind the opening bracket, and the closing one.
+    fn template(c: &mut Cursor<'a>) -> Option<Self> {
+        let mut best = None;
+        if c.literal(b"]").is_some() {
+            return Some(Side { best });
+        }
+        loop {
+            let level = level(c)?;
+            best = best.or(Some(level));
+            if c.literal(b",").is_none() {
+                c.literal(b"]")?;
+                return Some(Side { best });
+            }
+        }
+    }
+
     fn read(c: &mut Cursor<'a>) -> Result<Self, Malformed> {
         let mut best = None;
         c.array(|c| {
+            let mut ahead = c.clone();
+            if let Some(level) = level(&mut ahead) {
+                *c = ahead;
+                best = best.or(Some(level));
+                return Ok(());
+            }
             if best.is_some() {
                 return c.skip();
             }
@@ -249,6 +274,24 @@ impl<'a> Side<'a> {
     }
 }
 
+/// A level as it is nearly always written: its price and its liquidity, in either order.
+#[inline]
+fn level<'a>(c: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    if c.literal(b"{\"price\":\"").is_some() {
+        let price = c.until_quote()?;
+        c.literal(b",\"liquidity\":")?;
+        let liquidity = c.number().ok()?;
+        c.literal(b"}")?;
+        return Some((price, liquidity));
+    }
+    c.literal(b"{\"liquidity\":")?;
+    let liquidity = c.number().ok()?;
+    c.literal(b",\"price\":\"")?;
+    let price = c.until_quote()?;
+    c.literal(b"}")?;
+    Some((price, liquidity))
+}
+
 type Text<'a> = std::borrow::Cow<'a, [u8]>;
 
 #[derive(Default)]
@@ -262,6 +305,30 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// A price, exactly as the venue writes it today.
+    fn template(line: &'a [u8]) -> Option<Self> {
+        let mut c = Cursor::new(line);
+        c.literal(b"{\"type\":\"PRICE\",\"time\":\"")?;
+        let time = Some(Text::Borrowed(c.until_quote()?));
+        c.literal(b",\"bids\":[")?;
+        let bid = Side::template(&mut c)?;
+        c.literal(b",\"asks\":[")?;
+        let ask = Side::template(&mut c)?;
+        c.literal(b",\"closeoutBid\":\"")?;
+        c.until_quote()?;
+        c.literal(b",\"closeoutAsk\":\"")?;
+        c.until_quote()?;
+        c.literal(b",\"status\":\"")?;
+        c.until_quote()?;
+        c.literal(b",\"tradeable\":")?;
+        c.boolean().ok()?;
+        c.literal(b",\"instrument\":\"")?;
+        let instrument = Some(Text::Borrowed(c.until_quote()?));
+        c.literal(b"}")?;
+        c.end().ok()?;
+        Some(Fields { kind: Some(Text::Borrowed(b"PRICE")), instrument, time, bid, ask, error: false })
+    }
+
     fn read(line: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::default();
         let mut cursor = Cursor::new(line);

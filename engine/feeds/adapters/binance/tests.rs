@@ -96,18 +96,36 @@ fn reference(frame: &[u8]) -> Option<Vec<String>> {
     let data = value.get("data")?;
     let keys: &[&str] =
         if data.get("e")? == "trade" { &["s", "t", "p", "q", "T", "m"] } else { &["u", "s", "b", "B", "a", "A"] };
-    keys.iter().map(|key| data.get(key).map(|v| v.as_str().map_or(v.to_string(), str::to_string))).collect()
+    let text = |value: &serde_json::Value| value.as_str().map_or(value.to_string(), str::to_string);
+    let exact = |key: &str, text: String| if "bBaA".contains(key) { shortest(&text) } else { text };
+    keys.iter().map(|key| data.get(key).map(|value| exact(key, text(value)))).collect()
+}
+
+/// A decimal without zeros that say nothing.
+fn shortest(text: &str) -> String {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    if fraction.is_empty() { whole.to_string() } else { format!("{whole}.{fraction}") }
+}
+
+/// What one of the templates reads.
+fn quickly(frame: &[u8]) -> Option<Message<'_>> {
+    let book = Book::template(frame).map(|book| Message::Book { symbol: Name::Borrowed(book.symbol), best: book.best });
+    book.or_else(|| template(frame))
 }
 
 fn told(message: &Message<'_>) -> Option<Vec<String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match message {
-        Message::Book { update, symbol, sides, .. } => Some(
-            [update.map_or(String::new(), |u| u.to_string()), text(symbol)]
-                .into_iter()
-                .chain(sides.iter().map(|s| text(s)))
-                .collect(),
-        ),
+        Message::Book { symbol, best } => Some(vec![
+            best.update.map_or(String::new(), |u| u.to_string()),
+            text(symbol),
+            best.bid.to_string(),
+            best.bid_size.to_string(),
+            best.ask.to_string(),
+            best.ask_size.to_string(),
+        ]),
         Message::Trade { id, symbol, price, size, time, buyer_rests } => Some(vec![
             text(symbol),
             id.map_or(String::new(), |id| id.to_string()),
@@ -130,7 +148,7 @@ proptest! {
         let book = format!(r#"{{"stream":"{symbol}@bookTicker","data":{{"u":{update},"s":"{symbol}","b":"{a}","B":"{b}","a":"{c}","A":"{d}"}}}}"#);
         let trade = format!(r#"{{"stream":"{symbol}@trade","data":{{"e":"trade","E":{time},"s":"{symbol}","t":{id},"p":"{a}","q":"{b}","T":{time},"m":{maker},"M":true}}}}"#);
         for frame in [book, trade] {
-            prop_assert_eq!(&template(frame.as_bytes()), &general(frame.as_bytes()).ok());
+            prop_assert_eq!(quickly(frame.as_bytes()), general(frame.as_bytes()).ok());
             // serde_json sorts keys, so a round trip shuffles them.
             let value: serde_json::Value = serde_json::from_str(&frame).unwrap();
             let other = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

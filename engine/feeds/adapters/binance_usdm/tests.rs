@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::feeds::adapters::binance::Best;
 use crate::market::{InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
 use proptest::prelude::*;
 use tickwire_schemas::words::Aggressor;
@@ -72,6 +73,18 @@ fn the_stream_of_trades_is_chosen() {
     assert_eq!(broker("base_url = \"wss://h\"\ntrades = \"none\""), Trades::Off);
 }
 
+/// What one of the templates reads.
+fn template(frame: &[u8]) -> Option<Message<'_>> {
+    let book = book(frame).map(|book| Message::Book { symbol: Cow::Borrowed(book.symbol), best: book.best });
+    book.or_else(|| super::trade(frame))
+}
+
+fn best(update: u64, [bid, bid_size, ask, ask_size]: [&[u8]; 4], time: u64) -> Best {
+    let (price, size) = (|text| Price::parse(text).unwrap(), |text| Size::parse(text).unwrap());
+    let (bid, bid_size, ask, ask_size) = (price(bid), size(bid_size), price(ask), size(ask_size));
+    Best { update: Some(update), bid, bid_size, ask, ask_size, time: Some(time) }
+}
+
 proptest! {
     #[test]
     fn the_template_and_the_cursor_read_what_serde_json_reads(
@@ -88,7 +101,7 @@ proptest! {
             let expected = if value["data"]["e"] == "trade" {
                 Message::Trade { id: Some(update), symbol: name, price: text("p"), size: text("q"), time, buyer_rests: maker }
             } else {
-                Message::Book { update: Some(update), symbol: name, sides: [text("b"), text("B"), text("a"), text("A")], time: Some(time) }
+                Message::Book { symbol: name, best: best(update, ["b", "B", "a", "A"].map(text), time) }
             };
             prop_assert_eq!(template(frame.as_bytes()), Some(expected.clone()));
             // serde_json sorts keys, so a round trip shuffles them.
