@@ -11,6 +11,8 @@ use tickwire::feeds::event::{Event, Symbols};
 use tickwire::feeds::fix::Draft;
 use tickwire::feeds::fix::frame::Framer;
 use tickwire::feeds::lines::LineSplitter;
+use tickwire::feeds::zmq::Kind;
+use tickwire::feeds::zmq::peer::Peer;
 use tickwire::market::{Input, InstrumentId, SourceId};
 
 /// Keys of any adapter that it does not connect with.
@@ -27,6 +29,8 @@ const KEYS: &[(&str, &str)] = &[
     ("bybit", "base_url = \"ws://h\""),
     ("ctrader", "base_url = \"tcp://h:1\"\nsender_comp_id = \"a.b.1\"\nusername = \"1\"\npassword = \"p\""),
     ("mtsocketapi", "host = \"h\"\nbroker_time = \"new-york-close\""),
+    ("dwx", "host = \"h\"\nbroker_time = \"new-york-close\""),
+    ("mql5-json-api", "host = \"h\"\nbroker_time = \"new-york-close\""),
     (
         "json-ws",
         "url = \"ws://h\"\nfields = { symbol = \"data.s\", bid = \"data.b\", ask = \"data.a\", ask_size = \"data.A\", time = \"ts\", sequence = \"data.n\", filter = { type = \"quote\" } }",
@@ -45,6 +49,16 @@ fn fix_book() -> String {
         draft.with(269, side).number(270, price).with(271, "1000000").number(278, at)
     });
     String::from_utf8(book.finish()).unwrap()
+}
+
+/// Two sockets that have introduced themselves.
+fn zeromq_pair() -> (Peer, Peer) {
+    let (mut pull, mut push) = (Peer::new(Kind::Pull, 1 << 20), Peer::new(Kind::Push, 1 << 20));
+    for _ in 0..2 {
+        push.push(&std::mem::take(pull.out()), |_| {}).unwrap();
+        pull.push(&std::mem::take(push.out()), |_| {}).unwrap();
+    }
+    (pull, push)
 }
 
 #[test]
@@ -67,11 +81,16 @@ fn decoding_and_offering_allocates_nothing() {
         let other = match serde_json::from_str::<serde_json::Value>(message) {
             Ok(tree) => serde_json::to_string_pretty(&tree).unwrap().replacen('{', "{\"unknown\":[1,{\"a\":null}],", 1),
             // FIX has one order; what it can have instead is a book.
-            Err(_) => fix_book(),
+            Err(_) if message.starts_with("8=FIX") => fix_book(),
+            Err(_) => message.to_string(),
         };
         let (mut lines, mut frames) = (LineSplitter::new(1 << 20), Framer::new(1 << 20));
         let fix = message.starts_with("8=FIX");
         let line = if fix { message.to_string() } else { format!("{message}\n") };
+        let zeromq = ["dwx", "mql5-json-api"].contains(&adapter.name);
+        let (mut peer, mut other_peer) = zeromq_pair();
+        other_peer.say(message.as_bytes());
+        let packed = std::mem::take(other_peer.out());
         let mut ticks = 0;
         let mut turn = |decode: &mut tickwire::feeds::adapters::AnyDecoder| {
             let mut offer = |event| {
@@ -86,10 +105,15 @@ fn decoding_and_offering_allocates_nothing() {
             };
             decode(message.as_bytes(), 5, &symbols, &mut offer);
             decode(other.as_bytes(), 5, &symbols, &mut offer);
-            let (a, b) = line.as_bytes().split_at(50);
+            let text = if zeromq { &packed } else { line.as_bytes() };
+            let (a, b) = text.split_at(20);
             for piece in [a, b] {
                 let each = |frame: &[u8]| decode(frame, 5, &symbols, &mut offer);
-                if fix { frames.push(piece, each).unwrap() } else { lines.push(piece, each).unwrap() }
+                match (fix, zeromq) {
+                    (true, _) => frames.push(piece, each).unwrap(),
+                    (_, true) => peer.push(piece, each).unwrap(),
+                    _ => lines.push(piece, each).unwrap(),
+                }
             }
         };
         turn(&mut decode);

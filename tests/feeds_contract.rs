@@ -286,6 +286,12 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
                 (r#"{"MSG":"ERROR","ERROR_ID":10024,"ERROR_DESCRIPTION":"Too many requests"}"#, Cause::RateLimited)
             }
             "ctrader" => ("35=5|58=Session ended", Cause::ClosedByPeer),
+            "mql5-json-api" => (
+                r#"{"error":true,"lastError":"10024","description":"Too many requests","function":"f"}"#,
+                Cause::RateLimited,
+            ),
+            // Where its prices come from it says nothing else.
+            "dwx" => return,
             _ => (r#"{"code":-1003,"msg":"Too many requests"}"#, Cause::RateLimited),
         };
         let rig = Rig::new(adapter, vec![vec![Act::Say(words), Act::Hold], vec![Act::Price, Act::Hold]]);
@@ -303,7 +309,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
 #[test]
 fn a_refused_symbol_is_named() {
     each(|adapter| {
-        if !["kraken", "coinbase", "bybit"].contains(&adapter.name) {
+        if !["kraken", "coinbase", "bybit", "dwx", "mql5-json-api"].contains(&adapter.name) {
             return; // the others do not confirm subscriptions, or refuse a login
         }
         let rig = Rig::new(adapter, vec![vec![Act::UnknownSymbol], vec![Act::Price, Act::Hold]]);

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
-//! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
+//! and the list of them; [`event`], [`json`], [`lines`], [`fix`] and [`zmq`] are what their decoders are made of, pure too; [`net`]
 //! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
@@ -27,6 +27,7 @@ pub mod rest;
 mod session;
 mod status;
 pub mod template;
+pub mod zmq;
 
 pub use config::{IngestConfig, SourceSpec, SymbolSpec};
 pub use ingest::{Feed, FeedsError, FeedsHandle, InletMaker, start};

@@ -1,5 +1,5 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read
-//! once per socket read, below TLS and framing, and never inside a decoder.
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, a FIX session, or a ZeroMQ socket. The
+//! clock is read once per socket read, below TLS and framing, and never inside a decoder.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -22,6 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_c
 use super::fix::link::Link;
 use super::lines::LineSplitter;
 use super::poll::{Poller, TcpLines};
+use super::zmq;
 use crate::clock;
 
 mod confirm;
@@ -149,6 +150,7 @@ enum Transport {
     Poll(Box<Poller>),
     Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
     Fix(Box<Link>),
+    Zmq(Box<zmq::link::Link>),
 }
 
 /// The body of a response that does not end, in lines.
@@ -170,6 +172,12 @@ impl Connection {
     #[must_use]
     pub fn fix(link: Link) -> Self {
         Connection::over(Transport::Fix(Box::new(link)))
+    }
+
+    /// The messages of a ZeroMQ socket.
+    #[must_use]
+    pub fn zmq(link: zmq::link::Link) -> Self {
+        Connection::over(Transport::Zmq(Box::new(link)))
     }
 
     fn over(transport: Transport) -> Self {
@@ -240,7 +248,10 @@ impl Connection {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match (&mut self.transport, &self.ping) {
             // FIX has heartbeats, which its session sends by itself.
-            (Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_), _) => Ok(()),
+            (
+                Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) | Transport::Zmq(_),
+                _,
+            ) => Ok(()),
             (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
             (Transport::Socket(socket), Some(text)) => {
                 socket.send(Message::text(text.as_ref())).await.map_err(ws_failure)
@@ -259,6 +270,7 @@ impl Connection {
                     let _ = WebSocketStream::close(&mut *socket, None).await;
                 }
                 Transport::Fix(link) => link.close().await,
+                Transport::Zmq(link) => link.close().await,
             }
             if let Some(request) = farewell {
                 let _ = request.send().await;
@@ -300,6 +312,7 @@ impl Transport {
                 Some(Err(error)) => Err(ws_failure(error)),
             },
             Transport::Fix(link) => link.read(each).await,
+            Transport::Zmq(link) => link.read(each).await,
         }
     }
 }
@@ -316,7 +329,7 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
     let failed = |e: std::io::Error| Failure::new(Cause::ConnectFailed, format!("{host}:{port}: {e}"));
     let socket = TcpStream::connect((host, port)).await.map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;
-    Ok(Stamped { socket, read_ns: clock::now_ns() })
+    Ok(Stamped::from(socket))
 }
 
 /// Opens a WebSocket, over TLS for `wss`.
@@ -394,6 +407,12 @@ impl Stamped {
     #[must_use]
     pub fn read_ns(&self) -> i64 {
         self.read_ns
+    }
+}
+
+impl From<TcpStream> for Stamped {
+    fn from(socket: TcpStream) -> Self {
+        Stamped { socket, read_ns: clock::now_ns() }
     }
 }
 

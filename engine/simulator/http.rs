@@ -19,7 +19,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, bybit, candles, coinbase, ctrader, kraken, mtapi, mtsocketapi, oanda};
+use super::{
+    Server, binance, bybit, candles, coinbase, ctrader, dwx, kraken, mql5_json_api, mtapi, mtsocketapi, oanda,
+};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -36,6 +38,10 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     match server.hub.config.broker {
         Broker::Ctrader if begins_with(&stream, b'8').await => return ctrader::serve(server, stream).await,
         Broker::Mtsocketapi if begins_with(&stream, b'{').await => return mtsocketapi::commands(server, stream).await,
+        Broker::Dwx if begins_with(&stream, 0xff).await => return dwx::commands(server, stream).await,
+        Broker::Mql5JsonApi if begins_with(&stream, 0xff).await => {
+            return mql5_json_api::requests(server, stream).await;
+        }
         _ => {}
     }
     let cut = server.clone();
@@ -73,6 +79,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
         Broker::Bybit => bybit::route(server, request),
         Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
         Broker::Mtsocketapi => text_reply(StatusCode::NOT_FOUND, "this broker speaks JSON lines"),
+        Broker::Dwx | Broker::Mql5JsonApi => text_reply(StatusCode::NOT_FOUND, "this broker speaks ZeroMQ"),
     }
 }
 

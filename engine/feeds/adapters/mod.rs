@@ -393,6 +393,7 @@ macro_rules! adapters {
     };
 }
 
+mod bridge;
 mod candles;
 
 /// A canonical pair with a separator between base and quote, as in `BTC/USD`. Stable coins have four letters, all other
@@ -405,4 +406,18 @@ fn pair(canonical: &str, separator: char) -> String {
     }
 }
 
-adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader, mtsocketapi, json_ws, json_poll];
+adapters![
+    oanda,
+    mtapi,
+    binance,
+    binance_usdm,
+    kraken,
+    coinbase,
+    bybit,
+    ctrader,
+    mtsocketapi,
+    dwx,
+    mql5_json_api,
+    json_ws,
+    json_poll
+];
