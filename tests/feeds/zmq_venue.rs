@@ -10,18 +10,21 @@ use super::{Act, Stage};
 
 /// What one of these advisers answers, by its words.
 struct Words {
+    first: &'static str,
     known: &'static str,
     unknown: &'static str,
     slow: &'static str,
 }
 
 const DWX: Words = Words {
+    first: "{'_action': 'heartbeat', '_response': 'loud and clear!'}",
     known: "{'_action': 'TRACK_PRICES', '_data': {'symbol_count':1, 'error_symbols':[]}}",
     unknown: "{'_action': 'TRACK_PRICES', '_data': {'symbol_count':1, 'error_symbols':['EURUSD']}}",
     slow: "{'_response': 'TRADE_CONTEXT_BUSY__ABORTED_COMMAND'}",
 };
 
 const MQL5: Words = Words {
+    first: r#"{"balance":1.0,"equity":1.0,"margin":0.0,"margin_free":1.0}"#,
     known: r#"{"error":false,"lastError":"0","description":"ERR_SUCCESS","function":"f"}"#,
     unknown: r#"{"error":true,"lastError":"4301","description":"Unknown symbol","function":"ScriptConfiguration"}"#,
     slow: r#"{"error":true,"lastError":"10024","description":"slower","function":"f"}"#,
@@ -42,12 +45,11 @@ pub(super) fn serve(stage: &Stage, mut commands: TcpStream) -> std::io::Result<(
     let mut answers = accept(stage.answers.as_deref().unwrap(), "PUSH")?;
     let mut prices = accept(stage.data.as_deref().unwrap(), if is_dwx { "PUB" } else { "PUSH" })?;
     let words = if is_dwx { DWX } else { MQL5 };
-    let questions = if is_dwx {
+    if is_dwx {
         note(stage, &mut prices)?;
-        1
-    } else {
-        2
-    };
+    }
+    // The first question is whether anybody answers; the second of three clears what was subscribed.
+    let questions = if is_dwx { 2 } else { 3 };
     for question in 1..=questions {
         if !is_dwx {
             assert_eq!(read_frame(&mut commands)?, (1, Vec::new()), "the delimiter of a request");
@@ -57,8 +59,8 @@ pub(super) fn serve(stage: &Stage, mut commands: TcpStream) -> std::io::Result<(
             commands.write_all(b"\x01\0\0\x02OK")?;
         }
         let answer = match script[0] {
+            _ if question == 1 => words.first,
             Act::SlowDown => return answers.write_all(&message(words.slow)),
-            // The first question of two clears what was subscribed.
             Act::UnknownSymbol if question == questions => return answers.write_all(&message(words.unknown)),
             _ => words.known,
         };

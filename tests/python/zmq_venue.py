@@ -49,7 +49,9 @@ def dwx():
     while not GONE.is_set():
         if commands.poll(5):
             command = commands.recv_string()
-            if command == "TRACK_PRICES;EURUSD;XAUUSD":
+            if command == "HEARTBEAT;":
+                send(answers, "{'_action': 'heartbeat', '_response': 'loud and clear!'}")
+            elif command == "TRACK_PRICES;EURUSD;XAUUSD":
                 send(answers, "{'_action': 'TRACK_PRICES', '_data': {'symbol_count':2, 'error_symbols':[]}}")
                 tracking = True
                 say("ok")
@@ -92,6 +94,8 @@ def mql5():
             case {"action": "HISTORY", "actionType": "DATA", "symbol": "EURUSD", "chartTF": "M1", "fromDate": 1709632800, "toDate": 1709632920}:
                 rows = [[1709632800 + 60 * at, *bar[1:], 7.0, 3] for at, bar in enumerate(BARS)]
                 return {"data": rows + [[1709632920, 1, 1, 1, 1, 1.0, 3]], "symbol": "EURUSD", "timeframe": "M1"}
+            case {"action": "BALANCE"}:
+                return {"balance": 1000.5, "equity": 999.0, "margin": 99.0, "margin_free": 900.0}
             case {"action": "ACCOUNT"}:
                 return {"error": False, "currency": "CHF", "balance": 1000.5, "equity": 999.0, "margin": 99.0, "margin_free": 900.0}
             case _:

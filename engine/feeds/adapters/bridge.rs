@@ -3,12 +3,35 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use tickwire_schemas::words::Cause;
+
 use super::SettingsError;
+use crate::feeds::net::Failure;
 use crate::feeds::rate::Rate;
 use crate::market::BrokerTime;
 
 /// Most bytes of an answer: 5,000 bars have some 0.7 MB.
 pub(super) const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// How long an answer may take that needs no search. Below the usual `connect_timeout_ms`, so that the failure names what
+/// is missing.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(8);
+
+/// How long an answer about the past may take: the terminal may have to ask its broker.
+pub(super) const PAST_MAX: Duration = Duration::from_secs(60);
+
+/// How long the answer to a first question is waited for before it is asked again, and how many times it is asked.
+///
+/// The socket that answers gives each message to one of its clients, drops it where it knows of none, and learns late that a
+/// client has come or gone. So a new client first asks something harmless until it is answered: then answers come here, and
+/// what was asked by those before is answered, for questions are answered in their order.
+pub(super) const FIRST_MAX: Duration = Duration::from_millis(500);
+pub(super) const FIRST_TIMES: u32 = 16;
+
+/// The failure of a question that nobody answers.
+pub(super) fn unanswered(what: &str, after: Duration) -> Failure {
+    Failure::new(Cause::ProtocolError, format!("{what}: no answer within {} s", after.as_secs()))
+}
 
 /// Default of `history_bars`: an adviser puts its answers together slowly, and does nothing else meanwhile.
 pub(super) fn history_bars() -> u32 {

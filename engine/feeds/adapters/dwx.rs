@@ -5,15 +5,16 @@
 //! bid or ask have changed. The adviser keeps one message for a slow reader and drops the others.
 //!
 //! The answers' port gives each answer to one of those who listen there. So it is opened for a question and closed with the
-//! answer, and of one source never two ask at once.
+//! answer, of one source never two ask at once, and a heartbeat goes ahead of each question.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 use tokio::sync::Mutex;
 
-use super::bridge::{self, ANSWER_BYTES_MAX, Place};
+use super::bridge::{self, ANSWER_BYTES_MAX, ANSWER_MAX, FIRST_MAX, FIRST_TIMES, Place};
 use super::{Account, Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::net::{Connection, FRAME_BYTES_MAX, Failure, excerpt};
@@ -119,7 +120,7 @@ impl Stream for Broker {
         symbols.names().for_each(|name| prices.subscribe(&format!("{name}:|:")));
         prices.flush().await?;
         let command = symbols.names().fold("TRACK_PRICES".to_string(), |command, name| command + ";" + name);
-        desk.ask(&command, "TRACK_PRICES", |answer| tracked(answer, symbols)).await?;
+        desk.ask(&command, "TRACK_PRICES", ANSWER_MAX, |answer| tracked(answer, symbols).map(Some)).await?;
         Ok(Connection::zmq(prices))
     }
 }
@@ -133,15 +134,17 @@ impl Broker {
         Ok(Desk { commands, answers })
     }
 
-    /// Asks one question.
+    /// Asks one question. `found` reads an answer, and says `None` to those that answer another question.
     async fn ask<T>(
         &self,
         command: &str,
         action: &str,
-        found: impl FnMut(&Answer<'_>) -> Result<T, Failure>,
+        at_most: Duration,
+        found: impl FnMut(&Answer<'_>) -> Result<Option<T>, Failure>,
     ) -> Result<T, Failure> {
         let _one = self.asking.lock().await;
-        self.desk().await?.ask(command, action, found).await
+        let mut desk = self.desk().await?;
+        desk.ask(command, action, at_most, found).await
     }
 }
 
@@ -157,8 +160,10 @@ impl Desk {
         &mut self,
         command: &str,
         action: &str,
-        mut found: impl FnMut(&Answer<'_>) -> Result<T, Failure>,
+        at_most: Duration,
+        mut found: impl FnMut(&Answer<'_>) -> Result<Option<T>, Failure>,
     ) -> Result<T, Failure> {
+        self.first().await?;
         self.commands.say(command);
         self.commands.flush().await?;
         let found = |message: &[u8]| {
@@ -173,9 +178,26 @@ impl Desk {
             if let Some(refusal) = answer.refusal() {
                 return Some(Err(Failure { text: format!("{action}: {}", refusal.text), ..refusal }));
             }
-            answer.is(action).then(|| found(&answer))
+            if answer.is(action) { found(&answer).transpose() } else { None }
         };
-        self.answers.answer(action, found).await
+        let answer = self.answers.answer(at_most, found).await?;
+        answer.ok_or_else(|| bridge::unanswered(action, at_most))
+    }
+
+    /// Asks for a heartbeat until there is one; see [`FIRST_MAX`].
+    async fn first(&mut self) -> Result<(), Failure> {
+        for _ in 0..FIRST_TIMES {
+            self.commands.say("HEARTBEAT;");
+            self.commands.flush().await?;
+            let heard = |message: &[u8]| {
+                let json = answer::to_json(message);
+                Answer::read(&json).is_ok_and(|answer| answer.is("heartbeat")).then_some(Ok(()))
+            };
+            if self.answers.answer(FIRST_MAX, heard).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(bridge::unanswered("HEARTBEAT", FIRST_MAX * FIRST_TIMES))
     }
 }
 

@@ -2,17 +2,19 @@
 //!
 //! Three of its sockets are used: a request goes to the system port, which only says `OK`; what was asked comes from the data
 //! port, prices from the live port. Data and live port give each message to one of those who listen: the data port is opened
-//! for a question and closed with its answer, and of one source never two ask at once; of two programs on the live port each
-//! would get half of the prices.
+//! for a question and closed with its answer, of one source never two ask at once, and the balance is asked for ahead of each
+//! question; of two programs on the live port each would get half of the prices.
 //!
 //! A subscription is added to those before it, and one that is made twice says each price twice. So they are all cleared
 //! (`RESET`) before they are made; a key says otherwise.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 use tokio::sync::Mutex;
 
-use super::bridge::{self, ANSWER_BYTES_MAX, Place};
+use super::bridge::{self, ANSWER_BYTES_MAX, ANSWER_MAX, FIRST_MAX, FIRST_TIMES, Place};
 use super::{Account, Adapter, Decoder, History, SettingsError, Stream, TickHistory};
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::json::{Cursor, Malformed, Step, whole};
@@ -142,12 +144,13 @@ impl Stream for Broker {
         let Settings { host, live_port, .. } = &self.settings;
         // The prices first: what comes right after the request is not to be lost.
         let live = Link::connect(host, *live_port, Kind::Pull, FRAME_BYTES_MAX).await?;
+        desk.first().await?;
         if self.settings.reset {
-            desk.ask(&serde_json::json!({ "action": "RESET" }), "RESET", done).await?;
+            desk.ask(&serde_json::json!({ "action": "RESET" }), "RESET", ANSWER_MAX, done).await?;
         }
         for name in symbols.names() {
             let request = serde_json::json!({ "action": "CONFIG", "symbol": name, "chartTF": "TICK" });
-            desk.ask(&request, &format!("CONFIG {name}"), done).await?;
+            desk.ask(&request, &format!("CONFIG {name}"), ANSWER_MAX, done).await?;
         }
         Ok(Connection::zmq(live))
     }
@@ -167,10 +170,13 @@ impl Broker {
         &self,
         request: &serde_json::Value,
         what: &str,
+        at_most: Duration,
         found: impl FnMut(&[u8]) -> Step<Option<T>>,
     ) -> Result<T, Failure> {
         let _one = self.asking.lock().await;
-        self.desk().await?.ask(request, what, found).await
+        let mut desk = self.desk().await?;
+        desk.first().await?;
+        desk.ask(request, what, at_most, found).await
     }
 
     fn causes(&self) -> Causes {
@@ -190,28 +196,54 @@ impl Desk {
         &mut self,
         request: &serde_json::Value,
         what: &str,
+        at_most: Duration,
         mut found: impl FnMut(&[u8]) -> Step<Option<T>>,
     ) -> Result<T, Failure> {
-        let wrong = |text: String| Failure::new(Cause::ProtocolError, format!("{what}: {text}"));
-        self.system.say(request.to_string());
-        let heard = self.system.answer(what, |message| {
-            let text = || format!("the system port answered \"{}\", expected OK", excerpt(message));
-            Some(if message == b"OK" { Ok(()) } else { Err(wrong(text())) })
-        });
-        heard.await?;
+        self.say(request, what).await?;
         let Desk { data, causes, .. } = self;
         let found = |message: &[u8]| {
             if let Ok(Refusal { is_error: Some(true), number, said }) = Refusal::read(message) {
                 let text = format!("{what}: {said} ({number})");
                 return Some(Err(Failure::new(causes.of(number), text)));
             }
-            match found(message) {
-                Ok(answer) => answer.map(Ok),
-                Err(e) => Some(Err(wrong(format!("{e}, found {}", excerpt(message))))),
-            }
+            let wrong = |e| Failure::new(Cause::ProtocolError, format!("{what}: {e}, found {}", excerpt(message)));
+            found(message).map_err(wrong).transpose()
         };
-        data.answer(what, found).await
+        data.answer(at_most, found).await?.ok_or_else(|| bridge::unanswered(what, at_most))
     }
+
+    /// Asks for the balance until it is told; see [`FIRST_MAX`].
+    async fn first(&mut self) -> Result<(), Failure> {
+        for _ in 0..FIRST_TIMES {
+            self.say(&serde_json::json!({ "action": "BALANCE" }), "BALANCE").await?;
+            let heard = |message: &[u8]| is_balance(message).then_some(Ok(()));
+            if self.data.answer(FIRST_MAX, heard).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(bridge::unanswered("BALANCE", FIRST_MAX * FIRST_TIMES))
+    }
+
+    /// Sends a request, whose receipt is confirmed.
+    async fn say(&mut self, request: &serde_json::Value, what: &str) -> Result<(), Failure> {
+        self.system.say(request.to_string());
+        let heard = self.system.answer(ANSWER_MAX, |message| {
+            let text = || format!("{what}: the system port answered \"{}\", expected OK", excerpt(message));
+            Some(if message == b"OK" { Ok(()) } else { Err(Failure::new(Cause::ProtocolError, text())) })
+        });
+        heard.await?.ok_or_else(|| bridge::unanswered(what, ANSWER_MAX))
+    }
+}
+
+/// Whether a message answers `BALANCE`; `ACCOUNT` says more.
+fn is_balance(message: &[u8]) -> bool {
+    let (mut balance, mut more) = (false, false);
+    let read = Cursor::new(message).object(|key, c| {
+        balance |= key == b"balance";
+        more |= key == b"currency";
+        c.skip()
+    });
+    read.is_ok() && balance && !more
 }
 
 /// Which numbers of errors mean what.

@@ -14,8 +14,8 @@ use crate::feeds::net::{self, FRAME_BYTES_MAX, Failure, Stamped};
 /// What one read takes at most.
 const READ_BYTES: usize = 16 << 10;
 
-/// How long an answer may take. Below the usual `connect_timeout_ms`, so that the failure names what is missing.
-const ANSWER_MAX: Duration = Duration::from_secs(8);
+/// How long a connection may take to be made, where nobody else sets a limit.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// A socket of some kind, connected.
 #[derive(Debug)]
@@ -31,16 +31,20 @@ impl Link {
     /// Connects, and returns when the other side has introduced itself.
     ///
     /// # Errors
-    /// [`Cause::ConnectFailed`] when there is nobody or the connection ends, [`Cause::LoginRefused`] when the other side
+    /// [`Cause::ConnectFailed`] when there is nobody, the connection ends or nothing is said for ten seconds, [`Cause::LoginRefused`] when the other side
     /// refuses, [`Cause::ProtocolError`] when it is something else than expected; each names host and port.
     pub async fn connect(host: &str, port: u16, kind: Kind, bytes_max: usize) -> Result<Link, Failure> {
-        let link = Link::new(net::tcp(host, port).await?, kind, bytes_max);
-        link.introduce().await.map_err(|failure| {
+        let link = async { Link::new(net::tcp(host, port).await?, kind, bytes_max).introduce().await };
+        let late = || Failure::new(Cause::ConnectFailed, format!("no greeting within {} s", CONNECT_MAX.as_secs()));
+        timeout(CONNECT_MAX, link).await.unwrap_or_else(|_| Err(late())).map_err(|failure| {
             let cause = match failure.cause {
                 Cause::ClosedByPeer | Cause::ReadError => Cause::ConnectFailed,
                 cause => cause,
             };
-            Failure::new(cause, format!("{host}:{port}: {}", failure.text))
+            // Where there is nobody, the address is there already.
+            let place = format!("{host}:{port}: ");
+            let text = if failure.text.starts_with(&place) { failure.text } else { place + &failure.text };
+            Failure::new(cause, text)
         })
     }
 
@@ -110,15 +114,15 @@ impl Link {
         }
     }
 
-    /// Reads until `found` has found an answer; other messages are passed over.
+    /// Reads until `found` has found an answer; other messages are passed over. `None` when none comes within `at_most`.
     ///
     /// # Errors
-    /// What `found` says; or when the connection ends, or nothing comes in time: then naming `what` was waited for.
+    /// What `found` says, or when the connection ends.
     pub async fn answer<T>(
         &mut self,
-        what: &str,
+        at_most: Duration,
         mut found: impl FnMut(&[u8]) -> Option<Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Option<T>, Failure> {
         let answer = async {
             loop {
                 let mut answer = None;
@@ -133,9 +137,7 @@ impl Link {
                 })?;
             }
         };
-        let late =
-            || Failure::new(Cause::ProtocolError, format!("no answer to {what} within {} s", ANSWER_MAX.as_secs()));
-        timeout(ANSWER_MAX, answer).await.map_err(|_| late())?
+        timeout(at_most, answer).await.ok().transpose()
     }
 
     /// Closes.

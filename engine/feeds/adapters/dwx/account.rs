@@ -1,30 +1,24 @@
 //! The account: `TRADE;GET_ACCOUNT_INFO` and `TRADE;GET_OPEN_TRADES`, which look and change nothing. No other command that
 //! begins with TRADE is anywhere in this adapter.
 
-use tickwire_schemas::words::Cause;
-
-use super::{Answer, Broker};
+use super::{ANSWER_MAX, Answer, Broker};
 use crate::feeds::adapters::{Account, AccountSummary, Answer as Asked, Position};
 use crate::feeds::json::{Cursor, Malformed, Step};
-use crate::feeds::net::Failure;
+use crate::feeds::rest::not_understood;
 use crate::market::Decimal9;
 
 impl Account for Broker {
     fn summary(&self) -> Asked<'_, AccountSummary> {
-        Box::pin(self.ask("TRADE;GET_ACCOUNT_INFO", "GET_ACCOUNT_INFORMATION", |answer: &Answer<'_>| {
-            summary(answer.data).map_err(|e| not_understood("GET_ACCOUNT_INFO", e))
+        Box::pin(self.ask("TRADE;GET_ACCOUNT_INFO", "GET_ACCOUNT_INFORMATION", ANSWER_MAX, |answer: &Answer<'_>| {
+            summary(answer.data).map(Some).map_err(|e| not_understood("GET_ACCOUNT_INFO", e))
         }))
     }
 
     fn positions(&self) -> Asked<'_, Vec<Position>> {
-        Box::pin(self.ask("TRADE;GET_OPEN_TRADES", "OPEN_TRADES", |answer: &Answer<'_>| {
-            positions(answer.data).map_err(|e| not_understood("GET_OPEN_TRADES", e))
+        Box::pin(self.ask("TRADE;GET_OPEN_TRADES", "OPEN_TRADES", ANSWER_MAX, |answer: &Answer<'_>| {
+            positions(answer.data).map(Some).map_err(|e| not_understood("GET_OPEN_TRADES", e))
         }))
     }
-}
-
-fn not_understood(what: &str, error: Malformed) -> Failure {
-    Failure::new(Cause::ProtocolError, format!("{what}: {error}"))
 }
 
 fn decimal(c: &mut Cursor<'_>) -> Step<Decimal9> {

@@ -37,9 +37,9 @@ impl History for Broker {
             let command = format!("HIST;{symbol};{};{from};{to}", minutes(timeframe));
             let found = |answer: &Answer<'_>| {
                 let bars = rows(answer, &symbol, timeframe, &mut clock).map_err(|e| not_understood("HIST", e))?;
-                Ok(ordered(bars, from_ns, to_ns))
+                Ok(bars.map(|bars| ordered(bars, from_ns, to_ns)))
             };
-            self.ask(&command, "HIST", found).await
+            self.ask(&command, "HIST", bridge::PAST_MAX, found).await
         })
     }
 }
@@ -65,15 +65,16 @@ fn minutes(timeframe: Timeframe) -> &'static str {
     }
 }
 
-fn rows(answer: &Answer<'_>, symbol: &str, timeframe: Timeframe, clock: &mut BrokerClock) -> Step<Vec<Bar>> {
+/// The bars of an answer; `None` when they are of another symbol.
+fn rows(answer: &Answer<'_>, symbol: &str, timeframe: Timeframe, clock: &mut BrokerClock) -> Step<Option<Vec<Bar>>> {
     // With the length of the bars behind it, in words that are not documented.
     let named = answer.symbol.strip_prefix(symbol.as_bytes());
     if !named.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_")) {
-        return Err(Malformed("bars of the symbol that was asked for"));
+        return Ok(None);
     }
     let mut bars = Vec::new();
     if answer.is_empty() {
-        return Ok(bars);
+        return Ok(Some(bars));
     }
     let mut cursor = Cursor::new(answer.data);
     cursor.array(|c| {
@@ -81,7 +82,7 @@ fn rows(answer: &Answer<'_>, symbol: &str, timeframe: Timeframe, clock: &mut Bro
         Ok(())
     })?;
     cursor.end()?;
-    Ok(bars)
+    Ok(Some(bars))
 }
 
 fn row(c: &mut Cursor<'_>, timeframe: Timeframe, clock: &mut BrokerClock) -> Step<Bar> {
@@ -127,13 +128,13 @@ mod tests {
         let json = to_json(text.as_bytes());
         let answer = Answer::read(&json).unwrap();
         let mut clock = BrokerClock::new(BrokerTime::NewYorkClose);
-        let bars = rows(&answer, "EURUSD", Timeframe::M5, &mut clock).unwrap();
+        let bars = rows(&answer, "EURUSD", Timeframe::M5, &mut clock).unwrap().unwrap();
         let [bar] = bars[..] else { panic!("{bars:?}") };
         // 15:05 UTC: two hours ahead in winter.
         assert_eq!((bar.open_ts_ns, bar.ticks), (1_546_614_300_000_000_000, 231));
         assert_eq!((bar.bid.open_e9, bar.bid.close_e9), (1_139_500_000, 1_139_900_000));
         assert_eq!((bar.ask.open_e9, bar.basis), (NO_PRICE, Basis::Bid.code()));
-        assert!(rows(&answer, "EUR", Timeframe::M5, &mut clock).is_err(), "somebody else's answer");
+        assert_eq!(rows(&answer, "EUR", Timeframe::M5, &mut clock), Ok(None), "somebody else's answer");
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
         let json = to_json(b"{'_action': 'HIST', '_symbol': 'EURUSD_M5', '_response': 'NOT_AVAILABLE'}");
         let mut clock = BrokerClock::new(BrokerTime::Fixed(0));
         let answer = Answer::read(&json).unwrap();
-        assert_eq!(rows(&answer, "EURUSD", Timeframe::M5, &mut clock), Ok(vec![]));
+        assert_eq!(rows(&answer, "EURUSD", Timeframe::M5, &mut clock), Ok(Some(vec![])));
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use serde_json::json;
 
-use super::Broker;
+use super::{ANSWER_MAX, Broker};
 use crate::feeds::adapters::{Account, AccountSummary, Answer, Position};
 use crate::feeds::json::{Cursor, Malformed, Step};
 use crate::market::Decimal9;
 
 impl Account for Broker {
     fn summary(&self) -> Answer<'_, AccountSummary> {
-        Box::pin(async { self.ask(&json!({ "action": "ACCOUNT" }), "ACCOUNT", summary).await })
+        Box::pin(async { self.ask(&json!({ "action": "ACCOUNT" }), "ACCOUNT", ANSWER_MAX, summary).await })
     }
 
     fn positions(&self) -> Answer<'_, Vec<Position>> {
-        Box::pin(async { self.ask(&json!({ "action": "POSITIONS" }), "POSITIONS", positions).await })
+        Box::pin(async { self.ask(&json!({ "action": "POSITIONS" }), "POSITIONS", ANSWER_MAX, positions).await })
     }
 }
 
@@ -21,13 +21,13 @@ fn decimal(c: &mut Cursor<'_>) -> Step<Decimal9> {
     Decimal9::parse(c.number()?).map_err(|_| Malformed("a decimal"))
 }
 
-/// `None` for what has no balance: it answers something else.
+/// `None` for what has no balance and currency: it answers something else.
 fn summary(message: &[u8]) -> Step<Option<AccountSummary>> {
-    let (mut currency, mut balance) = (String::new(), None);
+    let (mut currency, mut balance) = (None, None);
     let (mut equity, mut margin, mut free_margin) = (None, None, None);
     Cursor::new(message).object(|key, c| {
         match key {
-            b"currency" => currency = String::from_utf8_lossy(&c.text()?).into_owned(),
+            b"currency" => currency = Some(String::from_utf8_lossy(&c.text()?).into_owned()),
             b"balance" => balance = Some(decimal(c)?),
             b"equity" => equity = Some(decimal(c)?),
             b"margin" => margin = Some(decimal(c)?),
@@ -36,7 +36,15 @@ fn summary(message: &[u8]) -> Step<Option<AccountSummary>> {
         }
         Ok(())
     })?;
-    Ok(balance.map(|balance| AccountSummary { currency, balance, equity, margin, free_margin, leverage: None }))
+    let both = currency.zip(balance);
+    Ok(both.map(|(currency, balance)| AccountSummary {
+        currency,
+        balance,
+        equity,
+        margin,
+        free_margin,
+        leverage: None,
+    }))
 }
 
 /// `None` for what has no list of positions.
@@ -90,6 +98,7 @@ mod tests {
         assert_eq!((found.currency.as_str(), found.balance, found.equity), ("USD", d("10000"), Some(d("10012.5"))));
         assert_eq!((found.margin, found.free_margin, found.leverage), (Some(d("50")), Some(d("9962.5")), None));
         assert_eq!(summary(br#"{"data":[]}"#), Ok(None));
+        assert_eq!(summary(br#"{"balance":1.0,"equity":1.0}"#), Ok(None), "the answer to BALANCE");
     }
 
     #[test]

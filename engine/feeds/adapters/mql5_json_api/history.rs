@@ -84,7 +84,8 @@ impl Broker {
             "action": "HISTORY", "actionType": "DATA", "symbol": symbol, "chartTF": length, "fromDate": from, "toDate": to,
         });
         let what = format!("HISTORY {symbol} {length}");
-        self.ask(&request, &what, |message| rows(message, symbol, length, |c| row(c, clock))).await
+        let found = |message: &[u8]| rows(message, symbol, length, |c| row(c, clock));
+        self.ask(&request, &what, bridge::PAST_MAX, found).await
     }
 }
 

@@ -55,6 +55,8 @@ fn answers_to_other_questions_are_none() {
     assert_eq!(done(br#"{"error":false,"lastError":"0","description":"ERR_SUCCESS","function":"f"}"#), Ok(Some(())));
     assert_eq!(done(br#"{"data":[]}"#), Ok(None));
     assert!(done(b"OK").is_err());
+    assert!(is_balance(br#"{"balance":1.0,"equity":1.0,"margin":0.0,"margin_free":1.0}"#));
+    assert!(!is_balance(br#"{"error":false,"currency":"USD","balance":1.0}"#) && !is_balance(br#"{"data":[]}"#));
 }
 
 proptest! {
