@@ -215,7 +215,6 @@ fn an_unknown_symbol_and_a_wrong_port_are_said() {
         let source = Source::new(index, spec(bridge, [answers, commands, prices], ""));
         assert_eq!(source.down(), Cause::ProtocolError);
         assert!(source.error().contains(&format!(":{answers}: the other side is a PUSH socket")), "{}", source.error());
-        // Counted as what cannot be decoded it is not.
         source.stop();
         broker.stop();
     }
@@ -348,6 +347,15 @@ fn the_adapters_are_fed_by_libzmq() {
         assert_eq!(
             (summary.balance, summary.equity, summary.free_margin),
             (d("1000.5"), Some(d("999")), Some(d("900")))
+        );
+        source.stop();
+        let [commands, answers, prices] = ports;
+        let source = Source::new(index, self::spec(bridge, [answers, commands, prices], ""));
+        assert!([Cause::ProtocolError, Cause::ConnectFailed].contains(&source.down()));
+        assert!(
+            source.error().contains(&format!("127.0.0.1:{answers}: ")) && source.error().contains(" socket"),
+            "{}",
+            source.error()
         );
         source.stop();
         drop(venue.stdin.take());

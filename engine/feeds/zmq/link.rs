@@ -37,13 +37,18 @@ impl Link {
         let link = async { Link::new(net::tcp(host, port).await?, kind, bytes_max).introduce().await };
         let late = || Failure::new(Cause::ConnectFailed, format!("no greeting within {} s", CONNECT_MAX.as_secs()));
         timeout(CONNECT_MAX, link).await.unwrap_or_else(|_| Err(late())).map_err(|failure| {
-            let cause = match failure.cause {
-                Cause::ClosedByPeer | Cause::ReadError => Cause::ConnectFailed,
-                cause => cause,
+            let (cause, said) = match failure.cause {
+                // Some close without a word when they find a socket that they have nothing to say to.
+                Cause::ClosedByPeer | Cause::ReadError => {
+                    let expected = kind.partners()[0];
+                    let text = format!("{} before the handshake was over; expected a {expected} socket", failure.text);
+                    (Cause::ConnectFailed, text)
+                }
+                cause => (cause, failure.text),
             };
             // Where there is nobody, the address is there already.
             let place = format!("{host}:{port}: ");
-            let text = if failure.text.starts_with(&place) { failure.text } else { place + &failure.text };
+            let text = if said.starts_with(&place) { said } else { place + &said };
             Failure::new(cause, text)
         })
     }
@@ -63,7 +68,12 @@ impl Link {
     async fn introduce(mut self) -> Result<Link, Failure> {
         let mut early = Vec::new();
         while !self.peer.is_open() {
-            self.read(&mut |message, at_ns| early.push((message.to_vec(), at_ns))).await?;
+            let read = self.read(&mut |message, at_ns| early.push((message.to_vec(), at_ns))).await;
+            if let Err(failure) = read {
+                // By our introduction the other side knows what is wrong; if it does not listen, it does not.
+                let _ = self.flush().await;
+                return Err(failure);
+            }
         }
         self.early = early;
         self.flush().await?;
