@@ -242,7 +242,7 @@ fn heartbeats_without_prices_are_mute_and_then_a_new_connection() {
 #[test]
 fn pings_are_answered_with_their_payload() {
     each(|adapter| {
-        if ["oanda", "json-poll", "mtsocketapi"].contains(&adapter.name) {
+        if ["oanda", "json-poll", "mtapi-accounts", "mtsocketapi"].contains(&adapter.name) {
             return; // HTTP and lines have no pings
         }
         let rig = Rig::new(adapter, vec![vec![Act::PingPong, Act::Price, Act::Hold]]);
@@ -285,6 +285,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
             "mtsocketapi" => {
                 (r#"{"MSG":"ERROR","ERROR_ID":10024,"ERROR_DESCRIPTION":"Too many requests"}"#, Cause::RateLimited)
             }
+            "mtapi-accounts" => (r#"{"error":"SLOW_DOWN","message":"Too many requests"}"#, Cause::ProtocolError),
             "ctrader" => ("35=5|58=Session ended", Cause::ClosedByPeer),
             "mql5-json-api" => (
                 r#"{"error":true,"lastError":"10024","description":"Too many requests","function":"f"}"#,
@@ -292,6 +293,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
             ),
             // Where its prices come from it says nothing else.
             "dwx" => return,
+            "fxcm" => ("44\"ORA-20301: Too many requests\"", Cause::RateLimited),
             _ => (r#"{"code":-1003,"msg":"Too many requests"}"#, Cause::RateLimited),
         };
         let rig = Rig::new(adapter, vec![vec![Act::Say(words), Act::Hold], vec![Act::Price, Act::Hold]]);
@@ -309,7 +311,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
 #[test]
 fn a_refused_symbol_is_named() {
     each(|adapter| {
-        if !["kraken", "coinbase", "bybit", "dwx", "mql5-json-api"].contains(&adapter.name) {
+        if !["kraken", "coinbase", "bybit", "fxcm", "dwx", "mql5-json-api"].contains(&adapter.name) {
             return; // the others do not confirm subscriptions, or refuse a login
         }
         let rig = Rig::new(adapter, vec![vec![Act::UnknownSymbol], vec![Act::Price, Act::Hold]]);
@@ -341,6 +343,21 @@ fn a_jump_of_the_venues_numbers_is_a_hole_and_a_new_subscription() {
         rig.expect_live_with_a_tick();
         rig.stop();
     });
+}
+
+#[test]
+fn a_jump_of_a_fix_sessions_numbers_is_a_hole_and_the_session_goes_on() {
+    let adapters = adapters();
+    let adapter = adapters.iter().find(|adapter| adapter.name == "ctrader").unwrap();
+    let rig = Rig::new(adapter, vec![vec![Act::Price, Act::Say("SKIP"), Act::Price, Act::Hold]]);
+    rig.expect_state(SourceStatus::Connecting, Cause::Start);
+    let (before, after) = (rig.expect_live_with_a_tick(), rig.expect_tick());
+    let Input::Drop(hole) = rig.next() else { panic!("expected a hole") };
+    assert_eq!((hole.head.source_id, hole.count, hole.cause), (9, 3, Cause::SequenceJump.code()));
+    assert_eq!(hole.from_ns, before.ts_recv_ns, "from the last price before");
+    assert!(hole.to_ns >= after.ts_recv_ns, "to the first price after");
+    assert_eq!(rig.handle.statuses()[0].reconnects(), 0);
+    rig.stop();
 }
 
 #[test]

@@ -2,15 +2,12 @@
 //! clock is read once per socket read, below TLS and framing, and never inside a decoder.
 
 use std::borrow::Cow;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Response;
 use tickwire_schemas::words::Cause;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -25,13 +22,17 @@ use super::poll::{Poller, TcpLines};
 use super::zmq;
 use crate::clock;
 
+mod check;
 mod confirm;
 mod http;
 mod reply;
+mod stamped;
 
-pub use http::{Http, headers, install_crypto};
+pub use check::{Asking, Check};
+pub use http::{Http, headers, install_crypto, query};
 pub use reply::{Reply, refused};
 use reply::{cause_of_status, retry_after};
+pub use stamped::Stamped;
 
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -136,9 +137,12 @@ pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    check: Option<Check>,
     /// A message that pings, where the venue does not take WebSocket's own.
     ping: Option<Cow<'static, str>>,
     frame_bytes_max: usize,
+    /// How long it is good for from when it was made.
+    life: Option<Duration>,
     /// Frames that came while something else was waited for.
     early: Vec<(Vec<u8>, i64)>,
 }
@@ -185,8 +189,10 @@ impl Connection {
             transport,
             secrets: Vec::new(),
             farewell: None,
+            check: None,
             ping: None,
             frame_bytes_max: FRAME_BYTES_MAX,
+            life: None,
             early: Vec::new(),
         }
     }
@@ -217,11 +223,38 @@ impl Connection {
         self
     }
 
+    /// The same, with a question to ask now and then; an answer that is a failure ends the connection.
+    #[must_use]
+    pub fn with_check(mut self, check: Option<Check>) -> Self {
+        self.check = check;
+        self
+    }
+
     /// The same, with a message to send where the venue's pings are messages of its own.
     #[must_use]
     pub fn with_ping(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.ping = Some(message.into());
         self
+    }
+
+    /// The same, good for this long and no longer, such as its token is: the session makes another one before. Whoever
+    /// knows the time says less than it, by what making one takes.
+    #[must_use]
+    pub fn expiring(mut self, life: Duration) -> Self {
+        self.life = Some(life);
+        self
+    }
+
+    pub(super) fn life(&self) -> Option<Duration> {
+        self.life
+    }
+
+    /// How many messages the other side's count says were never read, since this was last asked.
+    pub(super) fn take_missed(&mut self) -> u64 {
+        match &mut self.transport {
+            Transport::Fix(link) => link.take_missed(),
+            _ => 0,
+        }
     }
 
     pub(super) fn take_secrets(&mut self) -> Vec<String> {
@@ -238,7 +271,13 @@ impl Connection {
             std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
             return Ok(());
         }
-        self.transport.read(each).await
+        match &mut self.check {
+            None => self.transport.read(each).await,
+            Some(check) => tokio::select! {
+                read = self.transport.read(each) => read,
+                failure = check.fails() => Err(failure),
+            },
+        }
     }
 
     /// Sends a ping, where the connection has such a thing.
@@ -295,11 +334,11 @@ impl Transport {
             }
             Transport::Socket(socket) => match socket.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    each(text.as_bytes(), socket.get_ref().get_ref().read_ns);
+                    each(text.as_bytes(), socket.get_ref().get_ref().read_ns());
                     Ok(())
                 }
                 Some(Ok(Message::Binary(bytes))) => {
-                    each(&bytes, socket.get_ref().get_ref().read_ns);
+                    each(&bytes, socket.get_ref().get_ref().read_ns());
                     Ok(())
                 }
                 // The library answers pings, with their payload, when it is next polled.
@@ -392,52 +431,6 @@ fn ws_failure(error: WsError) -> Failure {
         | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => closed("the connection was closed"),
         WsError::Io(error) => Failure::new(Cause::ReadError, error.to_string()),
         other => Failure::new(Cause::ProtocolError, other.to_string()),
-    }
-}
-
-/// A socket that notes when bytes were last read from it.
-#[derive(Debug)]
-pub struct Stamped {
-    socket: TcpStream,
-    read_ns: i64,
-}
-
-impl Stamped {
-    /// When bytes were last read, nanoseconds UTC.
-    #[must_use]
-    pub fn read_ns(&self) -> i64 {
-        self.read_ns
-    }
-}
-
-impl From<TcpStream> for Stamped {
-    fn from(socket: TcpStream) -> Self {
-        Stamped { socket, read_ns: clock::now_ns() }
-    }
-}
-
-impl AsyncRead for Stamped {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if polled.is_ready() && buf.filled().len() > before {
-            self.read_ns = clock::now_ns();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Stamped {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `ctrader.rs`, `mtsocketapi.rs`, `dwx.rs` and
-//! `mql5_json_api.rs` over `zmq.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`,
-//! `coinbase.rs` and `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
+//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `dwx.rs` and `mql5_json_api.rs` over
+//! `zmq.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share
+//! `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
 //! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
 //! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
 //! own port.
@@ -18,12 +18,14 @@ mod ctrader;
 mod dwx;
 pub mod event;
 mod exchange;
+mod fxcm;
 mod http;
 mod hub;
 mod kraken;
 pub mod model;
 mod mql5_json_api;
 mod mtapi;
+mod mtapi_accounts;
 mod mtsocketapi;
 mod oanda;
 mod past;
@@ -99,6 +101,8 @@ struct Server {
     tracks: mtsocketapi::Tracks,
     /// What the expert advisers over ZeroMQ have to say, and of which symbols.
     desk: zmq::Desk,
+    /// FXCM's sockets.
+    sockets: fxcm::Sockets,
     data_address: Option<SocketAddr>,
     answer_address: Option<SocketAddr>,
 }
@@ -262,7 +266,9 @@ fn listen(name: &str, key: &'static str, address: SocketAddr) -> Result<(TcpList
 fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, SimulatorError> {
     let bad = |key, problem| SimulatorError::Key { name: name.to_string(), key, problem };
     let secret = match config.broker {
-        Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
+        Broker::Oanda | Broker::MtapiAccounts | Broker::Fxcm => {
+            config.token.resolve().map_err(|problem| bad("token", problem))?
+        }
         Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
         // Market data of exchanges is for everybody, and so is a terminal on its own machine.
         Broker::Binance
@@ -285,6 +291,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
         news: Notify::new(),
         tracks: mtsocketapi::Tracks::default(),
         desk: zmq::Desk::default(),
+        sockets: fxcm::Sockets::default(),
         data_address: None,
         answer_address: None,
     })
@@ -357,11 +364,13 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     // Quotes and trades per instrument in a calm second of the busiest hour.
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
-        Broker::Mtapi | Broker::Mtsocketapi | Broker::Dwx | Broker::Mql5JsonApi => (15.0, 0.0, false),
+        Broker::Mtapi | Broker::MtapiAccounts | Broker::Mtsocketapi | Broker::Dwx | Broker::Mql5JsonApi => {
+            (15.0, 0.0, false)
+        }
         Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
         Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
         Broker::Bybit => (30.0, 6.0, false),
-        Broker::Ctrader => (12.0, 0.0, false),
+        Broker::Ctrader | Broker::Fxcm => (12.0, 0.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;
     let million = |fraction: f64| (fraction * 1e6) as u32;
