@@ -12,6 +12,8 @@ use tickwire::feeds::event::Event;
 use tickwire::feeds::fix::Draft;
 use tickwire::feeds::fix::frame::Framer;
 use tickwire::feeds::lines::LineSplitter;
+use tickwire::feeds::zmq::Kind;
+use tickwire::feeds::zmq::peer::Peer;
 use tickwire::market::Input;
 
 /// A whole book of cTrader's.
@@ -22,6 +24,16 @@ fn fix_book() -> String {
         draft.with(269, side).number(270, price).with(271, "1000000").number(278, at)
     });
     String::from_utf8(book.finish()).unwrap()
+}
+
+/// Two sockets that have introduced themselves.
+fn zeromq_pair() -> (Peer, Peer) {
+    let (mut pull, mut push) = (Peer::new(Kind::Pull, 1 << 20), Peer::new(Kind::Push, 1 << 20));
+    for _ in 0..2 {
+        push.push(&std::mem::take(pull.out()), |_| {}).unwrap();
+        pull.push(&std::mem::take(push.out()), |_| {}).unwrap();
+    }
+    (pull, push)
 }
 
 #[test]
@@ -41,6 +53,10 @@ fn decoding_and_offering_allocates_nothing() {
         };
         let (mut lines, mut frames) = (LineSplitter::new(1 << 20), Framer::new(1 << 20));
         let line = if fix { message.to_string() } else { format!("{message}\n") };
+        let zeromq = ["dwx", "mql5-json-api"].contains(&adapter.name);
+        let (mut peer, mut other_peer) = zeromq_pair();
+        other_peer.say(message.as_bytes());
+        let packed = std::mem::take(other_peer.out());
         let mut ticks = 0;
         let mut turn = |decode: &mut tickwire::feeds::adapters::AnyDecoder| {
             let mut offer = |event| {
@@ -55,10 +71,15 @@ fn decoding_and_offering_allocates_nothing() {
             };
             decode(message.as_bytes(), 5, symbols, &mut offer);
             decode(other.as_bytes(), 5, symbols, &mut offer);
-            let (a, b) = line.as_bytes().split_at(50);
+            let text = if zeromq { &packed } else { line.as_bytes() };
+            let (a, b) = text.split_at(20);
             for piece in [a, b] {
                 let each = |frame: &[u8]| decode(frame, 5, symbols, &mut offer);
-                if fix { frames.push(piece, each).unwrap() } else { lines.push(piece, each).unwrap() }
+                match (fix, zeromq) {
+                    (true, _) => frames.push(piece, each).unwrap(),
+                    (_, true) => peer.push(piece, each).unwrap(),
+                    _ => lines.push(piece, each).unwrap(),
+                }
             }
         };
         turn(&mut decode);

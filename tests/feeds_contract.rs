@@ -287,6 +287,12 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
             }
             "mtapi-accounts" => (r#"{"error":"SLOW_DOWN","message":"Too many requests"}"#, Cause::ProtocolError),
             "ctrader" => ("35=5|58=Session ended", Cause::ClosedByPeer),
+            "mql5-json-api" => (
+                r#"{"error":true,"lastError":"10024","description":"Too many requests","function":"f"}"#,
+                Cause::RateLimited,
+            ),
+            // Where its prices come from it says nothing else.
+            "dwx" => return,
             "fxcm" => ("44\"ORA-20301: Too many requests\"", Cause::RateLimited),
             _ => (r#"{"code":-1003,"msg":"Too many requests"}"#, Cause::RateLimited),
         };
@@ -305,7 +311,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
 #[test]
 fn a_refused_symbol_is_named() {
     each(|adapter| {
-        if !["kraken", "coinbase", "bybit", "fxcm"].contains(&adapter.name) {
+        if !["kraken", "coinbase", "bybit", "fxcm", "dwx", "mql5-json-api"].contains(&adapter.name) {
             return; // the others do not confirm subscriptions, or refuse a login
         }
         let rig = Rig::new(adapter, vec![vec![Act::UnknownSymbol], vec![Act::Price, Act::Hold]]);

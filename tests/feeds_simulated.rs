@@ -53,6 +53,17 @@ server_time = "+02:00"
 symbols = ["EURUSD", "XAUUSD"]
 rate = 20.0
 
+[simulators.dwx]
+broker = "dwx"
+symbols = ["EURUSD", "XAUUSD"]
+rate = 20.0
+
+[simulators.mql5]
+broker = "mql5-json-api"
+server_time = "+02:00"
+symbols = ["EURUSD", "XAUUSD"]
+rate = 20.0
+
 [simulators.binance]
 broker = "binance"
 symbols = ["BTCUSDT", "ETHUSDT"]
@@ -121,6 +132,15 @@ fn rig() -> Rig {
         at("fxcm"),
         at("mtsocketapi").port(),
         brokers.data_address("mtsocketapi").unwrap().port(),
+    );
+    let ports = |name: &str| {
+        let [answers, prices] = [brokers.answer_address(name), brokers.data_address(name)].map(|at| at.unwrap().port());
+        (at(name).port(), answers, prices)
+    };
+    let ((push, pull, publish), (system, data, live)) = (ports("dwx"), ports("mql5"));
+    sources += &format!(
+        "[sources.dwx]\nadapter = \"dwx\"\nhost = \"127.0.0.1\"\npush_port = {push}\npull_port = {pull}\npub_port = {publish}\nbroker_time = \"utc\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
+         [sources.mql5]\nadapter = \"mql5-json-api\"\nhost = \"127.0.0.1\"\nsystem_port = {system}\ndata_port = {data}\nlive_port = {live}\nbroker_time = \"+02:00\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}\n"
     );
     for name in EXCHANGES {
         sources += &format!(

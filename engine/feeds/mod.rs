@@ -4,8 +4,8 @@
 //! `source` is what one of them is made of: its connections (`shards` says which symbols go over which), and [`standby`]
 //! whether it is to be connected; `session` is the one loop that connects, reads and begins again, by the decisions of
 //! [`machine`], which is pure, with the connections of `line`; `report` is what a source says of itself; [`adapters`] is one file per venue
-//! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for, and [`members`] for
+//! and the list of them; [`event`], [`json`], [`lines`], [`fix`] and [`zmq`] are what their decoders are made of, pure too;
+//! [`net`] holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for, and [`members`] for
 //! other answers; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
@@ -39,6 +39,7 @@ mod source;
 pub mod standby;
 mod status;
 pub mod template;
+pub mod zmq;
 
 pub use config::{IngestConfig, SourceSpec, SymbolSpec};
 pub use control::{Done, FeedsControl};

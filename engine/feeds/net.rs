@@ -1,16 +1,13 @@
-//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, or a FIX session. The clock is read
-//! once per socket read, below TLS and framing, and never inside a decoder.
+//! Connections to venues: one HTTP request at a time, a stream of lines, a WebSocket, a FIX session, or a ZeroMQ socket. The
+//! clock is read once per socket read, below TLS and framing, and never inside a decoder.
 
 use std::borrow::Cow;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Response;
 use tickwire_schemas::words::Cause;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -22,17 +19,20 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_c
 use super::fix::link::Link;
 use super::lines::LineSplitter;
 use super::poll::{Poller, TcpLines};
+use super::zmq;
 use crate::clock;
 
 mod check;
 mod confirm;
 mod http;
 mod reply;
+mod stamped;
 
 pub use check::{Asking, Check};
 pub use http::{Http, headers, install_crypto, query};
 pub use reply::{Reply, refused};
 use reply::{cause_of_status, retry_after};
+pub use stamped::Stamped;
 
 /// Longest message or line from a venue; real ones have some hundred bytes. Beyond it the connection is given up.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -154,6 +154,7 @@ enum Transport {
     Poll(Box<Poller>),
     Socket(Box<WebSocketStream<MaybeTlsStream<Stamped>>>),
     Fix(Box<Link>),
+    Zmq(Box<zmq::link::Link>),
 }
 
 /// The body of a response that does not end, in lines.
@@ -175,6 +176,12 @@ impl Connection {
     #[must_use]
     pub fn fix(link: Link) -> Self {
         Connection::over(Transport::Fix(Box::new(link)))
+    }
+
+    /// The messages of a ZeroMQ socket.
+    #[must_use]
+    pub fn zmq(link: zmq::link::Link) -> Self {
+        Connection::over(Transport::Zmq(Box::new(link)))
     }
 
     fn over(transport: Transport) -> Self {
@@ -280,7 +287,10 @@ impl Connection {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match (&mut self.transport, &self.ping) {
             // FIX has heartbeats, which its session sends by itself.
-            (Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_), _) => Ok(()),
+            (
+                Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) | Transport::Zmq(_),
+                _,
+            ) => Ok(()),
             (Transport::Socket(socket), None) => socket.send(Message::Ping(Bytes::new())).await.map_err(ws_failure),
             (Transport::Socket(socket), Some(text)) => {
                 socket.send(Message::text(text.as_ref())).await.map_err(ws_failure)
@@ -299,6 +309,7 @@ impl Connection {
                     let _ = WebSocketStream::close(&mut *socket, None).await;
                 }
                 Transport::Fix(link) => link.close().await,
+                Transport::Zmq(link) => link.close().await,
             }
             if let Some(request) = farewell {
                 let _ = request.send().await;
@@ -323,11 +334,11 @@ impl Transport {
             }
             Transport::Socket(socket) => match socket.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    each(text.as_bytes(), socket.get_ref().get_ref().read_ns);
+                    each(text.as_bytes(), socket.get_ref().get_ref().read_ns());
                     Ok(())
                 }
                 Some(Ok(Message::Binary(bytes))) => {
-                    each(&bytes, socket.get_ref().get_ref().read_ns);
+                    each(&bytes, socket.get_ref().get_ref().read_ns());
                     Ok(())
                 }
                 // The library answers pings, with their payload, when it is next polled.
@@ -340,6 +351,7 @@ impl Transport {
                 Some(Err(error)) => Err(ws_failure(error)),
             },
             Transport::Fix(link) => link.read(each).await,
+            Transport::Zmq(link) => link.read(each).await,
         }
     }
 }
@@ -356,7 +368,7 @@ pub async fn tcp(host: &str, port: u16) -> Result<Stamped, Failure> {
     let failed = |e: std::io::Error| Failure::new(Cause::ConnectFailed, format!("{host}:{port}: {e}"));
     let socket = TcpStream::connect((host, port)).await.map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;
-    Ok(Stamped { socket, read_ns: clock::now_ns() })
+    Ok(Stamped::from(socket))
 }
 
 /// Opens a WebSocket, over TLS for `wss`.
@@ -419,46 +431,6 @@ fn ws_failure(error: WsError) -> Failure {
         | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => closed("the connection was closed"),
         WsError::Io(error) => Failure::new(Cause::ReadError, error.to_string()),
         other => Failure::new(Cause::ProtocolError, other.to_string()),
-    }
-}
-
-/// A socket that notes when bytes were last read from it.
-#[derive(Debug)]
-pub struct Stamped {
-    socket: TcpStream,
-    read_ns: i64,
-}
-
-impl Stamped {
-    /// When bytes were last read, nanoseconds UTC.
-    #[must_use]
-    pub fn read_ns(&self) -> i64 {
-        self.read_ns
-    }
-}
-
-impl AsyncRead for Stamped {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if polled.is_ready() && buf.filled().len() > before {
-            self.read_ns = clock::now_ns();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Stamped {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -91,6 +91,17 @@ impl BrokerClock {
         server_ns.saturating_sub(self.offset_ns)
     }
 
+    /// The server's stamp of a time in UTC, both in nanoseconds since 1970: found the other way around, since the offset is
+    /// known by server time.
+    pub fn server_ns(&mut self, utc_ns: i64) -> i64 {
+        let near = utc_ns.saturating_add(self.ahead_ns(utc_ns));
+        utc_ns.saturating_add(self.ahead_ns(near))
+    }
+
+    fn ahead_ns(&mut self, server_ns: i64) -> i64 {
+        server_ns.saturating_sub(self.utc_ns(server_ns))
+    }
+
     /// Seconds that the server is ahead of UTC at the server time `server_s`.
     fn offset_s(&self, server_s: i64) -> i64 {
         match &self.rule {
@@ -150,6 +161,21 @@ mod tests {
             // The repeated hour of autumn is the earlier one.
             let repeated = utc.as_second() == 1_730_613_600;
             assert_eq!(back, utc.as_second() - if repeated { 3_600 } else { 0 }, "{utc}");
+        }
+    }
+
+    #[test]
+    fn server_stamps_of_utc_times_are_found_around_both_changes() {
+        let mut clock = BrokerClock::new(BrokerTime::NewYorkClose);
+        for (utc, server) in [
+            ("2024-01-15T22:00:00", "2024-01-16T00:00:00"),
+            ("2024-07-15T21:00:00", "2024-07-16T00:00:00"),
+            ("2024-03-10T06:59:00", "2024-03-10T08:59:00"),
+            ("2024-03-10T21:00:00", "2024-03-11T00:00:00"),
+            ("2024-11-03T08:00:00", "2024-11-03T10:00:00"),
+        ] {
+            let ns = |text: &str| date_time(text.as_bytes()).unwrap().local_ns;
+            assert_eq!(clock.server_ns(ns(utc)), ns(server), "{utc}");
         }
     }
 

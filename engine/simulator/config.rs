@@ -35,6 +35,11 @@ pub enum Broker {
     Ctrader,
     /// MTsocketAPI: an expert adviser's two ports of JSON lines.
     Mtsocketapi,
+    /// DWX: an expert adviser's three ZeroMQ ports.
+    Dwx,
+    /// MQL5-JSON-API: another's.
+    #[serde(rename = "mql5-json-api")]
+    Mql5JsonApi,
     /// FXCM: REST and its socket.io stream.
     Fxcm,
 }
@@ -54,6 +59,8 @@ impl Broker {
             Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
             Broker::Mtsocketapi => "mtsocketapi",
+            Broker::Dwx => "dwx",
+            Broker::Mql5JsonApi => "mql5-json-api",
             Broker::Fxcm => "fxcm",
         }
     }
@@ -67,8 +74,10 @@ pub struct Config {
     pub broker: Broker,
     /// Loopback address; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// mtsocketapi: the same for the port of its prices.
+    /// mtsocketapi, dwx, mql5-json-api: the same for the port of its prices.
     pub data_listen: SocketAddr,
+    /// dwx, mql5-json-api: the same for the port of its answers.
+    pub answer_listen: SocketAddr,
     /// OANDA, mtapi-accounts, FXCM: the token that is expected.
     pub token: Secret,
     /// OANDA, mtapi-accounts: the account in paths; cTrader: the SenderCompID; empty accepts any.
@@ -79,7 +88,8 @@ pub struct Config {
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
-    /// mtapi, mtapi-accounts, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
+    /// mtapi, mtapi-accounts, mtsocketapi, dwx, mql5-json-api: the clock on the broker's wall, `new-york-close`, `utc` or
+    /// `+02:00`.
     pub server_time: String,
     /// Canonical symbols that are offered; those of the recordings are added.
     pub symbols: Vec<String>,
@@ -134,6 +144,7 @@ impl Default for Config {
             broker: Broker::Oanda,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            answer_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: Secret::new("demo"),
             account: String::new(),
             user: "demo".into(),
@@ -287,7 +298,9 @@ impl Config {
     /// The first value out of range: its key and what was expected.
     fn check(&self) -> Result<(), (String, String)> {
         let bad = |key: &str, problem: String| Err((key.to_string(), problem));
-        for (key, address) in [("listen", self.listen), ("data_listen", self.data_listen)] {
+        for (key, address) in
+            [("listen", self.listen), ("data_listen", self.data_listen), ("answer_listen", self.answer_listen)]
+        {
             if !address.ip().is_loopback() {
                 return bad(key, format!("{address}: expected a loopback address"));
             }

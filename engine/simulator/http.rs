@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
 use super::{
-    Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, listing, mtapi, mtapi_accounts, mtsocketapi,
-    oanda,
+    Server, binance, bybit, candles, coinbase, ctrader, dwx, fxcm, kraken, listing, mql5_json_api, mtapi, mtapi_accounts,
+    mtsocketapi, oanda,
 };
 
 /// A reply's body: whole or streamed.
@@ -39,6 +39,10 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream) {
     match server.hub.config.broker {
         Broker::Ctrader if begins_with(&stream, b'8').await => return ctrader::serve(server, stream).await,
         Broker::Mtsocketapi if begins_with(&stream, b'{').await => return mtsocketapi::commands(server, stream).await,
+        Broker::Dwx if begins_with(&stream, 0xff).await => return dwx::commands(server, stream).await,
+        Broker::Mql5JsonApi if begins_with(&stream, 0xff).await => {
+            return mql5_json_api::requests(server, stream).await;
+        }
         _ => {}
     }
     let cut = server.clone();
@@ -78,6 +82,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
         Broker::Fxcm => fxcm::route(server, request).await,
         Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
         Broker::Mtsocketapi => text_reply(StatusCode::NOT_FOUND, "this broker speaks JSON lines"),
+        Broker::Dwx | Broker::Mql5JsonApi => text_reply(StatusCode::NOT_FOUND, "this broker speaks ZeroMQ"),
     }
 }
 

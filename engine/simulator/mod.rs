@@ -1,11 +1,12 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with
-//! `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share `exchange.rs`; the exchanges' past
-//! in `candles.rs` and their symbols in `listing.rs`, the past of the others in `past.rs`). They live on a thread of their
-//! own, `tw-simulator`, so that they do not disturb ingestion. What a broker has written to its subscribers is counted
-//! exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's own port.
+//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `dwx.rs` and `mql5_json_api.rs` over
+//! `zmq.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share
+//! `exchange.rs`; the exchanges' past in `candles.rs` and their symbols in `listing.rs`, the past of the others in
+//! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
+//! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
+//! own port.
 
 mod binance;
 mod binance_usdm;
@@ -14,6 +15,7 @@ mod candles;
 mod coinbase;
 pub mod config;
 mod ctrader;
+mod dwx;
 pub mod event;
 mod exchange;
 mod fxcm;
@@ -22,6 +24,7 @@ mod hub;
 mod kraken;
 mod listing;
 pub mod model;
+mod mql5_json_api;
 mod mtapi;
 mod mtapi_accounts;
 mod mtsocketapi;
@@ -31,6 +34,7 @@ mod playback;
 pub mod stamp;
 pub mod symbols;
 pub mod venue;
+mod zmq;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -96,9 +100,23 @@ struct Server {
     news: Notify,
     /// What MTsocketAPI tells prices of, and where.
     tracks: mtsocketapi::Tracks,
+    /// What the expert advisers over ZeroMQ have to say, and of which symbols.
+    desk: zmq::Desk,
     /// FXCM's sockets.
     sockets: fxcm::Sockets,
     data_address: Option<SocketAddr>,
+    answer_address: Option<SocketAddr>,
+}
+
+/// What a listener of a simulated broker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// The broker's own, with `/__sim/`.
+    Main,
+    /// Prices alone.
+    Prices,
+    /// Answers alone.
+    Answers,
 }
 
 /// Running simulated brokers; they stop when this is dropped.
@@ -120,6 +138,12 @@ impl SimulatorsHandle {
     #[must_use]
     pub fn data_address(&self, name: &str) -> Option<SocketAddr> {
         self.servers.get(name).and_then(|(_, server)| server.data_address)
+    }
+
+    /// Where the simulator `name` gives its answers, where that is another port.
+    #[must_use]
+    pub fn answer_address(&self, name: &str) -> Option<SocketAddr> {
+        self.servers.get(name).and_then(|(_, server)| server.answer_address)
     }
 
     /// Every simulator and where it listens.
@@ -184,15 +208,20 @@ pub fn start(configs: BTreeMap<String, Config>) -> Result<SimulatorsHandle, Simu
     let mut listeners = Vec::new();
     for (name, config) in configs {
         let (listener, address) = listen(&name, "listen", config.listen)?;
-        let data = match config.broker {
-            Broker::Mtsocketapi => Some(listen(&name, "data_listen", config.data_listen)?),
-            _ => None,
+        let (has_prices, has_answers) = match config.broker {
+            Broker::Mtsocketapi => (true, false),
+            Broker::Dwx | Broker::Mql5JsonApi => (true, true),
+            _ => (false, false),
         };
+        let data = has_prices.then(|| listen(&name, "data_listen", config.data_listen)).transpose()?;
+        let answers = has_answers.then(|| listen(&name, "answer_listen", config.answer_listen)).transpose()?;
         let mut server = server(&name, config, &stage)?;
         server.data_address = data.as_ref().map(|(_, address)| *address);
+        server.answer_address = answers.as_ref().map(|(_, address)| *address);
         let server = Arc::new(server);
-        listeners.push((listener, server.clone(), false));
-        listeners.extend(data.map(|(listener, _)| (listener, server.clone(), true)));
+        listeners.push((listener, server.clone(), Port::Main));
+        listeners.extend(data.map(|(listener, _)| (listener, server.clone(), Port::Prices)));
+        listeners.extend(answers.map(|(listener, _)| (listener, server.clone(), Port::Answers)));
         servers.insert(name, (address, server));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SimulatorError::Thread)?;
@@ -248,7 +277,9 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
         | Broker::Kraken
         | Broker::Coinbase
         | Broker::Bybit
-        | Broker::Mtsocketapi => String::new(),
+        | Broker::Mtsocketapi
+        | Broker::Dwx
+        | Broker::Mql5JsonApi => String::new(),
     };
     let mut symbols = config.symbols.clone();
     let rows = playback::load(&config.playback, &mut symbols).map_err(|problem| bad("playback", problem))?;
@@ -260,19 +291,21 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
         gate: candles::Gate::default(),
         news: Notify::new(),
         tracks: mtsocketapi::Tracks::default(),
+        desk: zmq::Desk::default(),
         sockets: fxcm::Sockets::default(),
         data_address: None,
+        answer_address: None,
     })
 }
 
-/// Listeners with their brokers, and whether each is one for prices alone.
-async fn run(listeners: Vec<(TcpListener, Arc<Server>, bool)>) {
+/// Listeners with their brokers, and what each is for.
+async fn run(listeners: Vec<(TcpListener, Arc<Server>, Port)>) {
     let hubs: Vec<Arc<Hub>> =
-        listeners.iter().filter(|(.., data)| !data).map(|(_, server, _)| server.hub.clone()).collect();
-    for (listener, server, data) in listeners {
+        listeners.iter().filter(|(.., port)| *port == Port::Main).map(|(_, server, _)| server.hub.clone()).collect();
+    for (listener, server, port) in listeners {
         tokio::spawn(async move {
             match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => accept(listener, server, data).await,
+                Ok(listener) => accept(listener, server, port).await,
                 Err(error) => tracing::error!(simulator = server.hub.name, %error, "cannot listen"),
             }
         });
@@ -280,7 +313,7 @@ async fn run(listeners: Vec<(TcpListener, Arc<Server>, bool)>) {
     drive(&hubs.into_iter().filter(|hub| hub.is_live()).collect::<Vec<_>>()).await;
 }
 
-async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, data: bool) {
+async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, port: Port) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -288,10 +321,12 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, data: bo
             Ok((stream, _)) => {
                 let server = server.clone();
                 tokio::spawn(async move {
-                    if data {
-                        mtsocketapi::prices(server, stream).await;
-                    } else {
-                        http::serve(server, stream).await;
+                    match (port, server.hub.config.broker) {
+                        (Port::Main, _) => http::serve(server, stream).await,
+                        (Port::Answers, _) => zmq::answers(server, stream).await,
+                        (Port::Prices, Broker::Dwx) => dwx::prices(server, stream).await,
+                        (Port::Prices, Broker::Mql5JsonApi) => mql5_json_api::prices(server, stream).await,
+                        (Port::Prices, _) => mtsocketapi::prices(server, stream).await,
                     }
                     drop(permit);
                 });
@@ -330,7 +365,9 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     // Quotes and trades per instrument in a calm second of the busiest hour.
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
-        Broker::Mtapi | Broker::MtapiAccounts | Broker::Mtsocketapi => (15.0, 0.0, false),
+        Broker::Mtapi | Broker::MtapiAccounts | Broker::Mtsocketapi | Broker::Dwx | Broker::Mql5JsonApi => {
+            (15.0, 0.0, false)
+        }
         Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
         Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
         Broker::Bybit => (30.0, 6.0, false),

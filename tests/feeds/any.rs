@@ -27,6 +27,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("ctrader", "base_url = \"tcp://h:1\"\nsender_comp_id = \"a.b.1\"\nusername = \"1\"\npassword = \"p\""),
     ("fxcm", "base_url = \"http://h\"\ntoken = \"t\""),
     ("mtapi-accounts", "base_url = \"http://h\"\naccount = \"7\"\nkey = \"k\""),
+    ("dwx", "host = \"h\"\nbroker_time = \"new-york-close\""),
+    ("mql5-json-api", "host = \"h\"\nbroker_time = \"new-york-close\""),
     ("mtsocketapi", "host = \"h\"\nbroker_time = \"new-york-close\""),
     (
         "json-ws",

@@ -14,6 +14,7 @@ mod fix_venue;
 mod fxcm_venue;
 mod mt_venue;
 mod poll_venue;
+mod zmq_venue;
 
 /// What a venue does on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub(crate) struct Server {
     adapter: &'static str,
     addr: SocketAddr,
     data_port: u16,
+    answer_port: u16,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
     asked: mpsc::Receiver<String>,
@@ -76,14 +78,22 @@ struct Stage {
     closed: mpsc::Sender<()>,
     /// Where prices come from, when it is another port.
     data: Option<Arc<TcpListener>>,
+    /// Where answers come from, when it is another port.
+    answers: Option<Arc<TcpListener>>,
 }
+
+/// Adapters that speak ZeroMQ.
+pub(crate) const ZEROMQ: [&str; 2] = ["dwx", "mql5-json-api"];
 
 impl Server {
     pub(crate) fn start(adapter: &'static str, price: &'static str, scripts: Vec<Vec<Act>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let data = (adapter == "mtsocketapi").then(|| TcpListener::bind("127.0.0.1:0").unwrap());
-        let data_port = data.as_ref().map_or(0, |data| data.local_addr().unwrap().port());
+        let zeromq = ZEROMQ.contains(&adapter);
+        let another = |has: bool| has.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let (data, answers) = (another(zeromq || adapter == "mtsocketapi"), another(zeromq));
+        let port_of = |listener: &Option<TcpListener>| listener.as_ref().map_or(0, |l| l.local_addr().unwrap().port());
+        let (data_port, answer_port) = (port_of(&data), port_of(&answers));
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let ((asks, asked), (sender, closed)) = (mpsc::channel(), mpsc::channel());
         let stage = Stage {
@@ -96,6 +106,7 @@ impl Server {
             asked: asks,
             closed: sender,
             data: data.map(Arc::new),
+            answers: answers.map(Arc::new),
         };
         let thread = std::thread::spawn(move || {
             let mut players = Vec::new();
@@ -109,13 +120,19 @@ impl Server {
             }
             players.into_iter().for_each(|player| player.join().unwrap());
         });
-        Server { adapter, addr, data_port, stop, requests, asked, closed, thread }
+        Server { adapter, addr, data_port, answer_port, stop, requests, asked, closed, thread }
     }
 
     /// The adapter's own keys of a source that connects here.
     pub(crate) fn keys(&self) -> String {
         let keys = Server::keys_for(self.adapter, &self.addr.to_string());
-        if self.data_port == 0 { keys } else { format!("{keys}\ndata_port = {}", self.data_port) }
+        let (prices, answers) = (self.data_port, self.answer_port);
+        match self.adapter {
+            "mtsocketapi" => format!("{keys}\ndata_port = {prices}"),
+            "dwx" => format!("{keys}\npull_port = {answers}\npub_port = {prices}"),
+            "mql5-json-api" => format!("{keys}\ndata_port = {answers}\nlive_port = {prices}"),
+            _ => keys,
+        }
     }
 
     pub(crate) fn keys_for(adapter: &str, addr: &str) -> String {
@@ -135,6 +152,11 @@ impl Server {
             "mtsocketapi" => {
                 let (host, port) = addr.split_once(':').unwrap();
                 format!("host = \"{host}\"\ncommand_port = {port}\nbroker_time = \"new-york-close\"")
+            }
+            "dwx" | "mql5-json-api" => {
+                let (host, port) = addr.split_once(':').unwrap();
+                let key = if adapter == "dwx" { "push_port" } else { "system_port" };
+                format!("host = \"{host}\"\n{key} = {port}\nbroker_time = \"new-york-close\"")
             }
             "json-ws" => format!(
                 "url = \"ws://{addr}/prices?of={{symbols}}&key={{secret:key}}\"\nsecrets = {{ key = \"hunter2\" }}\n{JSON_WS_FIELDS}"
@@ -177,6 +199,7 @@ impl Stage {
         match self.adapter {
             "json-poll" | "mtapi-accounts" => return poll_venue::serve(self, socket),
             "mtsocketapi" => return mt_venue::serve(self, socket),
+            "dwx" | "mql5-json-api" => return zmq_venue::serve(self, socket),
             _ => {}
         }
         let mut reader = BufReader::new(socket.try_clone()?);

@@ -429,6 +429,7 @@ macro_rules! adapters {
     };
 }
 
+mod bridge;
 mod candles;
 mod listing;
 
@@ -454,6 +455,8 @@ adapters![
     ctrader,
     fxcm,
     mtsocketapi,
+    dwx,
+    mql5_json_api,
     json_ws,
     json_poll
 ];

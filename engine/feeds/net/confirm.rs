@@ -70,7 +70,7 @@ impl Connection {
 
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
         match &mut self.transport {
-            Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) => {
+            Transport::Lines(_) | Transport::Tcp(_) | Transport::Poll(_) | Transport::Fix(_) | Transport::Zmq(_) => {
                 Err(Failure::new(Cause::ProtocolError, "nothing can be sent over this connection"))
             }
             Transport::Socket(socket) => socket.send(Message::text(text)).await.map_err(ws_failure),
