@@ -183,6 +183,10 @@ impl Tracker {
         })
     }
 
+    pub(super) fn market(&self) -> &Market {
+        &self.market
+    }
+
     /// Takes the next record.
     ///
     /// # Errors

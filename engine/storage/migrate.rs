@@ -34,6 +34,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     3 "0003_views.sql",
     4 "0004_bars_and_telemetry.sql",
     5 "0005_source_quality.sql",
+    6 "0006_gaps.sql",
 };
 
 impl Migration {

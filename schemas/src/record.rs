@@ -283,7 +283,7 @@ pub struct Gap {
     pub to_ns: i64,
     /// `seq` of the record that opened it; with `gap_epoch` the key of the hole.
     pub gap_id: u64,
-    /// Events known to be missing, [`crate::NO_NUMBER`] when unknown.
+    /// Events of the source known to be missing, all its instruments together; [`crate::NO_NUMBER`] when unknown.
     pub lost: u64,
     /// Epoch of the record that opened it.
     pub gap_epoch: u32,
