@@ -120,7 +120,8 @@ impl Gaps {
             Some(RepairStep::Bar) | None => return,
         };
         let (source_id, instrument_id) = (repair.head.source_id, repair.head.instrument_id);
-        if self.market.pair(&repair.head).is_some() {
+        let is_known = instrument_id == INSTRUMENT_ALL || self.market.instrument(instrument_id).is_some();
+        if is_known && self.market.source(source_id).is_some() {
             out.gap(Gap {
                 head: Head { source_id, instrument_id, ..Head::default() },
                 ts_recv_ns: repair.ts_recv_ns,

@@ -343,7 +343,7 @@ record!(Drop, Drop, 61, head @ 0, from_ns @ 36, to_ns @ 44, count @ 52, cause @ 
 /// journaled, so that a replay mends the same.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repair {
-    /// Identity and publication time; source and instrument of the hole, never 0.
+    /// Identity and publication time; source and instrument of the hole, of a bar never 0.
     pub head: Head,
     /// When the venue's answer came.
     pub ts_recv_ns: i64,
