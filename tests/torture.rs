@@ -1,6 +1,6 @@
 //! What a feed does to a user's data on its worst days, without a network: the decisions of a session, the stages and the
 //! planner of repairs, driven by a clock of numbers.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "torture/bars.rs"]
 mod bars;

@@ -10,10 +10,8 @@ use tickwire_schemas::{NO_PRICE, NO_SIZE};
 use super::stages::{MINUTE, MS};
 
 /// The instruments' numbers, classes, first bids, steps and spreads in units of 1e-9.
-pub const INSTRUMENTS: [(u32, Class, i64, i64, i64); 2] = [
-    (1, Class::Fx, 1_085_000_000, 10_000, 100_000),
-    (2, Class::Crypto, 64_000_000_000_000, 10_000_000, 5_000_000_000),
-];
+pub const INSTRUMENTS: [(u32, Class, i64, i64, i64); 2] =
+    [(1, Class::Fx, 1_085_000_000, 10_000, 100_000), (2, Class::Crypto, 64_000_000_000_000, 10_000_000, 5_000_000_000)];
 
 /// Time between two ticks of one instrument.
 pub const TICK_EVERY: i64 = 250 * MS;
@@ -21,13 +19,17 @@ pub const TICK_EVERY: i64 = 250 * MS;
 /// A price: time, bid, ask.
 pub type Said = (i64, i64, i64);
 
-/// Four ticks a second of each instrument, the second's in the middle between the first's; each a step or a few up or down.
+/// How long before its receipt the second instrument's ticks are stamped.
+pub const LATE: i64 = 60 * MS;
+
+/// Four ticks a second of each instrument, each a step or a few up or down: by the venue's stamp. The second's are received in
+/// the middle between the first's.
 pub fn ticks((from_ns, to_ns): (i64, i64), seed: u64) -> [Vec<Said>; 2] {
     let mut rng = fastrand::Rng::with_seed(seed);
     [0, 1].map(|at| {
         let (.., first, step, spread) = INSTRUMENTS[at];
         let mut bid = first;
-        let begin = from_ns + at as i64 * TICK_EVERY / 2;
+        let begin = from_ns + at as i64 * (TICK_EVERY / 2 - LATE);
         let times = (0..).map(|n| begin + n * TICK_EVERY).take_while(|ns| *ns < to_ns);
         let say = |ns| {
             // Back to where it began, slowly, so that a day stays in a believable range.

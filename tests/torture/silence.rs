@@ -8,8 +8,9 @@ use super::feed::{Feed, Link, PACE};
 use super::stages::{MINUTE, MS, SECOND, Seen, at, pipeline, tick, timer};
 
 /// The price at a time: another one every quarter of a second.
-fn price(at_ns: i64) -> i64 {
-    1_085_000_000 + at_ns / (250 * MS) % 40 * 10_000
+fn price(at_ns: i64) -> (i64, i64) {
+    let bid = 1_085_000_000 + at_ns / (250 * MS) % 40 * 10_000;
+    (bid, bid + 100_000)
 }
 
 /// Two sources quote until one of them says only heartbeats; ms after its last price at which it left the best price, was
@@ -32,7 +33,7 @@ fn fall_silent(max_age_ms: i64) -> [i64; 4] {
         for (source, feed, speaks) in [(1, &mut worst, says_prices), (2, &mut other, true)] {
             if now_ns % (250 * MS) == 0 && feed.link == Link::Up && speaks {
                 feed.data(now_ns, &mut run);
-                run(tick(source, 1, now_ns, price(now_ns), price(now_ns) + 100_000));
+                run(tick(source, 1, (now_ns, now_ns), price(now_ns)));
             }
         }
         run(timer(now_ns));
@@ -41,7 +42,7 @@ fn fall_silent(max_age_ms: i64) -> [i64; 4] {
                 *at = Some((now_ns - last_ns) / MS);
             }
         };
-        let sources = seen.quotes.drain(..).last().map(|quote: Quote| quote.sources);
+        let sources = seen.quotes.drain(..).next_back().map(|quote: Quote| quote.sources);
         if now_ns == last_ns {
             says_prices = false;
         } else if now_ns > last_ns {
@@ -98,7 +99,7 @@ fn a_weekend_passes_without_a_needless_connection_or_a_hole() {
             let speaks = now_ns <= close_ns - 3 * SECOND || now_ns >= open_ns + 4 * SECOND;
             if feed.link == Link::Up && speaks {
                 feed.data(now_ns, &mut run);
-                run(tick(1, 1, now_ns, price(now_ns), price(now_ns) + 100_000));
+                run(tick(1, 1, (now_ns, now_ns), price(now_ns)));
                 assert_eq!(feed.status(), SourceStatus::Live);
             }
             if now_ns % (10 * SECOND) == 0 {

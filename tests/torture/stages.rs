@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use tickwire::config::Config;
-use tickwire::market::{
-    Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf,
-};
+use tickwire::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 use tickwire::runtime::Pipeline;
 use tickwire::stages::{Emit, Layout, Market, NAMES};
 use tickwire_schemas::record::{
@@ -56,6 +54,8 @@ pub type BarKey = (u32, u8, i64);
 pub struct Seen {
     /// Of source 1 the bar that `bars_final` shows: a repair before our own, the greatest revision.
     pub bars: HashMap<BarKey, Bar>,
+    /// The same without repairs.
+    pub own: HashMap<BarKey, Bar>,
     /// Records of the ledger since they were last taken.
     pub gaps: Vec<Gap>,
     /// Repairs that are journaled, since they were last taken.
@@ -96,9 +96,15 @@ impl Emit for Seen {
         }
         let key = (record.head.instrument_id, record.timeframe, record.open_ts_ns);
         let rank = |bar: &Bar| (bar.origin == Origin::Repair.code(), bar.revision);
-        let best = self.bars.entry(key).or_insert(*record);
-        if rank(record) >= rank(best) {
-            *best = *record;
+        let keep = |bars: &mut HashMap<BarKey, Bar>| {
+            let best = bars.entry(key).or_insert(*record);
+            if rank(record) >= rank(best) {
+                *best = *record;
+            }
+        };
+        keep(&mut self.bars);
+        if record.origin == Origin::Own.code() {
+            keep(&mut self.own);
         }
     }
 
@@ -126,13 +132,13 @@ impl Emit for Seen {
     }
 }
 
-/// A price of source `source`, stamped when it is received.
-pub fn tick(source: u32, instrument: u32, at_ns: i64, bid_e9: i64, ask_e9: i64) -> Input {
+/// A price of a source, with the times of its stamp and of its receipt.
+pub fn tick(source: u32, instrument: u32, (event_ns, recv_ns): (i64, i64), (bid_e9, ask_e9): (i64, i64)) -> Input {
     TickInput {
         source: SourceId(source),
         instrument: InstrumentId(instrument),
-        ts_event_ns: Some(at_ns),
-        ts_recv_ns: at_ns,
+        ts_event_ns: Some(event_ns),
+        ts_recv_ns: recv_ns,
         bid: Price::from_e9(bid_e9),
         ask: Price::from_e9(ask_e9),
         bid_size: None,
