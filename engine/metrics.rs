@@ -125,6 +125,9 @@ metrics! {
         STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
         STAGE_LATENCY_LOST "stage_latency_lost_total" "Rows of stage_latency that were not stored: no room, or the database did not take them.",
         SOURCE_QUALITY_LOST "source_quality_lost_total" "Rows of source_quality that were not stored: no room, or the database did not take them.",
+        REPAIR_REQUESTS "repair_requests_total" "Requests for past bars, to mend holes.",
+        REPAIR_FAILURES "repair_failures_total" "Of those, requests that failed; each is made again or its holes are lost.",
+        REPAIRS_OVERFLOWED "repairs_overflowed_total" "Holes that were lost because too many waited to be mended.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
@@ -139,6 +142,7 @@ metrics! {
         STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
         STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
         JOURNAL_WAITING "journal_waiting" "1 while the journal's memory queue is full and the pipeline waits for it.",
+        REPAIRS_PENDING "repairs_pending" "Closed holes that wait to be mended.",
         BROKER_SOCKETS "broker_sockets" "Sockets held to brokers.",
     }
 }

@@ -9,13 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tickwire_schemas::record::Timer;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{IngestConfig, SourceSpec};
 use super::event::Symbols;
+use super::late::{LateInputs, let_in};
 use super::net;
+use super::rate::SharedHosts;
 use super::session::{Task, until_stopped};
 use super::status::FeedStatus;
 use crate::clock;
@@ -90,6 +92,8 @@ pub enum FeedsError {
 #[derive(Debug)]
 pub struct FeedsHandle {
     statuses: Arc<Vec<FeedStatus>>,
+    late: LateInputs,
+    hosts: SharedHosts,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -98,6 +102,18 @@ impl FeedsHandle {
     #[must_use]
     pub fn statuses(&self) -> Arc<Vec<FeedStatus>> {
         Arc::clone(&self.statuses)
+    }
+
+    /// Lets in what does not come from a socket.
+    #[must_use]
+    pub fn late(&self) -> LateInputs {
+        self.late.clone()
+    }
+
+    /// The request buckets by host: for others who ask the same hosts.
+    #[must_use]
+    pub fn hosts(&self) -> SharedHosts {
+        self.hosts.clone()
     }
 
     /// Waits until every session has published that it stopped and every thread has ended. They do so when the `stop`
@@ -131,6 +147,8 @@ pub fn start(
     for (at, feed) in feeds.into_iter().enumerate() {
         shares[at % count].push((at, feed));
     }
+    let (late, waiting) = LateInputs::channel();
+    let mut waiting = Some(waiting);
     // All runtimes before the first thread, so that a failure leaves nothing running.
     let mut plans = Vec::with_capacity(count);
     for (number, (feeds, inlet)) in shares.into_iter().zip(inlets).enumerate() {
@@ -143,7 +161,8 @@ pub fn start(
         let timer = (number == 0).then_some((config.timer_ms, config.snapshot_every_ms));
         let core = config.cores.get(number).copied();
         let statuses = Arc::clone(&statuses);
-        plans.push(Plan { name, runtime, feeds, inlet, statuses, stop: stop.clone(), timer, core });
+        let late = waiting.take();
+        plans.push(Plan { name, runtime, feeds, inlet, statuses, stop: stop.clone(), timer, late, core });
     }
     let mut threads = Vec::with_capacity(count);
     for plan in plans {
@@ -151,7 +170,7 @@ pub fn start(
         let builder = std::thread::Builder::new().name(thread.clone());
         threads.push(builder.spawn(|| plan.run()).map_err(|error| FeedsError::Thread { thread, error })?);
     }
-    Ok(FeedsHandle { statuses, threads })
+    Ok(FeedsHandle { statuses, late, hosts: SharedHosts::default(), threads })
 }
 
 fn check(feeds: &[Feed], threads: usize, inlets: usize) -> Result<(), FeedsError> {
@@ -178,12 +197,13 @@ struct Plan {
     statuses: Arc<Vec<FeedStatus>>,
     stop: watch::Receiver<bool>,
     timer: Option<(u64, u64)>,
+    late: Option<mpsc::Receiver<Input>>,
     core: Option<usize>,
 }
 
 impl Plan {
     fn run(self) {
-        let Plan { name, runtime, feeds, inlet, statuses, stop, timer, core } = self;
+        let Plan { name, runtime, feeds, inlet, statuses, stop, timer, late, core } = self;
         let inlet: Rc<dyn Inlet> = inlet().into();
         // Last of all: threads that are started by a pinned thread are pinned with it.
         if let Some(id) = core
@@ -204,6 +224,9 @@ impl Plan {
                 stop: stop.clone(),
             };
             sessions.spawn_local(feed.spec.venue.run(task));
+        }
+        if let Some(late) = late {
+            sessions.spawn_local(let_in(Rc::clone(&inlet), late, stop.clone()));
         }
         if let Some((every_ms, snapshot_ms)) = timer {
             sessions.spawn_local(keep_time(inlet, every_ms, snapshot_ms, stop));

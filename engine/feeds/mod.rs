@@ -3,7 +3,7 @@
 //! In reading order: [`config`] says what to connect; [`ingest`] runs the threads; `session` is the one loop that
 //! connects, reads and begins again, by the decisions of [`machine`], which is pure; [`adapters`] is one file per venue
 //! and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of, pure too; [`net`]
-//! holds the sockets; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
+//! holds the sockets; `late` lets in what comes from none; [`rest`] and [`rate`] are for past bars, which are asked for; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
 //! asked; [`poll`] asks again and again.
@@ -17,6 +17,7 @@ pub mod fields;
 pub mod fix;
 pub mod ingest;
 pub mod json;
+mod late;
 pub mod lines;
 pub mod machine;
 pub mod net;
@@ -30,5 +31,6 @@ pub mod template;
 
 pub use config::{IngestConfig, SourceSpec, SymbolSpec};
 pub use ingest::{Feed, FeedsError, FeedsHandle, InletMaker, start};
+pub use late::LateInputs;
 pub use session::Task;
 pub use status::FeedStatus;

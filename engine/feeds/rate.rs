@@ -5,6 +5,7 @@
 //! wherever the venue's windows begin.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What a host allows.
@@ -65,6 +66,26 @@ impl Hosts {
 
     fn bucket(&mut self, host: &str) -> &mut Bucket {
         self.0.entry(host.to_string()).or_insert(Bucket { whole_ns: i64::MIN, held_until_ns: i64::MIN })
+    }
+}
+
+/// The buckets of a process, for whoever asks a host from whatever thread.
+#[derive(Debug, Clone, Default)]
+pub struct SharedHosts(Arc<Mutex<Hosts>>);
+
+impl SharedHosts {
+    /// See [`Hosts::take`].
+    pub fn take(&self, host: &str, rate: Rate, now_ns: i64) -> i64 {
+        self.lock().take(host, rate, now_ns)
+    }
+
+    /// See [`Hosts::hold`].
+    pub fn hold(&self, host: &str, until_ns: i64) {
+        self.lock().hold(host, until_ns);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Hosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

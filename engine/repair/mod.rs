@@ -5,7 +5,9 @@
 //! what has been mended, and a restart goes on from there.
 
 pub mod config;
+pub mod follow;
 pub mod plan;
 
 pub use config::RepairConfig;
+pub use follow::{Asked, Repairer, Setup, start};
 pub use plan::{Job, Key, Past, Plan, Symbol, Told, Venue};

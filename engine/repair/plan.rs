@@ -5,7 +5,7 @@
 //! - Bars of one symbol and timeframe that fit in a page of the venue are one request, whatever number of holes they are
 //!   of. A bar is handed out once, under the oldest hole that it belongs to.
 //! - The ledger entry is closed when all bars of the shortest timeframe are there, and all longer ones that could be had
-//!   by then: `repaired`. Longer bars that still form follow under the same hole when they have ended. A market that was
+//!   by then, or when the hole was taken up: `repaired`. Longer bars that still form follow under the same hole when they have ended. A market that was
 //!   closed all the time has nothing to mend: `repaired` without bars.
 //! - A request that fails is made again, after a wait that doubles, and a random part of it; waits that the venue asked
 //!   for do not count. After the last failure the bars are given up (all timeframes, unless the venue refused just this
@@ -17,12 +17,13 @@
 
 mod hole;
 mod saved;
+mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tickwire_schemas::record::{Bar, Gap, Head, Ohlc, Repair};
-use tickwire_schemas::words::{Basis, Cause, GapState, RepairStep, Timeframe};
-use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_SIZE};
+use tickwire_schemas::INSTRUMENT_ALL;
+use tickwire_schemas::record::{Bar, Gap, Repair};
+use tickwire_schemas::words::{Cause, GapState, RepairStep, Timeframe};
 
 use super::RepairConfig;
 use crate::feeds::net::Failure;
@@ -31,6 +32,8 @@ use crate::market::{Calendar, Class, Span};
 use hole::{Facts, Hole, Part, TIMEFRAMES};
 
 pub use hole::Key;
+pub use saved::Saved;
+pub use told::Told;
 
 /// Lost holes that are remembered, to be tried again on demand.
 const LOST_MAX: usize = 1_000;
@@ -81,17 +84,6 @@ pub struct Job {
     pub to_ns: i64,
 }
 
-/// An input for the stages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Index of the source; none when it is not configured any more.
-    pub venue: Option<usize>,
-    /// The input.
-    pub repair: Repair,
-    /// Why, when a hole is lost.
-    pub why: Option<String>,
-}
-
 /// Failures of one symbol and timeframe.
 #[derive(Debug, Clone, Copy, Default)]
 struct Trouble {
@@ -137,6 +129,24 @@ impl Plan {
         }
     }
 
+    /// Takes a source that came or changed, and returns its index. Symbols that it has no more are kept: its past
+    /// bars may still be had.
+    pub fn set_venue(&mut self, venue: Venue) -> usize {
+        let Some(at) = self.venues.iter().position(|known| known.source_id == venue.source_id) else {
+            self.venues.push(venue);
+            return self.venues.len() - 1;
+        };
+        let known = &mut self.venues[at];
+        known.past = venue.past;
+        for symbol in venue.symbols {
+            match known.symbols.iter_mut().find(|known| known.instrument_id == symbol.instrument_id) {
+                Some(same) => *same = symbol,
+                None => known.symbols.push(symbol),
+            }
+        }
+        at
+    }
+
     /// Takes a record of the ledger.
     pub fn gap(&mut self, gap: &Gap) {
         let (key, facts) = Facts::of(gap);
@@ -179,6 +189,9 @@ impl Plan {
     /// To be called when the journal has been read to its end: closes what needs no request.
     pub fn look(&mut self, now_ns: i64) {
         for key in std::mem::take(&mut self.fresh) {
+            if let Some(hole) = self.holes.get_mut(&key) {
+                hole.until_ns = hole.until_ns.max(now_ns);
+            }
             self.settle(key, now_ns);
         }
     }
@@ -353,7 +366,7 @@ impl Plan {
         let Some(hole) = self.holes.get(&key) else { return };
         if hole.is_open && hole.is_mended(delay_ns) {
             let step = if hole.failed.is_some() { RepairStep::Lost } else { RepairStep::Repaired };
-            let repair = Repair { ts_recv_ns: now_ns, step: step.code(), ..of_hole(key, &hole.facts) };
+            let repair = Repair { ts_recv_ns: now_ns, step: step.code(), ..told::of_hole(key, &hole.facts) };
             let venue = Some(hole.venue).filter(|venue| *venue < self.venues.len());
             self.told.push_back(Told { venue, repair, why: hole.failed.clone() });
             if step == RepairStep::Lost {
@@ -379,25 +392,8 @@ impl Plan {
             hole.venue == job.venue && hole.facts.touches(span) && waiting(hole).any(of_job)
         };
         let Some((key, hole)) = self.holes.iter().find(waits) else { return };
-        let (prices, ask) = match Basis::from_code(bar.basis) {
-            Some(Basis::Quote | Basis::Bid) => (bar.bid, bar.ask),
-            Some(Basis::Ask) => (ABSENT, bar.ask),
-            Some(Basis::Mid | Basis::Last) | None => (bar.mid, ABSENT),
-        };
-        let mut repair = Repair {
-            ts_recv_ns: now_ns,
-            from_ns: span.from_ns,
-            to_ns: span.to_ns,
-            prices,
-            ask,
-            ticks: bar.ticks,
-            volume_e8: bar.volume_e8,
-            timeframe: bar.timeframe,
-            basis: bar.basis,
-            step: RepairStep::Bar.code(),
-            ..of_hole(*key, &hole.facts)
-        };
-        repair.head.instrument_id = symbol.instrument_id;
+        let mut repair = told::of_bar(*key, &hole.facts, bar, span);
+        (repair.head.instrument_id, repair.ts_recv_ns) = (symbol.instrument_id, now_ns);
         self.told.push_back(Told { venue: Some(job.venue), repair, why: None });
     }
 
@@ -454,25 +450,6 @@ fn asked<'a>(hole: &'a mut Hole, job: &Job) -> Option<&'a mut Option<Span>> {
 fn place(timeframe: Timeframe) -> usize {
     usize::from(timeframe.code()) - 1
 }
-
-/// An input without its step: that of the end of a hole.
-fn of_hole(key: Key, facts: &Facts) -> Repair {
-    Repair {
-        head: Head { source_id: facts.source_id, instrument_id: facts.instrument_id, ..Head::default() },
-        from_ns: facts.from_ns,
-        to_ns: facts.to_ns,
-        gap_id: key.id,
-        lost: facts.lost,
-        gap_epoch: key.epoch,
-        prices: ABSENT,
-        ask: ABSENT,
-        volume_e8: NO_SIZE,
-        cause: facts.cause,
-        ..Repair::default()
-    }
-}
-
-const ABSENT: Ohlc = Ohlc { open_e9: NO_PRICE, high_e9: NO_PRICE, low_e9: NO_PRICE, close_e9: NO_PRICE };
 
 /// The least that a bar lasts: trading days may lose an hour to daylight saving time.
 fn shortest_ns(timeframe: Timeframe) -> i64 {

@@ -9,6 +9,7 @@ mod market;
 pub mod pipeline;
 mod record;
 mod recover;
+mod repairs;
 mod replay;
 mod serve;
 mod settings;
