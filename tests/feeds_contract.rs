@@ -338,6 +338,21 @@ fn a_jump_of_the_venues_numbers_is_a_hole_and_a_new_subscription() {
 }
 
 #[test]
+fn a_jump_of_a_fix_sessions_numbers_is_a_hole_and_the_session_goes_on() {
+    let adapters = adapters();
+    let adapter = adapters.iter().find(|adapter| adapter.name == "ctrader").unwrap();
+    let rig = Rig::new(adapter, vec![vec![Act::Price, Act::Say("SKIP"), Act::Price, Act::Hold]]);
+    rig.expect_state(SourceStatus::Connecting, Cause::Start);
+    let (before, after) = (rig.expect_live_with_a_tick(), rig.expect_tick());
+    let Input::Drop(hole) = rig.next() else { panic!("expected a hole") };
+    assert_eq!((hole.head.source_id, hole.count, hole.cause), (9, 3, Cause::SequenceJump.code()));
+    assert_eq!(hole.from_ns, before.ts_recv_ns, "from the last price before");
+    assert!(hole.to_ns >= after.ts_recv_ns, "to the first price after");
+    assert_eq!(rig.handle.statuses()[0].reconnects(), 0);
+    rig.stop();
+}
+
+#[test]
 fn too_many_requests_is_rate_limited() {
     each(|adapter| {
         let rig = Rig::new(adapter, vec![vec![Act::SlowDown]]);

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
-use tickwire_schemas::words::{Check, SourceStatus, Verdict};
+use tickwire_schemas::words::{Cause, Check, SourceStatus, Verdict};
 
 use crate::fanout::FanoutStats;
+use crate::feeds::FeedStatus;
 use crate::market::Price;
 use crate::stages::Market;
 use crate::storage::StorageStatus;
@@ -22,8 +23,8 @@ pub struct Facts {
     pub market: Market,
     /// Written by the pipeline.
     pub last_seen: LastSeen,
-    /// The words of the venue or the system for why a source is not live, by dense index.
-    pub last_error: Box<dyn Fn(usize) -> Option<String> + Send + Sync>,
+    /// How the connections of a source are, by dense index; a recording has none.
+    pub feed: Box<dyn Fn(usize) -> Option<Arc<FeedStatus>> + Send + Sync>,
     /// The fan-out's own figures.
     pub fanout: Arc<FanoutStats>,
     /// How good the sources are.
@@ -96,7 +97,9 @@ impl Sampler {
         let mut connections = Map::new();
         let (mut live, mut wanted) = (0, 0);
         for (at, source) in sources.iter().enumerate() {
-            if facts.market.is_global(at) {
+            // Who is held back is where it is wanted.
+            let held = (facts.feed)(at).is_some_and(|feed| feed.cause() == Cause::Standby);
+            if facts.market.is_global(at) && !held {
                 wanted += 1;
                 live += usize::from(status(at) == SourceStatus::Live);
             }
@@ -140,8 +143,13 @@ impl Sampler {
         let seen = &self.facts.last_seen[source * instruments..(source + 1) * instruments];
         let active = seen.iter().map(|at| at.load(Relaxed)).filter(|at| *at > 0 && now_ns - at < ACTIVE_NS).count();
         let last_ns = metrics::LAST_DATA_NS.at(source).get();
+        let feed = (self.facts.feed)(source);
+        let connections = feed.as_ref().map(|feed| feed.connections());
         json!({
             "status": status(source).word(),
+            "cause": feed.as_ref().map(|feed| feed.cause().word()),
+            "connections": connections.map(|(live, total)| json!({ "live": live, "total": total })),
+            "symbols": feed.as_ref().map(|feed| feed.symbols()),
             "active_symbols": active,
             "ticks_per_second": (self.rate(source, now_ns) * 10.0).round() / 10.0,
             "latency_ms": metrics::LATENCY_US.at(source).get() as f64 / 1000.0,
@@ -149,7 +157,7 @@ impl Sampler {
             "reconnects": metrics::RECONNECTS.at(source, 0).get(),
             "decode_errors": metrics::DECODE_ERRORS.at(source, 0).get(),
             "inputs_dropped": metrics::INPUTS_DROPPED.at(source, 0).get(),
-            "last_error": (self.facts.last_error)(source),
+            "last_error": feed.map(|feed| feed.last_error()).filter(|error| !error.is_empty()),
         })
     }
 }

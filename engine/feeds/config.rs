@@ -1,6 +1,7 @@
 //! The sections `[ingest]` and `[sources.NAME]`, into typed specifications.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use toml::{Table, Value};
 
 use super::adapters::{AdapterEntry, Venue, adapters};
 use super::machine::Pace;
+use super::standby::{StandbySpec, circle};
 use crate::config::{Config, ConfigError};
 use crate::market::{Calendar, Scope};
 use crate::metrics::SOURCES_MAX;
@@ -68,6 +70,14 @@ pub struct SourceSpec {
     pub pace: Pace,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+    /// Most symbols over one of its connections.
+    pub connection_symbols: usize,
+    /// How often its connections are looked after.
+    pub health_check: Duration,
+    /// For which source it stands in.
+    pub standby: Option<StandbySpec>,
+    /// The same for two specifications of which only the symbols differ; means nothing beyond this process.
+    pub settings: u64,
     /// When its instruments trade, a calendar for each of their classes; none is always. Not a key: the runtime, which
     /// knows the instruments, fills it in.
     pub calendars: Vec<Calendar>,
@@ -86,6 +96,11 @@ struct Common {
     backoff_max_ms: u32,
     login_backoff_ms: u32,
     connect_timeout_ms: u32,
+    connection_symbols: usize,
+    health_check_ms: u32,
+    standby_for: String,
+    failover_after_ms: u32,
+    return_after_ms: u32,
 }
 
 impl Default for Common {
@@ -100,6 +115,11 @@ impl Default for Common {
             backoff_max_ms: 30_000,
             login_backoff_ms: 300_000,
             connect_timeout_ms: 10_000,
+            connection_symbols: 0,
+            health_check_ms: 30_000,
+            standby_for: String::new(),
+            failover_after_ms: 5_000,
+            return_after_ms: 60_000,
         }
     }
 }
@@ -115,7 +135,15 @@ const COMMON_KEYS: &[&str] = &[
     "backoff_max_ms",
     "login_backoff_ms",
     "connect_timeout_ms",
+    "connection_symbols",
+    "health_check_ms",
+    "standby_for",
+    "failover_after_ms",
+    "return_after_ms",
 ];
+
+/// Most connections of one source: beyond it is a mistake, or a venue that wants to be asked otherwise.
+const CONNECTIONS_MAX: usize = 64;
 
 /// Reads the section `[ingest]`.
 ///
@@ -151,7 +179,27 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSpec>, ConfigError> {
             config.bad_key(&key, problem)
         })
     };
-    tables.into_iter().map(parse).collect()
+    let specs: Vec<SourceSpec> = tables.into_iter().map(parse).collect::<Result<_, _>>()?;
+    check_standbys(&specs)
+        .map_err(|(name, problem)| config.bad_key(&format!("sources.{name}.standby_for"), problem))?;
+    Ok(specs)
+}
+
+/// Who stands in for whom is there, and has an end.
+fn check_standbys(specs: &[SourceSpec]) -> Result<(), (String, String)> {
+    let of = |name: &str| specs.iter().find(|s| s.name == name)?.standby.as_ref().map(|standby| standby.of.as_str());
+    for spec in specs {
+        let Some(first) = of(&spec.name) else { continue };
+        if !specs.iter().any(|other| other.name == first) {
+            return Err((spec.name.clone(), format!("no source \"{first}\", expected the name of another source")));
+        }
+        if let Some(names) = circle(&spec.name, of) {
+            let problem =
+                format!("a circle ({}), expected a first source that stands in for none", names.join(" for "));
+            return Err((spec.name.clone(), problem));
+        }
+    }
+    Ok(())
 }
 
 type Wrong = (String, String);
@@ -183,6 +231,7 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         None => return Err(wrong("adapter", format!("is missing, expected one of {}", known()))),
     };
     let symbols = symbols(adapter, table.remove("symbols"))?;
+    let settings = fingerprint(adapter.name, &table);
     let own = table.iter().filter(|(key, _)| !COMMON_KEYS.contains(&key.as_str()));
     let own: Table = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     table.retain(|key, _| COMMON_KEYS.contains(&key));
@@ -194,12 +243,17 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         (e.key, if unknown { e.problem + &all } else { e.problem })
     })?;
     common.check()?;
+    let connection_symbols = common.connection_symbols(adapter.symbols_max, symbols.len())?;
     Ok(SourceSpec {
         name: name.to_string(),
         venue,
         symbols,
         pace: common.pace(),
         connect_timeout: Duration::from_millis(common.connect_timeout_ms.into()),
+        connection_symbols,
+        health_check: Duration::from_millis(common.health_check_ms.into()),
+        standby: common.standby(),
+        settings,
         calendars: Vec::new(),
         scope: common.scope,
         owner: common.owner,
@@ -207,7 +261,37 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
     })
 }
 
+/// Of everything but the symbols.
+fn fingerprint(adapter: &str, keys: &Table) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (adapter, keys.to_string()).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Common {
+    /// Most symbols over one connection: as configured, else as many as the adapter can.
+    fn connection_symbols(&self, most: usize, symbols: usize) -> Result<usize, Wrong> {
+        let given = if self.connection_symbols == 0 { most } else { self.connection_symbols };
+        if given > most {
+            let problem = format!("{given} symbols, expected at most {most} for this adapter, or 0 for as many");
+            return Err(wrong("connection_symbols", problem));
+        }
+        let needed = symbols.div_ceil(given);
+        if needed > CONNECTIONS_MAX {
+            let problem =
+                format!("{symbols} symbols need {needed} connections of {given}, expected at most {CONNECTIONS_MAX}");
+            return Err(wrong("symbols", problem));
+        }
+        Ok(given)
+    }
+
+    fn standby(&self) -> Option<StandbySpec> {
+        let ns = |ms: u32| i64::from(ms) * 1_000_000;
+        let (failover_ns, return_ns) = (ns(self.failover_after_ms), ns(self.return_after_ms));
+        let of = self.standby_for.clone();
+        (!of.is_empty()).then_some(StandbySpec { of, failover_ns, return_ns })
+    }
+
     fn check(&self) -> Result<(), Wrong> {
         let owned = !self.owner.is_empty();
         match self.scope {
@@ -225,6 +309,7 @@ impl Common {
             ("backoff_min_ms", self.backoff_min_ms),
             ("login_backoff_ms", self.login_backoff_ms),
             ("connect_timeout_ms", self.connect_timeout_ms),
+            ("health_check_ms", self.health_check_ms),
         ] {
             if value == 0 {
                 return Err(wrong(key, "0 ms, expected at least 1"));
@@ -247,6 +332,7 @@ impl Common {
             login_backoff_ns: ns(self.login_backoff_ms),
             ping_every_ns: None,
             age_max_ns: None,
+            overlaps: false,
         }
     }
 }
@@ -270,9 +356,8 @@ fn symbols(adapter: &AdapterEntry, value: Option<Value>) -> Result<Vec<SymbolSpe
         Some(other) => return Err(wrong("symbols", format!("found {}; {expected}", other.type_str()))),
         None => return Err(wrong("symbols", format!("is missing; {expected}"))),
     };
-    if specs.is_empty() || specs.len() > adapter.symbols_max {
-        let problem = format!("{} symbols, expected 1 to {} for this adapter", specs.len(), adapter.symbols_max);
-        return Err(wrong("symbols", problem));
+    if specs.is_empty() {
+        return Err(wrong("symbols", "0 symbols, expected at least one"));
     }
     let (mut canonical, mut venue) = (BTreeSet::new(), BTreeSet::new());
     match specs.iter().find(|s| !canonical.insert(&s.canonical) || !venue.insert(&s.venue)) {

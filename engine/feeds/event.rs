@@ -106,6 +106,11 @@ impl Symbols {
         self.entries.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok())
     }
 
+    /// What they stand for.
+    pub fn instruments(&self) -> impl Iterator<Item = InstrumentId> {
+        self.entries.iter().map(|(_, instrument)| *instrument)
+    }
+
     /// What `name` stands for.
     ///
     /// # Errors

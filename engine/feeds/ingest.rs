@@ -1,7 +1,7 @@
 //! The threads that read from brokers, decode and offer to the stages.
 //!
-//! Each is an OS thread with a name and a single-threaded runtime; it hosts some sources, and the first also makes the
-//! clock that the stages see. Nothing moves between threads on the way from a socket to the ring.
+//! Each is an OS thread with a name and a single-threaded runtime; it hosts some sources, which may come and go, and the
+//! first also makes the clock that the stages see. Nothing moves between threads on the way from a socket to the ring.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use tickwire_schemas::record::Timer;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{IngestConfig, SourceSpec};
-use super::event::Symbols;
+use super::control::{ARRIVALS_MAX, Arrival, FeedsControl};
 use super::late::{LateInputs, let_in};
 use super::net;
 use super::rate::SharedHosts;
-use super::session::{Task, until_stopped};
-use super::status::FeedStatus;
+use super::source::{self, Context};
+use super::status::{FeedStatus, Statuses};
 use crate::clock;
 use crate::market::{Input, InstrumentId, SourceId};
+use crate::metrics::SOURCES_MAX;
 use crate::ring::Inlet;
 
 /// Makes the inlet of a thread, on that thread: it need not be able to move.
@@ -41,9 +42,22 @@ pub struct Feed {
 }
 
 impl Feed {
-    fn symbols(&self) -> Symbols {
+    /// The symbols as its venue writes them in messages.
+    pub(super) fn wire_symbols(&self) -> Vec<(String, InstrumentId)> {
         let names = self.spec.symbols.iter().map(|symbol| self.spec.venue.wire_symbol(&symbol.venue));
-        Symbols::new(self.source, names.zip(self.instruments.iter().copied()))
+        names.zip(self.instruments.iter().copied()).collect()
+    }
+
+    pub(super) fn check(&self) -> Result<(), FeedsError> {
+        let source_name = self.spec.name.clone();
+        let (symbols, instruments) = (self.spec.symbols.len(), self.instruments.len());
+        if symbols != instruments {
+            return Err(FeedsError::Instruments { source_name, symbols, instruments });
+        }
+        if self.index >= SOURCES_MAX {
+            return Err(FeedsError::Index { source_name, index: self.index });
+        }
+        self.spec.venue.check().map_err(|e| FeedsError::Secret { source_name, key: e.key, problem: e.problem })
     }
 }
 
@@ -78,6 +92,43 @@ pub enum FeedsError {
         /// What is missing.
         problem: String,
     },
+    /// The metrics hold no more sources.
+    #[error("source {source_name}: index {index}; expected below {SOURCES_MAX}, more sources one engine does not hold")]
+    Index {
+        /// The source.
+        source_name: String,
+        /// Its dense index.
+        index: usize,
+    },
+    /// Another source has its number, its name or its index, or has not yet given them up.
+    #[error(
+        "source {source_name}: its number, name or index is another source's; expected ones that are free, or its own"
+    )]
+    Taken {
+        /// The source.
+        source_name: String,
+    },
+    /// No source has this number, or it is being removed.
+    #[error("no source {source_id} runs; expected one that was added and not removed")]
+    Unknown {
+        /// The number.
+        source_id: u32,
+    },
+    /// Orders to this source wait already.
+    #[error("source {source_name}: too many orders wait already; expected at most a few at a time")]
+    Busy {
+        /// The source.
+        source_name: String,
+    },
+    /// Sources stand in for each other in a circle.
+    #[error("sources that stand in for each other in a circle: {names}; expected a first one that stands in for none")]
+    Circle {
+        /// The circle.
+        names: String,
+    },
+    /// The feeds have stopped, or do so now.
+    #[error("the feeds are stopping; nothing can be added, changed or removed any more")]
+    Stopping,
     /// The system refused a thread or its runtime.
     #[error("ingestion thread {thread}: {error}")]
     Thread {
@@ -91,29 +142,35 @@ pub enum FeedsError {
 /// The running feeds.
 #[derive(Debug)]
 pub struct FeedsHandle {
-    statuses: Arc<Vec<FeedStatus>>,
+    control: FeedsControl,
     late: LateInputs,
     hosts: SharedHosts,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl FeedsHandle {
-    /// The state of every source, in the order in which they were given.
+    /// The state of every source, in the order in which they came.
     #[must_use]
-    pub fn statuses(&self) -> Arc<Vec<FeedStatus>> {
-        Arc::clone(&self.statuses)
+    pub fn statuses(&self) -> Vec<Arc<FeedStatus>> {
+        self.control.statuses().all()
+    }
+
+    /// Adds, changes and removes sources.
+    #[must_use]
+    pub fn control(&self) -> FeedsControl {
+        self.control.clone()
+    }
+
+    /// The request buckets by host that the sessions take from: for others who ask the same hosts.
+    #[must_use]
+    pub fn hosts(&self) -> SharedHosts {
+        self.hosts.clone()
     }
 
     /// Lets in what does not come from a socket.
     #[must_use]
     pub fn late(&self) -> LateInputs {
         self.late.clone()
-    }
-
-    /// The request buckets by host: for others who ask the same hosts.
-    #[must_use]
-    pub fn hosts(&self) -> SharedHosts {
-        self.hosts.clone()
     }
 
     /// Waits until every session has published that it stopped and every thread has ended. They do so when the `stop`
@@ -126,8 +183,8 @@ impl FeedsHandle {
     }
 }
 
-/// Starts the ingestion threads. `inlets` holds one maker per thread of `config`; thread `i` hosts the feeds `i`,
-/// `i + threads` and so on.
+/// Starts the ingestion threads. `inlets` holds one maker per thread of `config`. Each source is hosted by a thread with
+/// fewest, in the order of `feeds`.
 ///
 /// # Errors
 /// [`FeedsError`]; nothing runs then.
@@ -138,20 +195,22 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) -> Result<FeedsHandle, FeedsError> {
     let count = config.thread_count();
-    check(&feeds, count, inlets.len())?;
+    if inlets.len() != count {
+        return Err(FeedsError::Inlets { expected: count, found: inlets.len() });
+    }
     net::install_crypto();
-    let status =
-        |feed: &Feed| FeedStatus::new(feed.spec.name.clone(), feed.source, feed.index, feed.spec.symbols.len());
-    let statuses = Arc::new(feeds.iter().map(status).collect::<Vec<_>>());
-    let mut shares: Vec<Vec<(usize, Feed)>> = (0..count).map(|_| Vec::new()).collect();
-    for (at, feed) in feeds.into_iter().enumerate() {
-        shares[at % count].push((at, feed));
+    let (statuses, hosts) = (Statuses::new(), SharedHosts::default());
+    let (senders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ARRIVALS_MAX)).unzip();
+    let control = FeedsControl::new(senders, statuses.clone());
+    for feed in feeds {
+        // They wait in the channels until their threads run. Nobody waits for the answers: statuses tell how it goes.
+        drop(control.add(feed)?);
     }
     let (late, waiting) = LateInputs::channel();
     let mut waiting = Some(waiting);
     // All runtimes before the first thread, so that a failure leaves nothing running.
     let mut plans = Vec::with_capacity(count);
-    for (number, (feeds, inlet)) in shares.into_iter().zip(inlets).enumerate() {
+    for (number, (arrivals, inlet)) in inboxes.into_iter().zip(inlets).enumerate() {
         let name = format!("tw-ingest-{number}");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -160,9 +219,9 @@ pub fn start(
             .map_err(|error| FeedsError::Thread { thread: name.clone(), error })?;
         let timer = (number == 0).then_some((config.timer_ms, config.snapshot_every_ms));
         let core = config.cores.get(number).copied();
-        let statuses = Arc::clone(&statuses);
-        let late = waiting.take();
-        plans.push(Plan { name, runtime, feeds, inlet, statuses, stop: stop.clone(), timer, late, core });
+        let (control, hosts) = (control.clone(), hosts.clone());
+        let (stop, late) = (stop.clone(), waiting.take());
+        plans.push(Plan { name, runtime, arrivals, inlet, control, hosts, stop, timer, late, core });
     }
     let mut threads = Vec::with_capacity(count);
     for plan in plans {
@@ -170,31 +229,17 @@ pub fn start(
         let builder = std::thread::Builder::new().name(thread.clone());
         threads.push(builder.spawn(|| plan.run()).map_err(|error| FeedsError::Thread { thread, error })?);
     }
-    Ok(FeedsHandle { statuses, late, hosts: SharedHosts::default(), threads })
-}
-
-fn check(feeds: &[Feed], threads: usize, inlets: usize) -> Result<(), FeedsError> {
-    if inlets != threads {
-        return Err(FeedsError::Inlets { expected: threads, found: inlets });
-    }
-    for feed in feeds {
-        let source_name = feed.spec.name.clone();
-        let (symbols, instruments) = (feed.spec.symbols.len(), feed.instruments.len());
-        if symbols != instruments {
-            return Err(FeedsError::Instruments { source_name, symbols, instruments });
-        }
-        feed.spec.venue.check().map_err(|e| FeedsError::Secret { source_name, key: e.key, problem: e.problem })?;
-    }
-    Ok(())
+    Ok(FeedsHandle { control, late, hosts, threads })
 }
 
 /// What one thread is to do.
 struct Plan {
     name: String,
     runtime: tokio::runtime::Runtime,
-    feeds: Vec<(usize, Feed)>,
+    arrivals: mpsc::Receiver<Arrival>,
     inlet: InletMaker,
-    statuses: Arc<Vec<FeedStatus>>,
+    control: FeedsControl,
+    hosts: SharedHosts,
     stop: watch::Receiver<bool>,
     timer: Option<(u64, u64)>,
     late: Option<mpsc::Receiver<Input>>,
@@ -203,7 +248,7 @@ struct Plan {
 
 impl Plan {
     fn run(self) {
-        let Plan { name, runtime, feeds, inlet, statuses, stop, timer, late, core } = self;
+        let Plan { name, runtime, arrivals, inlet, control, hosts, stop, timer, late, core } = self;
         let inlet: Rc<dyn Inlet> = inlet().into();
         // Last of all: threads that are started by a pinned thread are pinned with it.
         if let Some(id) = core
@@ -212,29 +257,40 @@ impl Plan {
             tracing::warn!(thread = name, core = id, "cannot be pinned to this core; it runs where the system lets it");
         }
         let sessions = LocalSet::new();
-        for (index, feed) in feeds {
-            let task = Task {
-                symbols: feed.symbols(),
-                pace: feed.spec.pace,
-                calendars: feed.spec.calendars.clone(),
-                connect_timeout: feed.spec.connect_timeout,
-                inlet: Rc::clone(&inlet),
-                statuses: Arc::clone(&statuses),
-                index,
-                stop: stop.clone(),
-            };
-            sessions.spawn_local(feed.spec.venue.run(task));
-        }
+        let context =
+            Context { inlet: Rc::clone(&inlet), statuses: control.statuses().clone(), hosts, stop: stop.clone() };
+        sessions.spawn_local(host(arrivals, context, control));
         if let Some(late) = late {
             sessions.spawn_local(let_in(Rc::clone(&inlet), late, stop.clone()));
         }
         if let Some((every_ms, snapshot_ms)) = timer {
             sessions.spawn_local(keep_time(inlet, every_ms, snapshot_ms, stop));
         }
-        // Ends when the last session and the timer have ended.
+        // Ends when the last session, those who wait for others, and the timer have ended.
         runtime.block_on(sessions);
         // A name that is still being looked up must not hold up the shut-down.
         runtime.shutdown_background();
+    }
+}
+
+/// Hosts the sources that come to this thread until it is time to stop.
+async fn host(mut arrivals: mpsc::Receiver<Arrival>, context: Context, control: FeedsControl) {
+    let mut stop = context.stop.clone();
+    loop {
+        let arrival = tokio::select! {
+            biased;
+            () = until_stopped(&mut stop) => return,
+            arrival = arrivals.recv() => arrival,
+        };
+        let Some(Arrival { feed, status, orders, answer }) = arrival else { return };
+        let (context, control, source) = (context.clone(), control.clone(), feed.source);
+        spawn_local(async move {
+            if let Some(answer) = source::run(feed, status, context, orders).await {
+                control.forget(source);
+                let _ = answer.send(());
+            }
+        });
+        let _ = answer.send(());
     }
 }
 
@@ -254,4 +310,10 @@ async fn keep_time(inlet: Rc<dyn Inlet>, every_ms: u64, snapshot_ms: u64, mut st
         let snapshot = u8::from(count.is_multiple_of(per_snapshot));
         inlet.offer(Input::Timer(Timer { now_ns: clock::now_ns(), snapshot, ..Timer::default() }));
     }
+}
+
+/// Ready when it is time to stop.
+pub(super) async fn until_stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left who could say it.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

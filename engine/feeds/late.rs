@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use super::session::until_stopped;
+use super::ingest::until_stopped;
 use crate::market::Input;
 use crate::ring::Inlet;
 

@@ -22,6 +22,8 @@ pub struct Pace {
     pub ping_every_ns: Option<i64>,
     /// Age at which a connection is replaced, where the venue limits it.
     pub age_max_ns: Option<i64>,
+    /// Whether it may be replaced while it still delivers: the venue bears two connections for a moment.
+    pub overlaps: bool,
 }
 
 /// A source's state, as it is published.
@@ -48,6 +50,9 @@ pub enum Step {
     Ping,
     /// Let go of the connection, then ask again.
     Disconnect,
+    /// Make another connection beside this one, and read on; then report [`Machine::replaced`] or
+    /// [`Machine::replace_failed`].
+    Replace,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +74,10 @@ struct Open {
     closed: bool,
     ping_ns: i64,
     end_ns: i64,
+    /// Another connection is being made.
+    replacing: bool,
+    /// Such attempts that failed, in a row.
+    replace_failures: u32,
 }
 
 /// While the markets are closed the session looks this often whether one has opened.
@@ -127,7 +136,11 @@ impl Machine {
     }
 
     fn step_open(&mut self, open: &mut Open, now_ns: i64, is_open: bool) -> Step {
-        if now_ns >= open.end_ns {
+        if now_ns >= open.end_ns && !open.replacing {
+            if self.pace.overlaps {
+                open.replacing = true;
+                return Step::Replace;
+            }
             self.leave(now_ns, Cause::None);
             return Step::Disconnect;
         }
@@ -160,7 +173,8 @@ impl Machine {
             (true, true) => leave_ns,
             (true, false) => mute_ns,
         };
-        Step::Read(look_ns.min(open.ping_ns).min(open.end_ns))
+        let end_ns = if open.replacing { i64::MAX } else { open.end_ns };
+        Step::Read(look_ns.min(open.ping_ns).min(end_ns))
     }
 
     /// The connection is made and subscribed. It is live with the first price, not before.
@@ -174,7 +188,44 @@ impl Machine {
             closed: false,
             ping_ns: after(self.pace.ping_every_ns),
             end_ns: after(self.pace.age_max_ns),
+            replacing: false,
+            replace_failures: 0,
         });
+    }
+
+    /// The connection is good until this time and no longer: its token expires.
+    pub fn expires(&mut self, at_ns: i64) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.end_ns = open.end_ns.min(at_ns);
+        }
+    }
+
+    /// Another connection is being made beside this one, for a reason of the session's.
+    pub fn replacing(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.replacing = true;
+        }
+    }
+
+    /// The other connection is the one that is read from now on. Whether prices flow is what it was.
+    pub fn replaced(&mut self, now_ns: i64) {
+        let Phase::Open(before) = self.phase else { return };
+        self.connected(now_ns);
+        if let Phase::Open(open) = &mut self.phase {
+            let Open { quiet_ns, priced, mute, closed, .. } = before;
+            *open = Open { quiet_ns, priced, mute, closed, ..*open };
+        }
+    }
+
+    /// The other connection was not made, or is no more; this one goes on, and it is tried again.
+    pub fn replace_failed(&mut self, retry_after_ns: Option<i64>, now_ns: i64) {
+        let Phase::Open(mut open) = self.phase else { return };
+        let bound = self.bound_of(open.replace_failures);
+        let wait_ns = self.below(bound).max(self.pace.backoff_min_ns).max(retry_after_ns.unwrap_or(0));
+        open.replacing = false;
+        open.replace_failures = open.replace_failures.saturating_add(1);
+        open.end_ns = now_ns.saturating_add(wait_ns);
+        self.phase = Phase::Open(open);
     }
 
     /// A price or trade came. True when that changed the state.
@@ -222,7 +273,11 @@ impl Machine {
 
     /// Bound of the next wait: doubles from the smallest to the largest.
     fn bound(&self) -> i64 {
-        let factor = 1_i64 << self.failures.min(40);
+        self.bound_of(self.failures)
+    }
+
+    fn bound_of(&self, failures: u32) -> i64 {
+        let factor = 1_i64 << failures.min(40);
         self.pace.backoff_min_ns.saturating_mul(factor).min(self.pace.backoff_max_ns)
     }
 

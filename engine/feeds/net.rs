@@ -138,6 +138,8 @@ pub struct Connection {
     /// A message that pings, where the venue does not take WebSocket's own.
     ping: Option<Cow<'static, str>>,
     frame_bytes_max: usize,
+    /// How long it is good for from when it was made.
+    life: Option<Duration>,
     /// Frames that came while something else was waited for.
     early: Vec<(Vec<u8>, i64)>,
 }
@@ -179,6 +181,7 @@ impl Connection {
             farewell: None,
             ping: None,
             frame_bytes_max: FRAME_BYTES_MAX,
+            life: None,
             early: Vec::new(),
         }
     }
@@ -214,6 +217,26 @@ impl Connection {
     pub fn with_ping(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.ping = Some(message.into());
         self
+    }
+
+    /// The same, good for this long and no longer, such as its token is: the session makes another one before. Whoever
+    /// knows the time says less than it, by what making one takes.
+    #[must_use]
+    pub fn expiring(mut self, life: Duration) -> Self {
+        self.life = Some(life);
+        self
+    }
+
+    pub(super) fn life(&self) -> Option<Duration> {
+        self.life
+    }
+
+    /// How many messages the other side's count says were never read, since this was last asked.
+    pub(super) fn take_missed(&mut self) -> u64 {
+        match &mut self.transport {
+            Transport::Fix(link) => link.take_missed(),
+            _ => 0,
+        }
     }
 
     pub(super) fn take_secrets(&mut self) -> Vec<String> {

@@ -1,124 +1,180 @@
 //! The session loop, one for all adapters: connect, subscribe, read, and begin again.
 //!
-//! It joins a [`Stream`], the decisions of a [`Machine`] and the stages' [`Inlet`]. Decoding happens where the bytes
-//! are read, on the same thread, and what comes out goes straight into the inlet.
+//! It joins a [`Stream`], the decisions of a [`Machine`] and the stages' inlet. Decoding happens where the bytes are read,
+//! on the same thread, and what comes out goes straight into the inlet. A source has one session, or (where the venue
+//! limits the symbols of a connection) several, each with symbols of its own.
+//!
+//! Where the venue bears it, a connection that is too old, whose token expires, or whose symbols change is replaced without
+//! a hole: the new one is made while the old one delivers, and takes over with its first price, or when the old one ends.
+//! The old one is read a little longer, for what was on its way. What both deliver is a duplicate to the stages.
 
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickwire_schemas::record::SourceState;
-use tickwire_schemas::words::{Cause, SourceStatus};
+use tickwire_schemas::words::Cause;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
 
 use super::adapters::{Decoder, Stream};
-use super::event::{Event, Reject, Symbols};
-use super::machine::{Machine, Pace, State, Step};
+use super::event::{Event, Symbols};
+use super::hours::Hours;
+use super::line::{self, Line, Next, Progress};
+use super::machine::{Machine, Pace, Step};
 use super::net::{Connection, Failure, blotted_excerpt, excerpt};
-use super::status::FeedStatus;
+use super::rate::SharedHosts;
+use super::report::{RejectLog, Report};
 use crate::clock;
-use crate::market::{Calendar, Input};
+use crate::market::Calendar;
 use crate::metrics;
-use crate::ring::Inlet;
 
-/// A venue that sends rubbish is reported this often, with a count; all of it is in the metrics.
-const REJECT_LOG_NS: i64 = 10_000_000_000;
-
-/// How long a ping may take to leave.
-const PING_MAX: Duration = Duration::from_secs(5);
+/// How long a connection is read after another took its place.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What a session needs beside its adapter.
 pub struct Task {
-    pub(super) symbols: Symbols,
+    pub(super) told: watch::Receiver<Told>,
     pub(super) pace: Pace,
     pub(super) calendars: Vec<Calendar>,
     pub(super) connect_timeout: Duration,
-    pub(super) inlet: Rc<dyn Inlet>,
-    pub(super) statuses: Arc<Vec<FeedStatus>>,
-    pub(super) index: usize,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) hosts: SharedHosts,
+    pub(super) report: Rc<Report>,
+    /// Which of the source's connections it is.
+    pub(super) number: usize,
+    /// Counts reads that brought prices.
+    pub(super) prices: Rc<Cell<u64>>,
 }
 
-/// Runs the sessions of one source until it is stopped.
+/// What a session is told to do.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// What to subscribe.
+    pub(super) symbols: Arc<Symbols>,
+    /// Changes when it is to connect anew, whatever it thinks of its connection.
+    pub(super) anew: u64,
+    pub(super) stop: bool,
+}
+
+/// Runs the session of one connection until it is stopped.
 pub(super) async fn run<S: Stream>(stream: &S, task: Task) {
-    let pace =
-        Pace { ping_every_ns: stream.ping_every().map(nanos), age_max_ns: stream.age_max().map(nanos), ..task.pace };
-    let mut stop = task.stop.clone();
-    let hours = Hours { calendars: task.calendars.clone(), is_open: true, look_ns: i64::MIN };
-    let machine = Machine::new(pace, fastrand::u64(..));
-    let mut session = Session { machine, hours, task, published: None, rejects: RejectLog::new() };
-    let open_max = stream.open_max().unwrap_or_default().max(session.task.connect_timeout);
-    while !stopped(&stop) {
+    let pace = Pace {
+        ping_every_ns: stream.ping_every().map(nanos),
+        age_max_ns: stream.age_max().map(nanos),
+        overlaps: stream.overlaps(),
+        ..task.pace
+    };
+    let mut session = Session::new(pace, task);
+    while !session.is_over() {
+        session.adopt_told();
         let step = session.step();
         session.publish(None);
+        let news = until_told(session.task.told.clone());
         match step {
             Step::Connect => {
-                let opening = timeout(open_max, stream.open(&session.task.symbols));
-                let opened = tokio::select! { opened = opening => opened, () = until_stopped(&mut stop) => break };
+                let (hosts, limit) = (session.task.hosts.clone(), session.task.connect_timeout);
+                let symbols = Arc::clone(&session.symbols);
+                let opened = tokio::select! {
+                    opened = line::open(stream, &symbols, &hosts, limit) => opened,
+                    () = news => continue,
+                };
                 match opened {
-                    Ok(Ok(connection)) => session.serve(stream, connection, &mut stop).await,
-                    Ok(Err(failure)) => session.failed(&failure),
-                    Err(_) => session.failed(&Failure::new(
-                        Cause::ConnectFailed,
-                        format!("no connection within {} ms", open_max.as_millis()),
-                    )),
+                    Ok(connection) => session.serve(stream, connection).await,
+                    Err(failure) => session.failed(&failure),
                 }
             }
-            Step::Wait(until_ns) => {
-                let wait = sleep(until(until_ns));
-                tokio::select! { () = wait => {}, () = until_stopped(&mut stop) => break }
-            }
+            Step::Wait(until_ns) => tokio::select! { () = sleep(until(until_ns)) => {}, () = news => {} },
             // The machine gives these only between `connected` and the end of `serve`.
-            Step::Read(_) | Step::Ping | Step::Disconnect => session.machine.leave(clock::monotonic_ns(), Cause::None),
+            Step::Read(_) | Step::Ping | Step::Disconnect | Step::Replace => {
+                session.machine.leave(clock::monotonic_ns(), Cause::None);
+            }
         }
     }
-    session.machine.stop();
-    session.publish(None);
 }
 
-struct Session {
+/// One connection of a source, made again and again.
+pub(super) struct Session {
     machine: Machine,
     hours: Hours,
     task: Task,
-    published: Option<State>,
+    symbols: Arc<Symbols>,
+    anew: u64,
+    connected_before: bool,
+    /// When the last price was read, nanoseconds UTC; 0 before the first.
+    last_data_ns: i64,
     rejects: RejectLog,
-}
-
-/// Whether any of the source's markets is open.
-struct Hours {
-    /// None: always open.
-    calendars: Vec<Calendar>,
-    is_open: bool,
-    /// When to ask the calendars again, monotonic: not at every price.
-    look_ns: i64,
-}
-
-/// How long an answer of the calendars holds, in nanoseconds.
-const LOOK_EVERY_NS: i64 = 500_000_000;
-
-impl Hours {
-    fn is_open(&mut self, monotonic_ns: i64) -> bool {
-        if monotonic_ns >= self.look_ns && !self.calendars.is_empty() {
-            let now_ns = clock::now_ns();
-            self.is_open = self.calendars.iter_mut().any(|calendar| calendar.is_open(now_ns));
-            self.look_ns = monotonic_ns.saturating_add(LOOK_EVERY_NS);
-        }
-        self.is_open
-    }
 }
 
 /// What the frames of one read led to, beyond inputs.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     data: bool,
     leaving: bool,
     lost: Option<u64>,
     refused: Option<Failure>,
 }
 
+/// Why a connection is not read any more.
+enum End {
+    Failed(Failure),
+    /// The venue skipped messages. Only a new subscription says what holds now; until then nothing of this source does.
+    Lost(u64),
+    Leaving,
+}
+
+impl Heard {
+    fn end(self, read: Result<(), Failure>) -> Option<End> {
+        match (self.refused.or(read.err()), self.lost, self.leaving) {
+            (Some(failure), ..) => Some(End::Failed(failure)),
+            (None, Some(count), _) => Some(End::Lost(count)),
+            (None, None, true) => Some(End::Leaving),
+            (None, None, false) => None,
+        }
+    }
+}
+
+/// What is to be done about news from the supervisor.
+enum Heed {
+    Stop,
+    Leave,
+    Replace,
+    Nothing,
+}
+
+/// What ended a wait.
+enum Woke {
+    Told,
+    Read(Result<(), Failure>),
+    Next(Progress),
+    Alarm,
+}
+
 impl Session {
+    fn new(pace: Pace, mut task: Task) -> Session {
+        let Told { symbols, anew, .. } = task.told.borrow_and_update().clone();
+        let hours = Hours::new(std::mem::take(&mut task.calendars));
+        let machine = Machine::new(pace, fastrand::u64(..));
+        let (connected_before, last_data_ns, rejects) = (false, 0, RejectLog::new());
+        Session { machine, hours, task, symbols, anew, connected_before, last_data_ns, rejects }
+    }
+
+    /// Whether it is time to stop; nobody left to say so is the same.
+    fn is_over(&self) -> bool {
+        self.task.told.borrow().stop || self.task.told.has_changed().is_err()
+    }
+
+    /// Takes note of what it was told while there is no connection.
+    fn adopt_told(&mut self) {
+        let told = self.task.told.borrow_and_update().clone();
+        self.anew = told.anew;
+        if !Arc::ptr_eq(&self.symbols, &told.symbols) {
+            self.symbols = told.symbols;
+            self.carry();
+        }
+    }
+
     /// What the machine says now.
     fn step(&mut self) -> Step {
         let now_ns = clock::monotonic_ns();
@@ -126,24 +182,32 @@ impl Session {
         self.machine.step(now_ns, is_open)
     }
 
-    /// Reads a connection until it ends.
-    async fn serve<S: Stream>(&mut self, stream: &S, mut connection: Connection, stop: &mut watch::Receiver<bool>) {
-        let _held = HeldSocket::new();
-        let secrets = connection.take_secrets();
-        let mut decoder = stream.decoder(&self.task.symbols);
-        self.status().connected();
+    /// Reads a connection, and those that take its place, until there is none.
+    async fn serve<S: Stream>(&mut self, stream: &S, connection: Connection) {
+        let mut line = Line::new(stream, connection, Arc::clone(&self.symbols));
+        let mut next: Option<Next<'_, S::Decoder>> = None;
         self.machine.connected(clock::monotonic_ns());
-        let (mut alarm, mut stopping) = (pin!(sleep(Duration::ZERO)), pin!(until_stopped(stop)));
+        self.connected(line.life());
+        let mut alarm = pin!(sleep(Duration::ZERO));
+        let mut news = pin!(until_told(self.task.told.clone()));
         loop {
             let step = self.step();
             self.publish(None);
             let until_ns = match step {
                 Step::Read(until_ns) => until_ns,
-                Step::Ping => match timeout(PING_MAX, connection.ping()).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(failure)) => break self.failed(&failure),
-                    Err(_) => break self.failed(&Failure::new(Cause::ReadError, "a ping could not be sent")),
-                },
+                Step::Replace => {
+                    next = Some(self.successor(stream));
+                    continue;
+                }
+                Step::Ping => {
+                    if let Some(Next::Open(next)) = &mut next {
+                        let _ = next.ping().await;
+                    }
+                    match line.ping().await {
+                        Ok(()) => continue,
+                        Err(failure) => break self.failed(&failure),
+                    }
+                }
                 Step::Disconnect | Step::Connect | Step::Wait(_) => break self.left(),
             };
             // Only ever moved when it would ring too late or has rung: prices push the time back, and it may ring early.
@@ -151,179 +215,260 @@ impl Session {
             if alarm.is_elapsed() || alarm.deadline() > deadline {
                 alarm.as_mut().reset(deadline);
             }
-            let mut heard = Heard::default();
-            let mut each = |frame: &[u8], at_ns| self.frame(&mut decoder, frame, at_ns, &secrets, &mut heard);
-            let read = tokio::select! {
-                biased;
-                () = stopping.as_mut() => break self.machine.stop(),
-                read = connection.read(&mut each) => read,
-                () = alarm.as_mut() => Ok(()),
+            let (heard, said) = (RefCell::new(Heard::default()), RefCell::new(Heard::default()));
+            let woke = {
+                let session = RefCell::new(&mut *self);
+                tokio::select! {
+                    biased;
+                    () = news.as_mut() => Woke::Told,
+                    // Before the old one, which may never be silent.
+                    progress = Next::advance(&mut next, &session, &said) => Woke::Next(progress),
+                    read = line.read(&session, &heard) => Woke::Read(read),
+                    () = alarm.as_mut() => Woke::Alarm,
+                }
             };
-            if let Err(Failure { cause: Cause::ProtocolError, .. }) = read {
-                metrics::DECODE_ERRORS.at(self.status().index, 0).inc();
-            }
-            if let Some(failure) = heard.refused.or(read.err()) {
-                break self.failed(&failure.without(&secrets));
-            }
-            if let Some(count) = heard.lost {
-                break self.lost(count);
-            }
-            if heard.leaving {
-                break self.machine.leave(clock::monotonic_ns(), Cause::ClosedByPeer);
+            match woke {
+                Woke::Told => {
+                    let heed = self.heed(stream);
+                    news.set(until_told(self.task.told.clone()));
+                    match heed {
+                        Heed::Stop => return line.close().await,
+                        Heed::Leave => break self.left(),
+                        Heed::Replace => next = Some(self.successor(stream)),
+                        Heed::Nothing => {}
+                    }
+                }
+                Woke::Next(progress) => next = self.advanced(stream, next, progress, said.into_inner(), &mut line),
+                Woke::Read(read) => {
+                    if let Some(end) = heard.into_inner().end(read) {
+                        match (end, next.take()) {
+                            (End::Failed(_) | End::Leaving, Some(Next::Open(new))) => {
+                                drop(self.succeed(&mut line, new));
+                                self.carry();
+                            }
+                            (end, _) => break self.ended(end, &line),
+                        }
+                    }
+                }
+                Woke::Alarm => {}
             }
         }
         // Before the goodbye, which may take its time: nobody is to trade on the prices of a source that is gone.
         self.publish(None);
-        connection.close().await;
+        self.carry();
+        line.close().await;
+    }
+
+    /// A connection beside the one that is read, for what the session was last told.
+    fn successor<'a, S: Stream>(&mut self, stream: &'a S) -> Next<'a, S::Decoder> {
+        self.machine.replacing();
+        let (hosts, limit) = (self.task.hosts.clone(), self.task.connect_timeout);
+        let symbols = Arc::clone(&self.task.told.borrow().symbols);
+        let subscribed = Arc::clone(&symbols);
+        Next::Opening(Box::pin(async move { line::open(stream, &subscribed, &hosts, limit).await }), symbols)
+    }
+
+    /// The successor came a step further. What is left of it.
+    fn advanced<'a, S: Stream>(
+        &mut self,
+        stream: &S,
+        next: Option<Next<'a, S::Decoder>>,
+        progress: Progress,
+        said: Heard,
+        line: &mut Line<S::Decoder>,
+    ) -> Option<Next<'a, S::Decoder>> {
+        match (progress, next) {
+            (Progress::Opened(Ok(connection)), Some(Next::Opening(_, symbols))) => {
+                Some(Next::Open(Line::new(stream, connection, symbols)))
+            }
+            (Progress::Opened(Err(failure)), _) => {
+                self.not_replaced(&failure);
+                None
+            }
+            (Progress::Read(Ok(())), Some(Next::Old(old, until))) => Some(Next::Old(old, until)),
+            (Progress::Read(_) | Progress::Over, Some(Next::Old(old, _))) => {
+                self.carry();
+                spawn_local(old.close());
+                None
+            }
+            (Progress::Read(read), Some(Next::Open(new))) => {
+                let priced = said.data;
+                match said.end(read) {
+                    Some(End::Failed(failure)) => self.not_replaced(&failure.without(&new.secrets)),
+                    Some(End::Lost(_) | End::Leaving) => {
+                        self.not_replaced(&Failure::new(Cause::ClosedByPeer, "the new connection did not hold"));
+                    }
+                    None if priced => return Some(Next::Old(self.succeed(line, new), Instant::now() + GRACE)),
+                    None => return Some(Next::Open(new)),
+                }
+                None
+            }
+            (_, next) => next,
+        }
+    }
+
+    fn not_replaced(&mut self, failure: &Failure) {
+        let (name, text) = (&self.task.report.status().name, excerpt(failure.text.as_bytes()));
+        tracing::warn!(source = name, cause = %failure.cause, "a second connection to take over: {text}");
+        self.machine.replace_failed(failure.retry_after.map(nanos), clock::monotonic_ns());
+    }
+
+    /// The successor is what is read from now on. Returns the one before.
+    fn succeed<D: Decoder>(&mut self, line: &mut Line<D>, new: Line<D>) -> Line<D> {
+        let old = std::mem::replace(line, new);
+        self.symbols = Arc::clone(&line.symbols);
+        self.machine.replaced(clock::monotonic_ns());
+        self.connected(line.life());
+        if !Arc::ptr_eq(&self.symbols, &self.task.told.borrow().symbols) {
+            // Told something else in the meantime.
+            self.machine.expires(clock::monotonic_ns());
+        }
+        tracing::info!(source = self.task.report.status().name, "a new connection took over from the old one");
+        old
+    }
+
+    /// Says what the connection carries: what the one before did and nobody wants any more is at its end.
+    fn carry(&self) {
+        self.task.report.carry(self.task.number, Some(&self.symbols));
+    }
+
+    /// A connection was made.
+    fn connected(&mut self, life: Option<Duration>) {
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.task.report.status().reconnected();
+        }
+        if let Some(life) = life {
+            self.machine.expires(clock::monotonic_ns().saturating_add(nanos(life)));
+        }
+    }
+
+    /// What the supervisor wants while there is a connection.
+    fn heed<S: Stream>(&mut self, stream: &S) -> Heed {
+        let told = self.task.told.borrow_and_update().clone();
+        if told.stop || self.task.told.has_changed().is_err() {
+            return Heed::Stop;
+        }
+        let now_ns = clock::monotonic_ns();
+        if std::mem::replace(&mut self.anew, told.anew) != told.anew {
+            self.machine.failed(Cause::Mute, None, now_ns);
+            return Heed::Leave;
+        }
+        match (Arc::ptr_eq(&told.symbols, &self.symbols), stream.overlaps()) {
+            (true, _) => Heed::Nothing,
+            (false, true) => Heed::Replace,
+            (false, false) => {
+                self.machine.leave(now_ns, Cause::None);
+                Heed::Leave
+            }
+        }
     }
 
     /// Decodes one frame into inputs.
     #[inline]
-    fn frame<D: Decoder>(&mut self, decoder: &mut D, frame: &[u8], at_ns: i64, secrets: &[String], heard: &mut Heard) {
+    pub(super) fn frame<D: Decoder>(
+        &mut self,
+        decoder: &mut D,
+        symbols: &Symbols,
+        frame: &[u8],
+        at_ns: i64,
+        secrets: &[String],
+        heard: &mut Heard,
+    ) {
         if heard.lost.is_some() {
             return;
         }
-        let Session { machine, task, published, rejects, .. } = self;
-        decoder.decode(frame, at_ns, &task.symbols, &mut |event| match event {
+        decoder.decode(frame, at_ns, symbols, &mut |event| match event {
             Event::Tick(tick) => {
-                on_data(machine, task, published, heard, at_ns);
-                task.inlet.offer(tick.into());
+                self.on_data(heard, at_ns);
+                self.task.report.offer(tick.into());
             }
             Event::Trade(trade) => {
-                on_data(machine, task, published, heard, at_ns);
-                task.inlet.offer(trade.into());
+                self.on_data(heard, at_ns);
+                self.task.report.offer(trade.into());
             }
-            Event::Confirmed => on_data(machine, task, published, heard, at_ns),
+            Event::Confirmed => self.on_data(heard, at_ns),
             Event::Alive => {}
             Event::Leaving => heard.leaving = true,
             Event::Lost(count) => heard.lost = Some(count),
             Event::Refused(cause) => heard.refused = Some(Failure::new(cause, blotted_excerpt(frame, secrets))),
             Event::Reject(reject) => {
-                let status = &task.statuses[task.index];
+                let status = self.task.report.status();
                 metrics::DECODE_ERRORS.at(status.index, 0).inc();
-                rejects.report(&status.name, reject, frame, secrets);
+                self.rejects.report(&status.name, reject, frame, secrets);
             }
         });
     }
 
-    fn status(&self) -> &FeedStatus {
-        &self.task.statuses[self.task.index]
+    /// The first price of a read: the machine is told once for all of them, and of a new state ahead of the price.
+    #[inline]
+    fn on_data(&mut self, heard: &mut Heard, at_ns: i64) {
+        if std::mem::replace(&mut heard.data, true) {
+            return;
+        }
+        self.last_data_ns = at_ns;
+        self.task.prices.set(self.task.prices.get() + 1);
+        if self.machine.data(clock::monotonic_ns()) {
+            self.publish(Some(at_ns));
+        }
+    }
+
+    /// By the other side's count so many messages never came, though the connection goes on.
+    pub(super) fn missed(&mut self, count: u64, from_ns: i64) {
+        let (report, now_ns) = (&self.task.report, clock::now_ns());
+        tracing::warn!(source = report.status().name, count, "messages never came, by the venue's count");
+        report.missed(count, if from_ns == 0 { now_ns } else { from_ns }, now_ns);
+    }
+
+    /// When the last price was read, nanoseconds UTC; 0 before the first.
+    pub(super) fn last_data_ns(&self) -> i64 {
+        self.last_data_ns
+    }
+
+    /// A connection came to its end, and there is no other.
+    fn ended<D>(&mut self, end: End, line: &Line<D>) {
+        match end {
+            End::Failed(failure) => self.failed(&failure.without(&line.secrets)),
+            End::Leaving => self.machine.leave(clock::monotonic_ns(), Cause::ClosedByPeer),
+            End::Lost(count) => {
+                self.complain(&format!("by the venue's count {count} message(s) never came; connecting anew"));
+                self.machine.leave(clock::monotonic_ns(), Cause::SequenceJump);
+            }
+        }
+    }
+
+    /// What came is no frame.
+    pub(super) fn unreadable(&self) {
+        metrics::DECODE_ERRORS.at(self.task.report.status().index, 0).inc();
     }
 
     fn failed(&mut self, failure: &Failure) {
-        let status = self.status();
         // The words may be a stranger's: cut, and without what a terminal would obey.
-        let (cause, text) = (failure.cause, excerpt(failure.text.as_bytes()));
-        tracing::warn!(source = status.name, %cause, "{text}");
-        status.set_error(&text);
-        self.machine.failed(cause, failure.retry_after.map(nanos), clock::monotonic_ns());
+        self.complain(&excerpt(failure.text.as_bytes()));
+        self.machine.failed(failure.cause, failure.retry_after.map(nanos), clock::monotonic_ns());
         self.publish(None);
-    }
-
-    /// The venue skipped messages. Only a new subscription says what holds now; until then nothing of this source does.
-    fn lost(&mut self, count: u64) {
-        let status = self.status();
-        let text = format!("by the venue's count {count} message(s) never came; connecting anew");
-        tracing::warn!(source = status.name, "{text}");
-        status.set_error(&text);
-        self.machine.leave(clock::monotonic_ns(), Cause::SequenceJump);
     }
 
     /// The machine let go of the connection.
     fn left(&self) {
         if self.machine.state().cause == Cause::Mute {
-            let text = "connected, but no price on any symbol; connecting anew";
-            tracing::warn!(source = self.status().name, "{text}");
-            self.status().set_error(text);
+            self.complain("connected, but no price on any symbol; connecting anew");
         }
     }
 
-    fn publish(&mut self, at_ns: Option<i64>) {
-        publish(&self.machine, &self.task, &mut self.published, at_ns);
+    fn complain(&self, text: &str) {
+        let Task { report, number, .. } = &self.task;
+        tracing::warn!(source = report.status().name, connection = number + 1, "{text}");
+        report.set_error(*number, text);
+    }
+
+    fn publish(&self, at_ns: Option<i64>) {
+        self.task.report.tell(self.task.number, self.machine.state(), at_ns);
     }
 }
 
-/// The first price of a read: the machine is told once for all of them.
-#[inline]
-fn on_data(machine: &mut Machine, task: &Task, published: &mut Option<State>, heard: &mut Heard, at_ns: i64) {
-    if !std::mem::replace(&mut heard.data, true) && machine.data(clock::monotonic_ns()) {
-        publish(machine, task, published, Some(at_ns));
-    }
-}
-
-/// Tells the stages and the console of a new state, ahead of the price that brought it.
-fn publish(machine: &Machine, task: &Task, published: &mut Option<State>, at_ns: Option<i64>) {
-    let state = machine.state();
-    if *published == Some(state) {
-        return;
-    }
-    *published = Some(state);
-    let now_ns = at_ns.unwrap_or_else(clock::now_ns);
-    let status = &task.statuses[task.index];
-    status.set_state(state, now_ns);
-    if matches!(state.status, SourceStatus::Live | SourceStatus::Mute) {
-        tracing::info!(source = status.name, status = %state.status, cause = %state.cause, "source");
-    }
-    let mut record = SourceState {
-        ts_recv_ns: now_ns,
-        attempt: state.attempt,
-        status: state.status.code(),
-        cause: state.cause.code(),
-        ..SourceState::default()
-    };
-    record.head.source_id = task.symbols.source().0;
-    task.inlet.offer(Input::SourceState(record));
-}
-
-/// Reports what could not be decoded, seldom.
-struct RejectLog {
-    next_ns: i64,
-    unreported: u64,
-}
-
-impl RejectLog {
-    fn new() -> Self {
-        RejectLog { next_ns: i64::MIN, unreported: 0 }
-    }
-
-    #[cold]
-    fn report(&mut self, source: &str, reject: Reject, frame: &[u8], secrets: &[String]) {
-        self.unreported += 1;
-        let now_ns = clock::monotonic_ns();
-        if now_ns < self.next_ns {
-            return;
-        }
-        let (count, text) = (self.unreported, blotted_excerpt(frame, secrets));
-        tracing::warn!(source, count, frame = text, "cannot be decoded: {reject}");
-        (self.next_ns, self.unreported) = (now_ns.saturating_add(REJECT_LOG_NS), 0);
-    }
-}
-
-/// Counts a socket to a broker for as long as it lives.
-struct HeldSocket;
-
-impl HeldSocket {
-    fn new() -> Self {
-        metrics::BROKER_SOCKETS.add(1);
-        HeldSocket
-    }
-}
-
-impl Drop for HeldSocket {
-    fn drop(&mut self) {
-        metrics::BROKER_SOCKETS.add(-1);
-    }
-}
-
-/// Whether it is time to stop; nobody left to say so is the same.
-pub(super) fn stopped(stop: &watch::Receiver<bool>) -> bool {
-    *stop.borrow() || stop.has_changed().is_err()
-}
-
-/// Ready when it is time to stop.
-pub(super) async fn until_stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left who could say it.
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Ready when there is news, or nobody is left who could have some.
+async fn until_told(mut told: watch::Receiver<Told>) {
+    let _ = told.changed().await;
 }
 
 /// From now until a monotonic time; a year at most, which timers can hold.
@@ -335,3 +480,6 @@ fn until(ns: i64) -> Duration {
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

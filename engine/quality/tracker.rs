@@ -319,7 +319,9 @@ impl Tracker {
     fn state(&mut self, state: &SourceState) {
         self.advance(state.ts_recv_ns);
         let (now_ns, from_ns) = (self.now(), self.from_ns);
-        let Some(source) = self.market.source(state.head.source_id) else { return };
+        // Of one instrument alone it is not the source's: a hole tells of it.
+        let whole = state.head.instrument_id == INSTRUMENT_ALL;
+        let Some(source) = self.market.source(state.head.source_id).filter(|_| whole) else { return };
         let uptime = &mut self.uptimes[source];
         uptime.told = true;
         if state.status == SourceStatus::Live.code() {

@@ -8,8 +8,9 @@ use disruptor::{
     BusySpin, EventPoller, MultiProducerBarrier, Producer, SingleConsumerBarrier, SingleProducerBarrier,
     build_multi_producer, build_single_producer,
 };
+use tickwire_schemas::INSTRUMENT_ALL;
 use tickwire_schemas::record::{Drop as DropRecord, SourceState};
-use tickwire_schemas::words::{Cause, Verdict};
+use tickwire_schemas::words::{Cause, SourceStatus, Verdict};
 
 use super::{Doorbell, Drained, Inlet, Poll};
 use crate::market::Input;
@@ -147,7 +148,7 @@ impl<P: Producer<InSlot>> RingInlet<P> {
         door.any_missed = true;
         let missed = &mut door.missed[index];
         if let Input::SourceState(state) = input {
-            missed.state = Some(*state);
+            missed.state = Some(newest(missed.state, *state));
             return;
         }
         if missed.count == 0 {
@@ -187,6 +188,19 @@ impl<P: Producer<InSlot>> RingInlet<P> {
         door.any_missed = false;
         true
     }
+}
+
+/// The state to offer again in the place of two. Of two instruments that were away, the whole source is: too many holes
+/// are better than one that nobody is told of.
+fn newest(before: Option<SourceState>, now: SourceState) -> SourceState {
+    let Some(before) = before.filter(|before| before.head.instrument_id != now.head.instrument_id) else { return now };
+    let live = SourceStatus::Live.code();
+    let mut kept = if now.status == live { before } else { now };
+    if kept.status != live {
+        kept.status = if kept.status == SourceStatus::Stopped.code() { SourceStatus::Down.code() } else { kept.status };
+        kept.head.instrument_id = INSTRUMENT_ALL;
+    }
+    SourceState { ts_recv_ns: now.ts_recv_ns, ..kept }
 }
 
 /// A full inbound ring means that the stages wait: for the journal when its queue was full, else for their own core.

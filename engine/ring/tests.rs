@@ -60,6 +60,31 @@ fn what_does_not_fit_becomes_a_counted_hole_and_a_lost_state_is_offered_again() 
 }
 
 #[test]
+fn lost_states_of_two_instruments_are_one_of_the_whole_source() {
+    for (statuses, kept) in [
+        ([SourceStatus::Down, SourceStatus::Mute], SourceStatus::Mute),
+        ([SourceStatus::Down, SourceStatus::Live], SourceStatus::Down),
+        ([SourceStatus::Live, SourceStatus::Stopped], SourceStatus::Down),
+    ] {
+        let mut ring = inbound(4, 1, 1);
+        let inlet = ring.inlets.remove(0)();
+        for at in 1..=4 {
+            inlet.offer(tick(3, at));
+        }
+        let mut state = SourceState { ts_recv_ns: 7, ..SourceState::default() };
+        state.head.source_id = 3;
+        for (instrument_id, status) in (1..).zip(statuses) {
+            (state.head.instrument_id, state.status) = (instrument_id, status.code());
+            inlet.offer(Input::SourceState(state));
+        }
+        assert_eq!(take(&mut ring.groups[0], 9).len(), 4);
+        inlet.offer(tick(3, 9));
+        (state.head.instrument_id, state.status) = (tickwire_schemas::INSTRUMENT_ALL, kept.code());
+        assert_eq!(take(&mut ring.groups[0], 9)[0], Input::SourceState(state));
+    }
+}
+
+#[test]
 fn who_can_wait_is_told_that_there_is_no_room_and_loses_nothing() {
     let mut ring = inbound(4, 1, 1);
     let inlet = ring.inlets.remove(0)();

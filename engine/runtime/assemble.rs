@@ -218,6 +218,18 @@ impl Engine {
         self.repairer.as_ref().is_some_and(|repairer| repairer.retry(key))
     }
 
+    /// Adds, changes and removes sources while the others run; none when a recording is served.
+    #[must_use]
+    pub fn feeds(&self) -> Option<feeds::FeedsControl> {
+        self.inputs.control()
+    }
+
+    /// The buckets of requests by host that the sessions take from, for others who ask the same hosts.
+    #[must_use]
+    pub fn hosts(&self) -> Option<feeds::SharedHosts> {
+        self.inputs.hosts()
+    }
+
     /// Stops in the order of the data: feeds, stages, journal, terminals, database. Everything that a feed offered is
     /// in the journal when this returns, and in the database as far as it answers in time.
     ///
@@ -309,7 +321,7 @@ fn facts(
     Facts {
         market: market.clone(),
         last_seen,
-        last_error: inputs.last_error(),
+        feed: inputs.feed(),
         fanout: fanout.stats(),
         storage: Box::new(move || {
             let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();

@@ -1,6 +1,7 @@
 //! Where the inputs of a running engine come from: broker connections, or a recording that is served.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crossbeam::channel::Sender;
 use tickwire_schemas::NO_TIME;
@@ -13,8 +14,8 @@ use super::assemble::RunError;
 use super::market::{adopt_market, open_market};
 use super::serve::{Ended, Playback, PlaybackHandle};
 use crate::control::Catalogue;
-use crate::feeds::{self, Feed, FeedsHandle, SourceSpec};
-use crate::market::{Class, Input};
+use crate::feeds::{self, Feed, FeedStatus, FeedsControl, FeedsHandle, SharedHosts, SourceSpec};
+use crate::market::{Class, Input, SourceId};
 use crate::metrics::{self, SOURCES_MAX};
 use crate::ring::InletMaker;
 use crate::simulator::{self, SimulatorsHandle};
@@ -123,8 +124,8 @@ pub(super) enum Inputs {
     Recording(PlaybackHandle),
 }
 
-/// Why a source, by its dense index, is not live: the words of its venue or of the system.
-type LastError = Box<dyn Fn(usize) -> Option<String> + Send + Sync>;
+/// How the connections of a source, by its dense index, are.
+type FeedOf = Box<dyn Fn(usize) -> Option<Arc<FeedStatus>> + Send + Sync>;
 
 impl Inputs {
     /// The simulated brokers, if any run.
@@ -135,13 +136,30 @@ impl Inputs {
         }
     }
 
-    pub(super) fn last_error(&self) -> LastError {
+    /// How the connections of a source are; a recording has none.
+    pub(super) fn feed(&self) -> FeedOf {
         match self {
             Inputs::Feeds { feeds, .. } => {
-                let statuses = feeds.statuses();
-                Box::new(move |source| statuses.get(source).map(|s| s.last_error()).filter(|e| !e.is_empty()))
+                let statuses = feeds.control().statuses().clone();
+                Box::new(move |source| statuses.at(source))
             }
             Inputs::Recording(_) => Box::new(|_| None),
+        }
+    }
+
+    /// Adds, changes and removes sources; a recording has none to change.
+    pub(super) fn control(&self) -> Option<FeedsControl> {
+        match self {
+            Inputs::Feeds { feeds, .. } => Some(feeds.control()),
+            Inputs::Recording(_) => None,
+        }
+    }
+
+    /// The buckets of requests by host that the sessions take from; a recording asks nobody.
+    pub(super) fn hosts(&self) -> Option<SharedHosts> {
+        match self {
+            Inputs::Feeds { feeds, .. } => Some(feeds.hosts()),
+            Inputs::Recording(_) => None,
         }
     }
 
@@ -186,17 +204,18 @@ pub(super) fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, s
 }
 
 pub(super) fn feeds_of(settings: &Settings, market: &Market) -> Result<Vec<Feed>, RunError> {
-    let mut feeds = Vec::new();
-    for (index, (spec, source)) in settings.sources.iter().zip(market.sources()).enumerate() {
-        // The settings checked that every symbol is an instrument.
-        let of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol);
-        let instruments: Vec<_> = spec.symbols.iter().filter_map(|symbol| of(&symbol.canonical)).collect();
-        let mut spec = spec.clone();
-        for class in Class::ALL.into_iter().filter(|class| instruments.iter().any(|i| i.class == *class)) {
-            spec.calendars.push(market.calendar(class).map_err(RunError::Other)?);
-        }
-        let instruments = instruments.into_iter().map(|i| i.id).collect();
-        feeds.push(Feed { spec, source: source.id, index, instruments });
+    let feeds = settings.sources.iter().zip(market.sources()).enumerate();
+    feeds.map(|(index, (spec, source))| feed_of(spec.clone(), source.id, index, market)).collect()
+}
+
+/// A source as the feeds take it: with its numbers, the instruments of its symbols, and when they trade. Every symbol must
+/// be an instrument of the market.
+pub(super) fn feed_of(mut spec: SourceSpec, source: SourceId, index: usize, market: &Market) -> Result<Feed, RunError> {
+    let of = |symbol: &str| market.instruments().iter().find(|i| i.symbol == symbol);
+    let instruments: Vec<_> = spec.symbols.iter().filter_map(|symbol| of(&symbol.canonical)).collect();
+    for class in Class::ALL.into_iter().filter(|class| instruments.iter().any(|i| i.class == *class)) {
+        spec.calendars.push(market.calendar(class).map_err(RunError::Other)?);
     }
-    Ok(feeds)
+    let instruments = instruments.into_iter().map(|i| i.id).collect();
+    Ok(Feed { spec, source, index, instruments })
 }

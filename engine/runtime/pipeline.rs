@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
-use tickwire_schemas::NO_TIME;
 use tickwire_schemas::record::read_head;
 use tickwire_schemas::words::{Check, Kind};
+use tickwire_schemas::{INSTRUMENT_ALL, NO_TIME};
 
 use super::Settings;
 use super::latency::{self, Stopwatch};
@@ -325,7 +325,9 @@ fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
         Input::Tick(tick) => (&tick.head, tick.ts_event_ns, tick.ts_recv_ns),
         Input::Trade(trade) => (&trade.head, trade.ts_event_ns, trade.ts_recv_ns),
         Input::SourceState(state) => {
-            if let Some(source) = market.source(state.head.source_id) {
+            // Of one instrument it is not the source's.
+            let whole = state.head.instrument_id == INSTRUMENT_ALL;
+            if let Some(source) = market.source(state.head.source_id).filter(|_| whole) {
                 metrics::STATUS.at(source).set(i64::from(state.status));
             }
             return;

@@ -5,9 +5,9 @@
 //! leaves at once. A private source never enters the common price: it gets quotes of its own, under its own id.
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::record::{Head, Quote, Tick};
+use tickwire_schemas::record::{Head, Quote, SourceState, Tick};
 use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag, quote_flag};
-use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
+use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
 use super::{Derived, Market, PerPair, Stage, StateError};
 use crate::market::Input;
@@ -186,6 +186,19 @@ impl Aggregate {
         out.quote(gone.quote(source.id.0, instrument.id.0, now_ns, NO_TIME));
     }
 
+    /// Of the whole source, or of the instrument that the state names.
+    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
+        let Some(source) = self.market.source(state.head.source_id) else { return };
+        if state.head.instrument_id == INSTRUMENT_ALL {
+            return self.on_leave(source, state.ts_recv_ns, out);
+        }
+        if let Some(instrument) = self.market.instrument(state.head.instrument_id)
+            && self.latest.get((source, instrument)).valid
+        {
+            self.withdraw(source, instrument, state.ts_recv_ns, out);
+        }
+    }
+
     /// A source that is not live takes its prices with it.
     fn on_leave(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
         for instrument in 0..self.market.instruments().len() {
@@ -247,9 +260,7 @@ impl Stage for Aggregate {
                 self.on_tick(tick, out);
             }
             Input::SourceState(state) if state.status != SourceStatus::Live.code() => {
-                if let Some(source) = self.market.source(state.head.source_id) {
-                    self.on_leave(source, state.ts_recv_ns, out);
-                }
+                self.on_state(state, out);
             }
             Input::Timer(timer) => self.on_timer(timer.now_ns, out),
             _ => {}

@@ -7,6 +7,9 @@
 //! and has no hole open; one for all of them where none had any. Which instruments the dropped inputs were of nobody
 //! knows: each of these holes counts them all.
 //!
+//! A state that names an instrument is about that one alone: where a source has several connections, one of them broke.
+//! Stopped then means that it is not subscribed any more: an open hole ends there, and no later one begins.
+//!
 //! After a start of the engine, holes that were left open are told again, under the key that they have.
 
 use serde::{Deserialize, Serialize};
@@ -50,16 +53,30 @@ impl Gaps {
     /// Opens a hole for every instrument of a source that had data and has none open.
     fn open(&mut self, source: usize, now_ns: i64, cause: u8, out: &mut Derived<'_>) {
         for instrument in 0..self.market.instruments().len() {
-            let flow = self.flows.at((source, instrument));
-            if flow.last_data_ns == 0 || flow.open.is_some() {
-                continue;
-            }
-            let (epoch, seq) = out.next_key();
-            let hole = Hole { epoch, seq, from_ns: flow.last_data_ns, cause };
-            flow.open = Some(hole);
-            let ids = (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
-            out.gap(hole.record(ids, now_ns, NO_TIME, GapState::Open));
+            self.open_one((source, instrument), now_ns, cause, out);
         }
+    }
+
+    fn open_one(&mut self, pair: (usize, usize), now_ns: i64, cause: u8, out: &mut Derived<'_>) {
+        let flow = self.flows.at(pair);
+        if flow.last_data_ns == 0 || flow.open.is_some() {
+            return;
+        }
+        let (epoch, seq) = out.next_key();
+        let hole = Hole { epoch, seq, from_ns: flow.last_data_ns, cause };
+        flow.open = Some(hole);
+        out.gap(hole.record(self.ids(pair), now_ns, NO_TIME, GapState::Open));
+    }
+
+    /// Nobody wants this instrument of this source any more: what is missing ends here, and silence is none.
+    fn end(&mut self, pair: (usize, usize), now_ns: i64, out: &mut Derived<'_>) {
+        if let Some(hole) = std::mem::take(self.flows.at(pair)).open {
+            out.gap(hole.record(self.ids(pair), now_ns, now_ns, GapState::Closed));
+        }
+    }
+
+    fn ids(&self, (source, instrument): (usize, usize)) -> (u32, u32) {
+        (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0)
     }
 
     fn on_data(&mut self, head: &Head, now_ns: i64, out: &mut Derived<'_>) {
@@ -74,8 +91,15 @@ impl Gaps {
     fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
         // Connecting too: where the ring was full it may be all that is left of a disconnection.
         let is_away = state.status != SourceStatus::Live.code();
-        if let (true, Some(source)) = (is_away, self.market.source(state.head.source_id)) {
-            self.open(source, state.ts_recv_ns, state.cause, out);
+        let (true, Some(source)) = (is_away, self.market.source(state.head.source_id)) else { return };
+        if state.head.instrument_id == INSTRUMENT_ALL {
+            return self.open(source, state.ts_recv_ns, state.cause, out);
+        }
+        let Some(instrument) = self.market.instrument(state.head.instrument_id) else { return };
+        if state.status == SourceStatus::Stopped.code() {
+            self.end((source, instrument), state.ts_recv_ns, out);
+        } else {
+            self.open_one((source, instrument), state.ts_recv_ns, state.cause, out);
         }
     }
 

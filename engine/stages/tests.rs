@@ -9,6 +9,8 @@ use super::*;
 use crate::config::Config;
 use crate::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 
+mod part;
+
 pub(super) const MS: i64 = 1_000_000;
 /// A Wednesday noon, when everything trades.
 pub(super) const NOON: i64 = 1_714_564_800_000_000_000;

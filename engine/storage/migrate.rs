@@ -35,6 +35,7 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     4 "0004_bars_and_telemetry.sql",
     5 "0005_source_quality.sql",
     6 "0006_gaps.sql",
+    7 "0007_source_state.sql",
 };
 
 impl Migration {

@@ -438,6 +438,7 @@ row! { source_state: |r: &SourceState, names|
     state Text = word(SourceStatus::from_code(r.status), SourceStatus::word),
     cause Text = word(Cause::from_code(r.cause), Cause::word),
     attempt U32 = r.attempt,
+    symbol Text = &names.symbol(r.head.instrument_id),
 }
 
 row! { execution: |r: &Execution, names|

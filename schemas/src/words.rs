@@ -154,6 +154,8 @@ words! {
         ResumeWindow = 13 "resume_window",
         /// The venue's own count says that messages are missing.
         SequenceJump = 14 "sequence_jump",
+        /// Held back for as long as the source that it stands in for is live.
+        Standby = 15 "standby",
     }
 }
 

@@ -146,6 +146,13 @@ impl Engine {
         }
     }
 
+    /// Kills it at once; the folder.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// Sends SIGINT and waits; whether it ended with 0, and the folder.
     pub fn stop(mut self) -> (bool, TempDir) {
         let pid = self.child.id().to_string();

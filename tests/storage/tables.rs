@@ -36,7 +36,7 @@ fn values_are_exact_and_absent_ones_null() {
     assert_eq!(bench.sql(quote), "best\t0.000000001\t\\N\t0.00000005\toanda\t\t1\tsingle\n");
     let gap = "SELECT source, symbol, gap_id, from_ts = ts_recv, cause, state, lost FROM gaps";
     assert_eq!(bench.sql(gap), "\t\t10\t1\trestart\tclosed\t\\N\n");
-    assert_eq!(bench.sql("SELECT source, state, cause, attempt FROM source_state"), "oanda\tlive\tnone\t2\n");
+    assert_eq!(bench.sql("SELECT source, symbol, state, attempt FROM source_state"), "oanda\t\tlive\t2\n");
     assert_eq!(
         bench.sql("SELECT seq, verdict, reasons FROM all_ticks ORDER BY seq"),
         "1\taccepted\t[]\n5\trefused\t['spread','jump']\n7\taccepted\t[]\n"

@@ -13,6 +13,7 @@ use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed, whole};
 use crate::feeds::net::{self, Connection, Failure};
+use crate::feeds::rate::Rate;
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
 
@@ -20,6 +21,10 @@ pub(super) mod candles;
 
 /// The venue closes connections at 24 h; ours ends sooner, at a time of our choosing.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(23 * 3_600 + 50 * 60);
+
+/// Connection attempts of one address that the venue allows in a window.
+pub(super) const CONNECTIONS_MAX: u32 = 300;
+pub(super) const CONNECTIONS_WINDOW: Duration = Duration::from_secs(300);
 
 /// Streams on one connection; two are used per symbol.
 pub(super) const STREAMS_MAX: usize = 1_024;
@@ -86,6 +91,15 @@ impl Stream for Broker {
             .flat_map(|s| [format!("{s}@bookTicker"), format!("{s}@trade")])
             .collect();
         net::websocket(&format!("{}/stream?streams={}", self.base, streams.join("/"))).await
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    /// 300 attempts in five minutes of one address, by the venue's documents.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.base), Rate::within(CONNECTIONS_MAX, CONNECTIONS_WINDOW)))
     }
 
     fn age_max(&self) -> Option<Duration> {

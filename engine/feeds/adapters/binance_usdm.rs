@@ -12,12 +12,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::binance::candles::Klines;
-use super::binance::{AGE_MAX, Message, STREAMS_MAX, general};
+use super::binance::{AGE_MAX, CONNECTIONS_MAX, CONNECTIONS_WINDOW, Message, STREAMS_MAX, general};
 use super::candles::Candles;
 use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Symbols};
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
+use crate::feeds::rate::Rate;
 
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
@@ -102,6 +103,15 @@ impl Stream for Broker {
         let of = |name: &str| kinds.iter().map(|kind| format!("{}@{kind}", name.to_lowercase())).collect::<Vec<_>>();
         let streams: Vec<_> = symbols.names().flat_map(of).collect();
         net::websocket(&format!("{}/stream?streams={}", self.base, streams.join("/"))).await
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    /// As on the spot market.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.base), Rate::within(CONNECTIONS_MAX, CONNECTIONS_WINDOW)))
     }
 
     fn age_max(&self) -> Option<Duration> {

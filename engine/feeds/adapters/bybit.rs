@@ -20,6 +20,7 @@ use super::{Adapter, Decoder, History, SettingsError, Stream};
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
+use crate::feeds::rate::Rate;
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{TickInput, TradeInput};
 
@@ -118,6 +119,15 @@ impl Stream for Broker {
         let pending = topics.iter().flatten().cloned().collect();
         connection.subscribe(&requests, pending, |frame, pending| confirm(frame, &topics, pending)).await?;
         Ok(connection.with_ping(PING))
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    /// 500 connections in five minutes of one address, by the venue's documents.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.base), Rate::within(500, Duration::from_secs(300))))
     }
 
     fn ping_every(&self) -> Option<Duration> {

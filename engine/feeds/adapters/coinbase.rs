@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use super::{Adapter, Decoder, History, SettingsError, Stream, pair};
 use crate::feeds::event::{Event, Reject, Symbols, price, size, utc_time};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure};
+use crate::feeds::rate::Rate;
 use crate::market::{TickInput, TradeInput};
 
 mod book;
@@ -102,6 +104,15 @@ impl Stream for Broker {
 
     fn decoder(&self, symbols: &Symbols) -> CoinbaseDecoder {
         CoinbaseDecoder::new(symbols.len())
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    /// Eight messages a second of one address, by the venue's documents, and an opening sends three.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.base), Rate::within(2, Duration::from_secs(1))))
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {

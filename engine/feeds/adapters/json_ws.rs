@@ -121,6 +121,10 @@ impl Stream for Broker {
         Ok(filler.secrets().into_iter().fold(connection, Connection::with_secret))
     }
 
+    fn overlaps(&self) -> bool {
+        true
+    }
+
     fn ping_every(&self) -> Option<Duration> {
         Some(self.settings.ping_ms).filter(|ms| *ms > 0).map(|ms| Duration::from_millis(ms.into()))
     }

@@ -118,6 +118,18 @@ pub trait Stream: Adapter {
         None
     }
 
+    /// Whether the venue bears a second connection beside the first for a moment: then the new one takes over when it
+    /// delivers, and nothing is missed. Not where the login is one session.
+    fn overlaps(&self) -> bool {
+        false
+    }
+
+    /// Whose limit of new connections it is (host and port), and what it is, where the venue has one. One opening takes
+    /// one, however many requests it makes. `Retry-After` holds the host for all sources of the process.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        None
+    }
+
     /// How long [`Stream::open`] may take, where that is longer than the source's `connect_timeout_ms`.
     fn open_max(&self) -> Option<Duration> {
         None

@@ -4,6 +4,8 @@
 //! arrive every five seconds whether or not there are prices, so they say nothing about prices. The first price of each
 //! instrument is the state at the subscription (`snapshot=true`). Past candles come from the REST host.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
@@ -12,6 +14,7 @@ use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http};
+use crate::feeds::rate::Rate;
 use crate::feeds::rest::Rest;
 use crate::market::{Price, Size, TickInput, time_text};
 
@@ -88,6 +91,15 @@ impl Stream for Broker {
 
     fn decoder(&self, symbols: &Symbols) -> OandaDecoder {
         OandaDecoder::new(symbols.len())
+    }
+
+    fn overlaps(&self) -> bool {
+        true
+    }
+
+    /// Two new connections a second of one address, by the venue's documents.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((net::host_of(&self.settings.base_url), Rate::within(2, Duration::from_secs(1))))
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {

@@ -61,7 +61,7 @@ fn errors_name_the_key_and_what_was_expected() {
         ("adapter = \"onada\"".into(), "a.toml: sources.one.adapter: unknown adapter \"onada\", expected one of oanda"),
         ("adapter = \"oanda\"\nsymbols = [\"EURUSD\"]".into(), "missing field `base_url`"),
         (OANDA.into(), "sources.one.symbols: is missing; expected a list"),
-        (format!("{OANDA}symbols = []"), "sources.one.symbols: 0 symbols, expected 1 to"),
+        (format!("{OANDA}symbols = []"), "sources.one.symbols: 0 symbols, expected at least one"),
         (format!("{OANDA}symbols = [5]"), "sources.one.symbols: 5 is not a symbol; expected a list"),
         (format!("{OANDA}symbols = [\"EURUSD\", \"EURUSD\"]"), "sources.one.symbols: EURUSD (EUR_USD) is named twice"),
         (with("livenes_ms = 5"), "a.toml: sources.one.livenes_ms: unknown field `livenes_ms`, expected one of `base_url`"),
@@ -107,4 +107,45 @@ fn the_common_keys_are_those_of_the_struct() {
     let text = unknown.unwrap_err().to_string();
     assert!(COMMON_KEYS.iter().all(|key| text.contains(&format!("`{key}`"))), "{text}");
     assert_eq!(text.matches('`').count() / 2 - 1, COMMON_KEYS.len(), "{text}");
+}
+
+#[test]
+fn symbols_over_one_connection_are_as_many_as_configured_and_no_more_than_the_adapter_carries() {
+    let names = |count: u32| (0..count).map(|n| format!("\"S{n:05}\"")).collect::<Vec<_>>().join(", ");
+    let with = |count, keys: &str| parse(&format!("{OANDA}symbols = [{}]\n{keys}", names(count)));
+    let of = |keys: &str| with(1_200, keys).unwrap().remove(0).connection_symbols;
+    assert_eq!((of(""), of("connection_symbols = 100")), (500, 100));
+    let error = |count, keys| with(count, keys).unwrap_err().to_string();
+    assert!(
+        error(1, "connection_symbols = 501")
+            .contains("sources.one.connection_symbols: 501 symbols, expected at most 500")
+    );
+    let many = "sources.one.symbols: 200 symbols need 200 connections of 1, expected at most 64";
+    assert!(error(200, "connection_symbols = 1").contains(many));
+}
+
+#[test]
+fn only_other_symbols_leave_the_settings_what_they_are() {
+    let of = |keys: &str| parse(&format!("{OANDA}{keys}")).unwrap().remove(0).settings;
+    assert_eq!(of("symbols = [\"EURUSD\"]"), of("symbols = [\"GBPUSD\", \"EURUSD\"]"));
+    assert_ne!(of("symbols = [\"EURUSD\"]"), of("symbols = [\"EURUSD\"]\npriority = 7"));
+}
+
+#[test]
+fn who_stands_in_for_whom_is_there_and_has_an_end() {
+    let source = |name: &str, first: &str| {
+        format!("[sources.{name}]\n{OANDA}symbols = [\"EURUSD\"]\nstandby_for = \"{first}\"\n")
+    };
+    let of = |parts: &[(&str, &str)]| {
+        let text: String = parts.iter().map(|(name, first)| source(name, first)).collect();
+        sources(&config(&text)).map_err(|e| e.to_string())
+    };
+    let specs = of(&[("a", ""), ("b", "a"), ("c", "b")]).unwrap();
+    assert_eq!(specs[0].standby, None);
+    let expected = StandbySpec { of: "a".into(), failover_ns: 5_000_000_000, return_ns: 60_000_000_000 };
+    assert_eq!(specs[1].standby, Some(expected));
+    let circle = of(&[("a", "c"), ("b", "a"), ("c", "b")]).unwrap_err();
+    assert!(circle.contains("sources.a.standby_for: a circle (a for c for b for a), expected a first"), "{circle}");
+    let nobody = of(&[("a", "z")]).unwrap_err();
+    assert!(nobody.contains("sources.a.standby_for: no source \"z\""), "{nobody}");
 }

@@ -72,6 +72,7 @@ pub struct Link {
     alarm: Pin<Box<Sleep>>,
     early: Vec<(Vec<u8>, i64)>,
     after_gap: Vec<(&'static str, Draft)>,
+    missed: u64,
     ended: Option<Failure>,
 }
 
@@ -114,6 +115,7 @@ impl Link {
             alarm: Box::pin(sleep(Duration::ZERO)),
             early: Vec::new(),
             after_gap: Vec::new(),
+            missed: 0,
             ended: None,
         };
         let fields = Draft::default().with(98, "0").number(108, logon.heartbeat_s.into()).with(141, "Y");
@@ -195,6 +197,12 @@ impl Link {
         self.read_socket(each).await
     }
 
+    /// How many messages the other side's numbers say were missed, since this was last asked. They are asked for again,
+    /// but prices that come late are no prices.
+    pub fn take_missed(&mut self) -> u64 {
+        std::mem::take(&mut self.missed)
+    }
+
     async fn read_socket(&mut self, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
         if let Some(failure) = &self.ended {
             return Err(failure.clone());
@@ -222,13 +230,14 @@ impl Link {
     fn take(&mut self, count: usize, each: &mut impl FnMut(&[u8], i64)) -> Result<(), Failure> {
         let at_ns = self.socket.get_ref().read_ns();
         let now = Now { utc_ns: at_ns, monotonic_ns: clock::monotonic_ns() };
-        let Link { framer, buffer, session, ended, .. } = self;
+        let Link { framer, buffer, session, ended, missed, .. } = self;
         let mut gap = false;
         let pushed = framer.push(&buffer[..count], |frame| match session.receive(frame, now) {
             _ if ended.is_some() => {}
             Ok(Heard::Take | Heard::Old) => each(frame, at_ns),
-            Ok(Heard::TakeAfterGap) => {
+            Ok(Heard::TakeAfterGap(count)) => {
                 gap = true;
+                *missed = missed.saturating_add(count);
                 each(frame, at_ns);
             }
             Err(end) => *ended = Some(failure(end)),

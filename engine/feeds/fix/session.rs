@@ -38,8 +38,8 @@ pub struct Now {
 pub enum Heard {
     /// It is the decoder's.
     Take,
-    /// It is the decoder's, and messages before it are missing.
-    TakeAfterGap,
+    /// It is the decoder's, and so many messages before it are missing.
+    TakeAfterGap(u64),
     /// It came before.
     Old,
 }
@@ -190,8 +190,9 @@ impl Session {
         if seq > self.next_in {
             let fields = Draft::default().number(7, self.next_in).number(16, seq - 1);
             self.say("2", &fields, now);
+            let missing = seq - self.next_in;
             self.next_in = seq + 1;
-            return Ok(Heard::TakeAfterGap);
+            return Ok(Heard::TakeAfterGap(missing));
         }
         if again {
             return Ok(Heard::Old);

@@ -14,6 +14,7 @@ fn pace() -> Pace {
         login_backoff_ns: 60_000 * MS,
         ping_every_ns: None,
         age_max_ns: None,
+        overlaps: false,
     }
 }
 
@@ -162,6 +163,57 @@ fn a_connection_is_replaced_before_the_venue_ends_it() {
 }
 
 #[test]
+fn where_two_connections_are_borne_the_next_is_made_beside_the_old_one() {
+    let pace = Pace { age_max_ns: Some(500 * MS), overlaps: true, ..pace() };
+    let mut machine = open(pace);
+    machine.data(0);
+    assert_eq!(machine.step(500 * MS, true), Step::Replace);
+    assert_eq!(machine.step(501 * MS, true), Step::Read(1_000 * MS), "once, and meanwhile silence counts as ever");
+    assert!(!machine.data(700 * MS));
+    machine.replaced(700 * MS);
+    assert_eq!(state(&machine), (Live, Cause::None, 0), "nobody need know");
+    assert_eq!(machine.step(700 * MS, true), Step::Read(1_200 * MS));
+    assert_eq!(machine.step(1_200 * MS, true), Step::Replace, "its age counts from when it was made");
+}
+
+#[test]
+fn a_replacement_that_fails_is_tried_again_with_growing_waits_and_the_old_connection_goes_on() {
+    let mut machine = open(Pace { age_max_ns: Some(500 * MS), overlaps: true, liveness_ns: i64::MAX, ..pace() });
+    machine.data(0);
+    let (mut now_ns, mut waits) = (500 * MS, vec![]);
+    for _ in 0..12 {
+        assert_eq!(machine.step(now_ns, true), Step::Replace);
+        machine.replace_failed(None, now_ns);
+        let Step::Read(until_ns) = machine.step(now_ns, true) else { panic!() };
+        waits.push(until_ns - now_ns);
+        now_ns = until_ns;
+        assert_eq!(state(&machine), (Live, Cause::None, 0));
+    }
+    assert!(waits.iter().all(|wait| (100 * MS..=10_000 * MS).contains(wait)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > 1_000 * MS), "{waits:?}");
+    assert_eq!(machine.step(now_ns, true), Step::Replace);
+    machine.replace_failed(Some(60_000 * MS), now_ns);
+    assert_eq!(machine.step(now_ns, true), Step::Read(now_ns + 60_000 * MS));
+}
+
+#[test]
+fn a_token_that_expires_is_an_age_of_its_own() {
+    let mut machine = open(Pace { age_max_ns: Some(900 * MS), overlaps: true, ..pace() });
+    machine.expires(300 * MS);
+    machine.data(0);
+    assert_eq!(machine.step(1, true), Step::Read(300 * MS));
+    assert_eq!(machine.step(300 * MS, true), Step::Replace);
+    // The next one has none.
+    machine.replaced(300 * MS);
+    machine.data(600 * MS);
+    assert_eq!(machine.step(600 * MS, true), Step::Read(1_200 * MS));
+    // Where a second one is not borne, the first is let go.
+    let mut machine = open(pace());
+    machine.expires(300 * MS);
+    assert_eq!(machine.step(300 * MS, true), Step::Disconnect);
+}
+
+#[test]
 fn stopped_stays_stopped() {
     let mut machine = open(pace());
     machine.data(0);
@@ -191,7 +243,7 @@ fn watch(
                 machine.connected(now_ns);
                 continue;
             }
-            Step::Ping | Step::Disconnect => continue,
+            Step::Ping | Step::Disconnect | Step::Replace => continue,
             Step::Wait(_) | Step::Read(_) => {}
         }
         if seen.last().is_none_or(|(_, last)| *last != machine.state().status) {

@@ -98,7 +98,7 @@ fn a_test_request_is_answered_with_its_id() {
 fn missing_messages_are_asked_for_and_what_came_is_taken_at_once() {
     let mut session = session();
     assert_eq!(session.receive(&theirs("A", 1, &[]), at(1)), Ok(Heard::Take));
-    assert_eq!(session.receive(&theirs("W", 5, &[]), at(1)), Ok(Heard::TakeAfterGap));
+    assert_eq!(session.receive(&theirs("W", 5, &[]), at(1)), Ok(Heard::TakeAfterGap(3)));
     assert_eq!(said(&mut session), ["35=2|34=1|7=2|16=4"]);
     // The two that are sent again, and the rest of the gap; new messages come in between.
     assert_eq!(session.receive(&theirs("W", 2, &[AGAIN, (122, "20260916-14:57:51.000")]), at(1)), Ok(Heard::Old));
@@ -202,7 +202,7 @@ fn what_is_no_message_is_the_decoders_and_leaves_its_number_missing() {
     let end = damaged.len();
     damaged[end - 9] ^= 1;
     assert_eq!(session.receive(&damaged, at(1)), Ok(Heard::Take));
-    assert_eq!(session.receive(&theirs("W", 3, &[]), at(1)), Ok(Heard::TakeAfterGap));
+    assert_eq!(session.receive(&theirs("W", 3, &[]), at(1)), Ok(Heard::TakeAfterGap(1)));
     assert_eq!(said(&mut session), ["35=2|34=1|7=2|16=2"]);
 }
 
