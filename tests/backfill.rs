@@ -16,7 +16,7 @@ use tickwire::simulator::SimulatorsHandle;
 /// Far longer than anything here takes; nothing is asserted about time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Three brokers in this process and an engine's state directory, in which no engine runs.
+/// Four brokers in this process and an engine's state directory, in which no engine runs.
 struct Bench {
     simulators: SimulatorsHandle,
     dir: TempDir,
@@ -28,6 +28,7 @@ impl Bench {
         let simulators = simulator_support::start(&format!(
             "[simulators.oanda]\nbroker = \"oanda\"\ntoken = \"demo\"\nsymbols = [\"EURUSD\"]\n{limits}\n\
              [simulators.mtapi]\nbroker = \"mtapi\"\nuser = \"7\"\npassword = \"demo\"\nsymbols = [\"EURUSD\"]\n{limits}\n\
+             [simulators.accounts]\nbroker = \"mtapi-accounts\"\ntoken = \"demo\"\nsymbols = [\"EURUSD\"]\n{limits}\n\
              [simulators.binance]\nbroker = \"binance\"\nsymbols = [\"BTCUSDT\"]\n{limits}\n"
         ));
         let at = |name: &str| simulators.address(name).unwrap();
@@ -37,11 +38,13 @@ impl Bench {
              [instruments.BTCUSDT]\nclass = \"crypto\"\ndigits = 2\npip = \"0.01\"\n\
              [sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"demo\"\nsymbols = [\"EURUSD\"]\n\
              [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"7\"\npassword = \"demo\"\nserver = \"Demo-Server\"\n\
-             broker_time = \"new-york-close\"\nsymbols = [\"EURUSD\"]\nscope = \"private\"\nowner = \"ann\"\n\
+             broker_time = \"new-york-close\"\nsymbols = [\"EURUSD\"]\nscope = \"private\"\nowner = \"ann\"\nticks_quiet_ms = 100\n\
+             [sources.accounts]\nadapter = \"mtapi-accounts\"\nbase_url = \"http://{}\"\naccount = \"7\"\nkey = \"demo\"\nsymbols = [\"EURUSD\"]\n\
              [sources.binance]\nadapter = \"binance\"\nbase_url = \"ws://{}\"\nrest_url = \"http://{}\"\nsymbols = [\"BTCUSDT\"]\n\
              [sources.futures]\nadapter = \"binance\"\nbase_url = \"wss://fstream.binance.com\"\nsymbols = [\"BTCUSDT\"]\n",
             at("oanda"),
             at("mtapi"),
+            at("accounts"),
             at("binance"),
             at("binance"),
         );
@@ -78,6 +81,10 @@ impl Bench {
 
 fn backfill<'a>(source: &'a str, symbol: &'a str, timeframe: &'a str, from: &'a str, to: &'a str) -> Vec<&'a str> {
     vec!["backfill", "--connection", source, "--symbol", symbol, "--timeframe", timeframe, "--from", from, "--to", to]
+}
+
+fn ticks<'a>(source: &'a str, from: &'a str, to: &'a str) -> Vec<&'a str> {
+    vec!["backfill", "--connection", source, "--symbol", "EURUSD", "--ticks", "--from", from, "--to", to]
 }
 
 /// The number behind a word at the start of a line.
@@ -230,6 +237,7 @@ fn a_venue_that_asks_to_wait_is_waited_for_and_never_bans() {
         ("binance", "BTCUSDT", "M5", "2024-03-20", 15 * 24 * 12),
         ("oanda", "EURUSD", "M1", "2024-03-25", 0),
         ("mtapi", "EURUSD", "M1", "2024-03-25", 0),
+        ("accounts", "EURUSD", "M1", "2024-03-15", 0),
     ] {
         let told = bench.done(&backfill(source, symbol, timeframe, "2024-03-05", to));
         let stats = bench.simulators.stats(source).unwrap();
@@ -240,7 +248,7 @@ fn a_venue_that_asks_to_wait_is_waited_for_and_never_bans() {
         assert!(told.contains("gaps         0, 0 bars missing"), "{source}: {told}");
     }
     // The private source's rows are where its owner alone sees them.
-    assert_eq!(bench.sql("SELECT DISTINCT source FROM md.bars ORDER BY source"), "binance\noanda");
+    assert_eq!(bench.sql("SELECT DISTINCT source FROM md.bars ORDER BY source"), "accounts\nbinance\noanda");
     assert_eq!(bench.sql("SELECT DISTINCT source, basis FROM md_private.bars"), "mtapi\tbid");
     // Two brokers show one market: their bids differ by their spreads alone, minute for minute.
     let alike = "SELECT countIf(abs(a.bid_c - b.bid_c) < 0.0003), count() FROM md.bars a JOIN md_private.bars b ON a.open_ts = b.open_ts AND \
@@ -253,7 +261,7 @@ fn a_venue_that_asks_to_wait_is_waited_for_and_never_bans() {
 #[test]
 fn every_timeframe_is_cut_where_the_engine_cuts_it() {
     let bench = Bench::new("");
-    for (source, symbol) in [("oanda", "EURUSD"), ("mtapi", "EURUSD"), ("binance", "BTCUSDT")] {
+    for (source, symbol) in [("oanda", "EURUSD"), ("mtapi", "EURUSD"), ("accounts", "EURUSD"), ("binance", "BTCUSDT")] {
         for timeframe in ["M15", "H4", "D1", "W1", "MN"] {
             // The simulated exchange has no months.
             if (source, timeframe) == ("binance", "MN") {
@@ -265,6 +273,74 @@ fn every_timeframe_is_cut_where_the_engine_cuts_it() {
             assert!(number(&told, "rows") >= 3, "{source} {timeframe}: {told}");
         }
     }
+}
+
+/// Thursday to Monday, with two hours missing, a weekend, and a change of New York's clock.
+#[test]
+fn days_of_ticks_come_once_whatever_is_asked_again() {
+    let bench = Bench::new("history_holes = [\"2024-03-07T10:00:00/2024-03-07T12:00:00\"]");
+    let days = ticks("mtapi", "2024-03-07", "2024-03-12");
+    let told = bench.done(&days);
+    // Four ticks a minute; Friday to 22:00, Sunday from 21:00, and nothing is asked of Saturday.
+    let rows = (22 + 22 + 3 + 24) * 60 * 4;
+    assert_eq!((number(&told, "rows"), number(&told, "requests")), (rows, 4), "{told}");
+    assert!(told.contains("gaps         1, 2 hours without a tick while the market was open"), "{told}");
+    assert!(told.contains("2024-03-07T10:00:00Z to 2024-03-07T12:00:00Z, 2 hours"), "{told}");
+    let counted = "SELECT count(), uniqExact(ts_event), any(epoch), max(confidence), any(flags), countIf(ts_recv = ts_event AND bid < ask) \
+                   FROM md_private.ticks";
+    let wanted = format!("{rows}\t{rows}\t0\t0\t['fetched']\t{rows}");
+    assert_eq!(bench.sql(counted), wanted);
+    // The same again asks nothing; what overlaps, and the same without a note of it, stores nothing twice.
+    let asked = bench.requests("mtapi");
+    assert!(bench.done(&days).contains("nothing: it was complete"));
+    assert_eq!(bench.requests("mtapi"), asked);
+    let within = bench.done(&ticks("mtapi", "2024-03-08T12:34:56Z", "2024-03-11T01:00:00Z"));
+    assert!(number(&within, "rows") > 10 * 60 * 4, "{within}");
+    fs::remove_dir_all(bench.dir.path().join("state/backfill")).unwrap();
+    assert_eq!(number(&bench.done(&days), "rows"), rows);
+    assert_eq!(bench.sql(counted), wanted);
+    // They make the venue's own bars, minute for minute.
+    bench.done(&backfill("mtapi", "EURUSD", "M1", "2024-03-07", "2024-03-12"));
+    let alike = "SELECT count(), countIf(b.bid_o = t.o AND b.bid_h = t.h AND b.bid_l = t.l AND b.bid_c = t.c) FROM md_private.bars AS b \
+                 JOIN (SELECT toStartOfMinute(ts_recv) AS minute, argMin(bid, ts_recv) AS o, max(bid) AS h, min(bid) AS l, \
+                 argMax(bid, ts_recv) AS c FROM md_private.ticks GROUP BY minute) AS t ON b.open_ts = t.minute";
+    assert_eq!(bench.sql(alike), format!("{0}\t{0}", rows / 4));
+    let audit = bench.done(&["audit"]);
+    assert!(audit.contains(&format!("ticks: {rows} rows were fetched from venues")), "{audit}");
+    assert!(audit.contains("audit: clean"), "{audit}");
+    // A database that was emptied is found out.
+    bench.sql("TRUNCATE TABLE md_private.ticks");
+    assert!(bench.done(&days).contains("beginning anew"));
+    assert_eq!(bench.sql(counted), wanted);
+}
+
+#[test]
+fn ticks_that_were_killed_go_on_where_they_stopped_and_wait_where_they_are_told_to() {
+    let bench = Bench::new("requests_per_s = 3");
+    let arguments = ticks("mtapi", "2024-03-04", "2024-03-16");
+    let config = bench.dir.path().join("test.toml");
+    let file = bench.dir.path().join("state/backfill/mtapi.EURUSD.ticks.1709510400.1710547200.json");
+    let mut done = 0;
+    for _ in 0..3 {
+        let mut child =
+            command(bench.dir.path(), &config, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while rows_done(&file) <= done && child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "no day within {} s", PATIENCE.as_secs());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        done = rows_done(&file);
+    }
+    let told = bench.done(&arguments);
+    // Two weeks without their Sunday mornings; the first of them begins on a Monday, the second with daylight saving.
+    let rows = (4 * 24 + 22 + 3 + 4 * 24 + 21) * 60 * 4;
+    assert!(done > 0 && done < rows, "killed when {done} of {rows} rows were there");
+    assert_eq!(number(&told, "rows"), rows, "{told}");
+    assert_eq!(bench.sql("SELECT count(), uniqExact(ts_event) FROM md_private.ticks"), format!("{rows}\t{rows}"));
+    assert!(told.contains("gaps         0, 0 hours without a tick"), "{told}");
+    assert_eq!(bench.simulators.stats("mtapi").unwrap().banned, 0, "went on although it was told to wait");
 }
 
 #[test]
@@ -291,7 +367,7 @@ fn what_does_not_fit_is_said_in_a_sentence() {
     for (arguments, expected) in [
         (
             backfill("kraken", "EURUSD", "H1", from, to),
-            "no source is named \"kraken\", expected one of binance, futures, mtapi, oanda",
+            "no source is named \"kraken\", expected one of accounts, binance, futures, mtapi, oanda",
         ),
         (backfill("oanda", "USDJPY", "H1", from, to), "sources.oanda has no \"USDJPY\", expected one of EURUSD"),
         (backfill("futures", "BTCUSDT", "H1", from, to), "futures has no past bars (adapter binance)"),
@@ -300,6 +376,16 @@ fn what_does_not_fit_is_said_in_a_sentence() {
         (backfill("oanda", "EURUSD", "H1", from, from), "--from: is not before --to"),
         (backfill("oanda", "EURUSD", "H1", "yesterday", to), "--from: \"yesterday\" is no time, expected 2023-01-01"),
         (backfill("oanda", "EURUSD", "H1", "2200-01-01", "2201-01-01"), "no bar from then on has ended yet"),
+        (ticks("oanda", from, to), "--ticks: oanda has no past ticks (adapter oanda), expected --timeframe"),
+        (ticks("mtapi", "2200-01-01", "2201-01-01"), "--from: it is not yet past, expected an earlier time"),
+        (
+            [ticks("mtapi", from, to), vec!["--timeframe", "M1"]].concat(),
+            "--ticks: ticks have no --timeframe, expected one of the two",
+        ),
+        (
+            ticks("mtapi", from, to).into_iter().filter(|word| *word != "--ticks").collect(),
+            "--timeframe: missing, expected M1 to MN for bars, or --ticks",
+        ),
     ] {
         let (code, text) = bench.run(&arguments);
         assert_eq!((code, text.lines().count()), (Some(2), 1), "{arguments:?}: {text}");

@@ -242,7 +242,7 @@ fn heartbeats_without_prices_are_mute_and_then_a_new_connection() {
 #[test]
 fn pings_are_answered_with_their_payload() {
     each(|adapter| {
-        if ["oanda", "json-poll", "mtsocketapi"].contains(&adapter.name) {
+        if ["oanda", "json-poll", "mtapi-accounts", "mtsocketapi"].contains(&adapter.name) {
             return; // HTTP and lines have no pings
         }
         let rig = Rig::new(adapter, vec![vec![Act::PingPong, Act::Price, Act::Hold]]);
@@ -285,7 +285,9 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
             "mtsocketapi" => {
                 (r#"{"MSG":"ERROR","ERROR_ID":10024,"ERROR_DESCRIPTION":"Too many requests"}"#, Cause::RateLimited)
             }
+            "mtapi-accounts" => (r#"{"error":"SLOW_DOWN","message":"Too many requests"}"#, Cause::ProtocolError),
             "ctrader" => ("35=5|58=Session ended", Cause::ClosedByPeer),
+            "fxcm" => ("44\"ORA-20301: Too many requests\"", Cause::RateLimited),
             _ => (r#"{"code":-1003,"msg":"Too many requests"}"#, Cause::RateLimited),
         };
         let rig = Rig::new(adapter, vec![vec![Act::Say(words), Act::Hold], vec![Act::Price, Act::Hold]]);
@@ -303,7 +305,7 @@ fn an_error_in_the_stream_ends_the_connection_in_the_venues_words() {
 #[test]
 fn a_refused_symbol_is_named() {
     each(|adapter| {
-        if !["kraken", "coinbase", "bybit"].contains(&adapter.name) {
+        if !["kraken", "coinbase", "bybit", "fxcm"].contains(&adapter.name) {
             return; // the others do not confirm subscriptions, or refuse a login
         }
         let rig = Rig::new(adapter, vec![vec![Act::UnknownSymbol], vec![Act::Price, Act::Hold]]);

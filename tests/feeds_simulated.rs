@@ -41,6 +41,12 @@ password = "p"
 symbols = ["XAUUSD", "GBPUSD"]
 rate = 20.0
 
+[simulators.fxcm]
+broker = "fxcm"
+token = "t"
+symbols = ["EURUSD", "XAUUSD"]
+rate = 20.0
+
 [simulators.mtsocketapi]
 broker = "mtsocketapi"
 server_time = "+02:00"
@@ -107,10 +113,12 @@ fn rig() -> Rig {
         "[sources.oanda]\nadapter = \"oanda\"\nbase_url = \"http://{}\"\naccount = \"101-1\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"USDJPY\"]\n{pace}
          [sources.mtapi]\nadapter = \"mtapi\"\nbase_url = \"http://{}\"\nuser = \"77\"\npassword = \"p\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
          [sources.ctrader]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.b.77\"\nusername = \"77\"\npassword = \"p\"\nsymbols = [\"GBPUSD\", \"XAUUSD\"]\n{pace}
+         [sources.fxcm]\nadapter = \"fxcm\"\nbase_url = \"http://{}\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}
          [sources.mtsocketapi]\nadapter = \"mtsocketapi\"\nhost = \"127.0.0.1\"\ncommand_port = {}\ndata_port = {}\nbroker_time = \"+02:00\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}\n",
         at("oanda"),
         at("mtapi"),
         at("ctrader"),
+        at("fxcm"),
         at("mtsocketapi").port(),
         brokers.data_address("mtsocketapi").unwrap().port(),
     );
@@ -120,6 +128,11 @@ fn rig() -> Rig {
             at(name)
         );
     }
+    // The same broker in the newer version of its protocol, with pings of its server.
+    sources += &format!(
+        "[sources.fxcm_four]\nadapter = \"fxcm\"\nengine_io = 4\nping_ms = 10\nbase_url = \"http://{}\"\ntoken = \"t\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n{pace}\n",
+        at("fxcm")
+    );
     // The same exchange by its books instead of its tickers.
     sources += &format!(
         "[sources.coinbase_books]\nadapter = \"coinbase\"\nquotes = \"level2\"\nbase_url = \"ws://{}\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n{pace}\n",

@@ -24,8 +24,12 @@ fn help(arguments: &[&str]) -> String {
 }
 
 fn subcommands() -> Vec<String> {
-    let help = help(&[]);
-    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    actions(&help(&[]))
+}
+
+/// The commands that a help text lists, if it does.
+fn actions(help: &str) -> Vec<String> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
     list.lines().filter_map(|line| line.split_whitespace().next().map(String::from)).collect()
 }
 
@@ -56,7 +60,11 @@ fn every_subcommand_and_flag_is_listed() {
         let row = format!("\n| `{subcommand}");
         let row = listed.split_once(&row).unwrap_or_else(|| panic!("`{subcommand}` is not listed")).1;
         let row = row.lines().next().unwrap();
-        let help = help(&[subcommand.as_str()]);
+        let mut help = help(&[subcommand.as_str()]);
+        for action in actions(&help).iter().filter(|action| *action != "help") {
+            assert!(row.contains(action.as_str()), "`{subcommand} {action}` is not listed");
+            help += &self::help(&[subcommand.as_str(), action.as_str()]);
+        }
         let common = ["--config", "--state-dir", "--help"];
         let words = help.split_whitespace().filter(|word| word.starts_with("--"));
         let flags = words.filter(|flag| !common.contains(flag));

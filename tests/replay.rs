@@ -340,5 +340,5 @@ fn the_journal_of_a_live_engine_gives_what_it_published() {
     // Behind the last input a replay publishes what still forms.
     let published = bench.read("live/bars.csv");
     assert!(published.lines().count() > 40 && bars.starts_with(&published));
-    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional")));
+    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional,own")));
 }

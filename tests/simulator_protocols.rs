@@ -14,6 +14,8 @@ const OANDA: &str = "[simulators.oanda]\nbroker = \"oanda\"\ntoken = \"secret\"\
                      symbols = [\"EURUSD\", \"USDJPY\"]\n";
 const MTAPI: &str = "[simulators.mtapi]\nbroker = \"mtapi\"\nuser = \"7\"\npassword = \"secret\"\nserver = \"Broker-Demo\"\n\
                      symbols = [\"EURUSD\", \"XAUUSD\"]\n";
+const ACCOUNTS: &str = "[simulators.accounts]\nbroker = \"mtapi-accounts\"\ntoken = \"secret\"\naccount = \"7\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n\
+                        requests_per_s = 2\n";
 const BINANCE: &str = "[simulators.binance]\nbroker = \"binance\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n";
 const ACCOUNT: &str = "/v3/accounts/101-004-1234567-001";
 
@@ -106,6 +108,78 @@ async fn oanda_answers_the_account_endpoints() {
 }
 
 #[tokio::test]
+async fn oanda_says_what_is_open_and_what_it_is_worth() {
+    let simulators = start(OANDA);
+    let at = simulators.address("oanda").unwrap();
+    let headers = [("Authorization", "Bearer secret")];
+    let open = get(at, &format!("{ACCOUNT}/openPositions"), &headers).await.json();
+    let [position] = open["positions"].as_array().unwrap().as_slice() else { panic!("{open}") };
+    assert_eq!((&position["instrument"], &position["long"]["units"]), (&"EUR_USD".into(), &"1000".into()));
+    assert!(position["short"]["averagePrice"].is_null(), "an empty side has no price: {position}");
+    let summary = &get(at, &format!("{ACCOUNT}/summary"), &headers).await.json()["account"];
+    let amount = |key: &str| summary[key].as_str().unwrap().parse::<f64>().unwrap();
+    assert!((amount("NAV") - amount("balance") - amount("unrealizedPL")).abs() < 1e-6, "{summary}");
+    assert!((amount("NAV") - amount("marginUsed") - amount("marginAvailable")).abs() < 1e-3, "{summary}");
+}
+
+#[tokio::test]
+async fn oanda_gives_an_instrument_four_prices_a_second() {
+    let simulators = start(&format!("{OANDA}rate = 100.0\n"));
+    let at = simulators.address("oanda").unwrap();
+    let path = format!("{ACCOUNT}/pricing/stream?instruments=EUR_USD,USD_JPY&snapshot=false");
+    let mut stream = OandaStream::open(at, &path, "secret").await;
+    let mut times = std::collections::BTreeMap::<String, Vec<f64>>::new();
+    while times.len() < 2 || times.values().any(|times| times.len() < 6) {
+        let line = stream.line().await;
+        let (instrument, time) = (line["instrument"].as_str(), line["time"].as_str());
+        if let (Some(instrument), Some(time)) = (instrument, time) {
+            // Seconds of the minute: enough, with what passes from one to the next taken out.
+            let seconds: f64 = time[17..time.len() - 1].parse().unwrap();
+            times.entry(instrument.to_string()).or_default().push(seconds);
+        }
+    }
+    for (instrument, times) in times {
+        // The last of each window is told: n prices are from n windows, of which the first and the last may be cut.
+        let passed: f64 = times.windows(2).map(|two| (two[1] - two[0]).rem_euclid(60.0)).sum();
+        let windows = times.len() - 2;
+        assert!(passed > 0.25 * windows as f64, "{instrument}: {} prices in {passed} s", times.len());
+    }
+}
+
+#[tokio::test]
+async fn oanda_holds_twenty_streams_and_answers_so_many_requests() {
+    let simulators = start(&format!("{OANDA}requests_per_s = 3\n"));
+    let at = simulators.address("oanda").unwrap();
+    let path = format!("{ACCOUNT}/pricing/stream?instruments=EUR_USD");
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(OandaStream::open(at, &path, "secret").await);
+    }
+    let headers = [("Authorization", "Bearer secret")];
+    let refused = get(at, &path, &headers).await;
+    assert_eq!(refused.status, 429, "the twenty-first: {}", refused.body);
+    drop(streams.pop());
+    while simulators.stats("oanda").unwrap().subscribers == 20 {
+        tokio::task::yield_now().await;
+    }
+    OandaStream::open(at, &path, "secret").await.line().await;
+
+    // Streams are not among the requests of a second, whatever else is asked is.
+    assert_eq!(simulators.stats("oanda").unwrap().requests, 0);
+    let mut asked = 0;
+    let refused = loop {
+        let reply = get(at, &format!("{ACCOUNT}/summary"), &headers).await;
+        asked += 1;
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    assert_eq!((refused.status, &refused.json()["errorMessage"]), (429, &"Rate limit exceeded".into()));
+    let stats = simulators.stats("oanda").unwrap();
+    assert!(asked > 3 && stats.requests == asked && stats.throttled == 1, "{asked}: {stats:?}");
+}
+
+#[tokio::test]
 async fn mtapi_reports_errors_as_http_201() {
     let simulators = start(MTAPI);
     let at = simulators.address("mtapi").unwrap();
@@ -116,6 +190,19 @@ async fn mtapi_reports_errors_as_http_201() {
         ("/ConnectEx?user=7&password=secret&server=Other", "CONNECT_ERROR"),
         ("/CheckConnect?id=nobody", "INVALID_TOKEN"),
         ("/OnQuote?id=nobody", "INVALID_TOKEN"),
+        ("/OnTickHistory?id=nobody", "INVALID_TOKEN"),
+        ("/AccountSummary?id=nobody", "INVALID_TOKEN"),
+        ("/OpenedOrders?id=nobody", "INVALID_TOKEN"),
+        ("/Symbols?id=nobody", "INVALID_TOKEN"),
+        ("/GetQuote?id=nobody&symbol=EURUSD", "INVALID_TOKEN"),
+        ("/PriceHistory?id=nobody", "INVALID_TOKEN"),
+        ("/TickHistoryRequest?id=nobody", "INVALID_TOKEN"),
+        (&format!("/GetQuote?id={id}&symbol=NOTONE"), "SYMBOL_NOT_FOUND"),
+        (&format!("/TickHistoryRequest?id={id}&symbol=NOTONE"), "SYMBOL_NOT_FOUND"),
+        (
+            &format!("/TickHistoryRequest?id={id}&symbol=EURUSD&startYear=2024&startMonth=13&startDay=1"),
+            "INVALID_PARAMETER",
+        ),
         (&format!("/Subscribe?id={id}&symbol=NOTONE"), "SYMBOL_NOT_FOUND"),
         (&format!("/SubscribeMany?id={id}&symbols=EURUSD&symbols=NOTONE"), "SYMBOL_NOT_FOUND"),
     ] {
@@ -161,6 +248,60 @@ async fn mtapi_sends_what_a_session_subscribed_to() {
     }
     assert_eq!(get(at, "/Disconnect?id=mine", &[]).await.body, "OK");
     assert_eq!(get(at, "/CheckConnect?id=mine", &[]).await.json()["code"], "INVALID_TOKEN");
+}
+
+#[tokio::test]
+async fn mtapi_tells_a_day_of_ticks_on_its_own_socket() {
+    let simulators = start(MTAPI);
+    let at = simulators.address("mtapi").unwrap();
+    let id = get(at, "/ConnectEx?user=7&password=secret&server=Broker-Demo", &[]).await.body;
+    let mut told = socket(at, &format!("/OnTickHistory?id={id}")).await;
+    let ask =
+        |day: &str| format!("/TickHistoryRequest?id={id}&symbol=XAUUSD&startYear=2024&startMonth=3&startDay={day}");
+    assert_eq!(get(at, &ask("6"), &[]).await.body, "OK");
+    let mut times = Vec::new();
+    // Gold rests in the first hour of the broker's day.
+    while times.len() < 23 * 60 * 4 {
+        let message = next_json(&mut told).await;
+        assert_eq!(message["symbol"], "XAUUSD");
+        let bars = message["bars"].as_array().unwrap();
+        assert!(!bars.is_empty() && bars.iter().all(|b| b["bid"].as_f64() < b["ask"].as_f64()), "{message}");
+        times.extend(bars.iter().map(|bar| bar["time"].as_str().unwrap().to_string()));
+    }
+    assert!(times.is_sorted() && times[0] == "2024-03-06T01:00:00.000", "{}", times[0]);
+    assert!(times[times.len() - 1].starts_with("2024-03-06T23:59:"));
+    assert_eq!(get(at, &ask("9"), &[]).await.body, "OK");
+    assert_eq!(next_text(&mut told).await, "{\"symbol\":\"XAUUSD\",\"bars\":[]}", "a Saturday");
+    assert_eq!(simulators.stats("mtapi").unwrap().past_ticks, 23 * 60 * 4);
+}
+
+#[tokio::test]
+async fn the_accounts_api_refuses_with_status_code_and_words() {
+    let simulators = start(ACCOUNTS);
+    let at = simulators.address("accounts").unwrap();
+    let bearer = [("Authorization", "Bearer secret")];
+    for (path, headers, status, code) in [
+        ("/v1/accounts/7", &[][..], 401, "UNAUTHORIZED"),
+        ("/v1/accounts/7/prices", &[("Authorization", "Bearer wrong")], 401, "UNAUTHORIZED"),
+        ("/v1/accounts/8", &bearer, 404, "NOT_FOUND"),
+        ("/v1/accounts/7/symbols/NOTONE/price", &bearer, 404, "NOT_FOUND"),
+        ("/v1/accounts/7/nothing", &bearer, 404, "NOT_FOUND"),
+        ("/v1/accounts/7/history?symbol=NOTONE&timeframe=1", &bearer, 404, "NOT_FOUND"),
+        ("/v1/accounts/7/history?symbol=EURUSD&timeframe=2", &bearer, 400, "BAD_REQUEST"),
+    ] {
+        let reply = get(at, path, headers).await;
+        assert_eq!((reply.status, reply.json()["error"].as_str()), (status, Some(code)), "{path}: {}", reply.body);
+        assert!(reply.json()["message"].is_string());
+    }
+    let history = "/v1/accounts/7/history?symbol=EURUSD&timeframe=60&limit=5000&from=1715936400";
+    let mut replies = Vec::new();
+    while replies.last().is_none_or(|reply: &Get| reply.status == 200) {
+        replies.push(get(at, history, &bearer).await);
+    }
+    let refused = replies.pop().unwrap();
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{}", refused.body);
+    let rows = replies[0].json()["data"].as_array().unwrap().clone();
+    assert_eq!((rows.len(), rows[0]["time"].as_i64()), (1_000, Some(1_715_936_400)));
 }
 
 #[tokio::test]
@@ -232,10 +373,10 @@ async fn clients_that_we_did_not_write_are_content() {
     let exchanges = ["binance_usdm", "kraken", "coinbase", "bybit"];
     let offer = |name| format!("[simulators.{name}]\nbroker = \"{name}\"\nsymbols = [\"BTCUSDT\"]\n");
     let more = exchanges.map(offer).concat();
-    let simulators = start(&format!("{OANDA}heartbeat_ms = 100\n{MTAPI}{BINANCE}{more}"));
+    let simulators = start(&format!("{OANDA}heartbeat_ms = 100\n{MTAPI}{ACCOUNTS}{BINANCE}{more}"));
     let mut command = std::process::Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/simulator_clients.py"));
-    for name in ["oanda", "mtapi", "binance"].into_iter().chain(exchanges) {
+    for name in ["oanda", "mtapi", "accounts", "binance"].into_iter().chain(exchanges) {
         command.arg(simulators.address(name).unwrap().to_string());
     }
     let output = command.output().unwrap();

@@ -1,4 +1,4 @@
-//! `tickwire backfill`: a venue's past bars into the database.
+//! `tickwire backfill`: a venue's past bars or ticks into the database.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::sql::Database;
 use super::{Common, Failure, log_to_stderr};
-use crate::runtime::{Backfill, BackfillError, BackfillReport, BackfillRequest, Told};
+use crate::runtime::{Backfill, BackfillError, BackfillReport, BackfillRequest, Told, Wanted};
 use crate::storage::Mode;
 
 /// How often a database that does not answer is looked for, and how long after.
@@ -30,11 +30,14 @@ pub(super) struct Options {
     symbol: String,
     /// Length of the bars: M1 M5 M15 M30 H1 H4 D1 W1 MN
     #[arg(long, value_name = "TIMEFRAME")]
-    timeframe: String,
-    /// Opening of the first bar, UTC: 2023-01-01 or 2023-01-01T12:00:00Z
+    timeframe: Option<String>,
+    /// Ticks instead of bars, where the venue has them
+    #[arg(long)]
+    ticks: bool,
+    /// First tick or opening of a bar, UTC: 2023-01-01 or 2023-01-01T12:00:00Z
     #[arg(long, value_name = "TIME")]
     from: String,
-    /// Before which bars open
+    /// Before which ticks are and bars open
     #[arg(long, value_name = "TIME")]
     to: String,
 }
@@ -52,16 +55,22 @@ impl From<BackfillError> for Failure {
 pub(super) fn run(common: &Common, options: Options) -> Result<ExitCode, Failure> {
     log_to_stderr("warn");
     let settings = common.settings()?;
+    let wanted = match (options.timeframe, options.ticks) {
+        (Some(timeframe), false) => Wanted::Bars(timeframe),
+        (None, true) => Wanted::Ticks,
+        (Some(_), true) => return Err(Failure::usage("--ticks: ticks have no --timeframe, expected one of the two")),
+        (None, false) => return Err(Failure::usage("--timeframe: missing, expected M1 to MN for bars, or --ticks")),
+    };
     let request = BackfillRequest {
         from_ns: time("--from", &options.from)?,
         to_ns: time("--to", &options.to)?,
         connection: options.connection,
         symbol: options.symbol,
-        timeframe: options.timeframe,
+        wanted,
     };
     let backfill = Backfill::new(&settings, request.clone())?;
     if settings.storage.mode == Mode::Off {
-        return Err(Failure::usage("storage.mode is \"off\": there is no database to put bars into"));
+        return Err(Failure::usage("storage.mode is \"off\": there is no database to put them into"));
     }
     let bar = bar();
     let mut begun = None;
@@ -114,14 +123,20 @@ fn utc(ns: i64) -> String {
 
 fn print(request: &BackfillRequest, report: &BackfillReport) {
     let BackfillReport { progress, until_ns, requests, throttled } = report;
-    let BackfillRequest { connection, symbol, timeframe, from_ns, to_ns } = request;
-    println!("{:<12} {connection} {symbol} {timeframe}, {} to {}", "backfill", utc(*from_ns), utc(*until_ns));
+    let BackfillRequest { connection, symbol, wanted, from_ns, to_ns } = request;
+    let (of, unit, unfinished) = match wanted {
+        Wanted::Bars(timeframe) => (
+            timeframe.as_str(),
+            "bars missing",
+            "bars from T on have not ended; the same again fetches them when they have",
+        ),
+        Wanted::Ticks => {
+            ("ticks", "hours without a tick", "ticks from T on; the same again fetches them when the hour is over")
+        }
+    };
+    println!("{:<12} {connection} {symbol} {of}, {} to {}", "backfill", utc(*from_ns), utc(*until_ns));
     if until_ns < to_ns {
-        println!(
-            "{:<12} bars from {} on have not ended; the same again fetches them when they have",
-            "left out",
-            utc(*until_ns)
-        );
+        println!("{:<12} {}", "left out", unfinished.replace('T', &utc(*until_ns)));
     }
     if *requests == 0 {
         println!("{:<12} nothing: it was complete", "this run");
@@ -137,9 +152,10 @@ fn print(request: &BackfillRequest, report: &BackfillReport) {
         println!("{:<12} {} bars begin where our calendar begins none", "cut", progress.odd_cuts);
     }
     let missing = &progress.missing;
-    println!("{:<12} {}, {} bars missing while the market was open", "gaps", missing.holes, missing.bars);
+    println!("{:<12} {}, {} {unit} while the market was open", "gaps", missing.holes, missing.bars);
+    let unit = unit.split(' ').next().unwrap_or_default();
     for hole in &missing.named {
-        println!("{:<12} {} to {}, {} bars", "", utc(hole.from_ns), utc(hole.to_ns), hole.bars);
+        println!("{:<12} {} to {}, {} {unit}", "", utc(hole.from_ns), utc(hole.to_ns), hole.bars);
     }
     if missing.holes > missing.named.len() as u64 {
         println!("{:<12} and {} more", "", missing.holes - missing.named.len() as u64);

@@ -3,6 +3,7 @@
 pub mod audit;
 mod backfill;
 mod check_config;
+mod connections;
 mod record;
 mod replay;
 mod replay_check;
@@ -11,6 +12,8 @@ mod simulate;
 mod sources;
 pub mod sql;
 mod store;
+mod vault;
+mod venue;
 pub mod watch;
 mod watch_arguments;
 
@@ -22,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::runtime::Settings;
+use crate::runtime::{Settings, Unfit, add_connections};
 use crate::storage::StorageConfig;
 
 /// A market-data engine: each broker connection held once, one best price out.
@@ -62,6 +65,18 @@ enum Command {
     Watch(watch_arguments::Watch),
     /// Fetches a venue's past bars into the database; the same again goes on where it stopped
     Backfill(backfill::Options),
+    /// Data connections kept in the state directory: makes, changes, tests and shows them
+    Connections {
+        #[command(subcommand)]
+        action: connections::Action,
+    },
+    /// The key that seals the secrets of connections
+    Vault {
+        #[command(subcommand)]
+        action: vault::Action,
+    },
+    /// Asks a source's venue for its list of symbols, or for the state of the trading account
+    Venue(venue::Options),
     /// Compares journal and manifests with the database; exit code 1 on any difference
     Audit,
     /// Validates the configuration and prints what is in effect, secrets masked
@@ -96,8 +111,14 @@ impl Common {
         Config::load_over(own_defaults, &self.configs, text)
     }
 
-    fn settings(&self) -> Result<Settings, ConfigError> {
-        Settings::new(self.config()?)
+    /// The configuration and the wanted connections of the state directory. One of these that makes no sense is told on
+    /// standard error and left out.
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut config = self.config()?;
+        for Unfit { name, problem } in add_connections(&mut config, &self.state_dir).map_err(Failure::failed)? {
+            eprintln!("tickwire: connection {name} is left out: {problem}");
+        }
+        Ok(Settings::new(config)?)
     }
 }
 
@@ -138,6 +159,9 @@ pub fn main() -> ExitCode {
         Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Backfill(options) => backfill::run(&common, options),
+        Command::Connections { action } => connections::run(&common, action),
+        Command::Vault { action } => vault::run(&common, &action),
+        Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),
         Command::CheckConfig => check_config::run(&common),
         Command::ReplayCheck => replay_check::run(&common),

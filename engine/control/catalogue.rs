@@ -1,43 +1,13 @@
 //! Ids of engine, epochs, sources, instruments and indicators, in SQLite: given once, never reused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Migrations in order; the database's `user_version` counts those that were applied.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../schemas/control/0001_catalogue.sql"),
-    include_str!("../../schemas/control/0002_indicators.sql"),
-];
-
-/// What is wrong with the control database.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// SQLite's own word.
-    #[error("control database {path}: {error}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: rusqlite::Error,
-    },
-    /// Written by a later version of the program.
-    #[error("control database {path} has version {found}, this program knows up to {known}: use the newer program")]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Version found.
-        found: usize,
-        /// Version known.
-        known: usize,
-    },
-}
+use super::database::{ControlError, Database};
 
 /// The append-only catalogue.
-pub struct Catalogue {
-    path: PathBuf,
-    database: Connection,
-}
+pub struct Catalogue(Database);
 
 impl Catalogue {
     /// Opens the catalogue of a state directory, making or migrating it as needed.
@@ -45,9 +15,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError`] when the file cannot be opened, is no such database, or is newer than this program.
     pub fn open(state_dir: &Path) -> Result<Catalogue, ControlError> {
-        let path = state_dir.join("control.db");
-        let database = Connection::open(&path).map_err(|error| ControlError::Database { path: path.clone(), error })?;
-        Self::migrate(Catalogue { path, database })
+        Database::open(state_dir).map(Catalogue)
     }
 
     /// A catalogue that nobody keeps: its ids count from 1 and mean something only beside the names they were given for.
@@ -55,35 +23,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError::Database`].
     pub fn in_memory() -> Result<Catalogue, ControlError> {
-        let path = PathBuf::from(":memory:");
-        let database =
-            Connection::open_in_memory().map_err(|error| ControlError::Database { path: path.clone(), error })?;
-        Self::migrate(Catalogue { path, database })
-    }
-
-    fn migrate(mut catalogue: Catalogue) -> Result<Catalogue, ControlError> {
-        let found = catalogue.run(|db| {
-            db.pragma_update(None, "journal_mode", "WAL")?;
-            db.pragma_update(None, "synchronous", "FULL")?;
-            db.busy_timeout(std::time::Duration::from_secs(5))?;
-            db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0))
-        })?;
-        if found > MIGRATIONS.len() {
-            return Err(ControlError::TooNew { path: catalogue.path, found, known: MIGRATIONS.len() });
-        }
-        for (version, sql) in MIGRATIONS.iter().enumerate().skip(found) {
-            catalogue.run(|db| {
-                let transaction = db.transaction()?;
-                transaction.execute_batch(sql)?;
-                transaction.pragma_update(None, "user_version", version + 1)?;
-                transaction.commit()
-            })?;
-        }
-        Ok(catalogue)
-    }
-
-    fn run<T>(&mut self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, ControlError> {
-        f(&mut self.database).map_err(|error| ControlError::Database { path: self.path.clone(), error })
+        Database::in_memory().map(Catalogue)
     }
 
     /// The engine's id, given at the first call, and a new epoch greater than all before and than `at_least`.
@@ -91,7 +31,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError::Database`].
     pub fn begin_epoch(&mut self, at_least: u32) -> Result<(u64, u32), ControlError> {
-        self.run(|db| {
+        self.0.run(|db| {
             let transaction = db.transaction()?;
             let fresh = fastrand::i64(1..);
             transaction.execute("INSERT OR IGNORE INTO engine VALUES (1, ?1, 0)", params![fresh])?;
@@ -108,7 +48,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError::Database`].
     pub fn source_id(&mut self, name: &str) -> Result<u32, ControlError> {
-        self.run(|db| id_of(db, "sources", "name", name))
+        self.0.run(|db| id_of(db, "sources", "name", name))
     }
 
     /// The id of an instrument, given at the first call with its symbol.
@@ -116,7 +56,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError::Database`].
     pub fn instrument_id(&mut self, symbol: &str) -> Result<u32, ControlError> {
-        self.run(|db| id_of(db, "instruments", "symbol", symbol))
+        self.0.run(|db| id_of(db, "instruments", "symbol", symbol))
     }
 
     /// The id of an indicator with its parameters, given at the first call with its canonical name.
@@ -124,7 +64,7 @@ impl Catalogue {
     /// # Errors
     /// [`ControlError::Database`].
     pub fn indicator_id(&mut self, name: &str) -> Result<u32, ControlError> {
-        self.run(|db| id_of(db, "indicators", "name", name))
+        self.0.run(|db| id_of(db, "indicators", "name", name))
     }
 }
 
@@ -140,6 +80,7 @@ fn id_of(db: &mut Connection, table: &str, column: &str, name: &str) -> rusqlite
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::database::MIGRATIONS;
     use super::*;
 
     #[test]
@@ -179,7 +120,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Connection::open(dir.path().join("control.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let newer = Catalogue::open(dir.path()).err().unwrap().to_string();
-        assert!(newer.contains("has version 99, this program knows up to 2"), "{newer}");
+        assert!(newer.contains("has version 99, this program knows up to 3"), "{newer}");
         std::fs::write(dir.path().join("control.db"), "not a database at all, but long enough to be looked at")
             .unwrap();
         let foreign = Catalogue::open(dir.path()).err().unwrap().to_string();

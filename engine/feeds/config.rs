@@ -202,6 +202,17 @@ fn check_standbys(specs: &[SourceSpec]) -> Result<(), (String, String)> {
     Ok(())
 }
 
+/// Reads one section `[sources.NAME]` by itself.
+///
+/// # Errors
+/// One sentence naming the key.
+pub fn one_source(name: &str, table: Table) -> Result<SourceSpec, String> {
+    parse_source(&adapters(), name, table).map_err(|(key, problem)| match key.as_str() {
+        "" => problem,
+        key => format!("{key}: {problem}"),
+    })
+}
+
 type Wrong = (String, String);
 
 fn wrong(key: &str, problem: impl Into<String>) -> Wrong {

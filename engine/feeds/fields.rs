@@ -274,8 +274,8 @@ enum Kind {
 }
 
 /// What a decoder of polled answers remembers: an answer that says nothing new is no price.
-#[derive(Debug)]
-struct Polled {
+#[derive(Debug, Clone)]
+pub(super) struct Polled {
     last: Box<[Option<TickInput>]>,
     /// How long unchanged answers count as news that the price still stands; 0: for ever.
     unchanged_max_ns: i64,
@@ -304,8 +304,7 @@ impl JsonDecoder {
     /// that was asked for and a line feed.
     #[must_use]
     pub fn polled(layout: Arc<Layout>, symbols: usize, unchanged_max_ns: i64, prefixed: bool) -> Self {
-        let last = vec![None; symbols].into_boxed_slice();
-        let polled = Some(Polled { last, unchanged_max_ns, changed_ns: i64::MIN });
+        let polled = Some(Polled::new(symbols, unchanged_max_ns));
         JsonDecoder { polled, prefixed, ..JsonDecoder::new(layout) }
     }
 
@@ -436,7 +435,13 @@ impl JsonDecoder {
 }
 
 impl Polled {
-    fn event(&mut self, index: usize, tick: TickInput) -> Event {
+    /// Nothing of so many symbols yet; for `unchanged_max_ns` see [`JsonDecoder::polled`].
+    pub(super) fn new(symbols: usize, unchanged_max_ns: i64) -> Self {
+        Polled { last: vec![None; symbols].into_boxed_slice(), unchanged_max_ns, changed_ns: i64::MIN }
+    }
+
+    /// A tick of the symbol with this index, or that it is the one from before.
+    pub(super) fn event(&mut self, index: usize, tick: TickInput) -> Event {
         let now_ns = tick.ts_recv_ns;
         let Some(last) = self.last.get_mut(index) else { return Event::Tick(tick) };
         match last {

@@ -6,10 +6,10 @@
 //! [`machine`], which is pure, with the connections of `line`; `report` is what a source says of itself; [`adapters`] is
 //! one file per venue and the list of them; [`event`], [`json`], [`lines`] and [`fix`] are what their decoders are made of,
 //! pure too; [`net`] holds the sockets; `late` lets in what comes from none; [`rest`] and [`rate`] are for past bars, which
-//! are asked for; `status` is what the console shows.
+//! are asked for, and [`members`] for other answers; `status` is what the console shows.
 //!
 //! [`paths`], [`fields`] and [`template`] are what the adapters for any API share: where its JSON says what, and what it is
-//! asked; [`poll`] asks again and again.
+//! asked; [`poll`] asks again and again; [`probe`] tries a connection once.
 //!
 //! A decoder never asks the time, never allocates for a well-formed message and never panics for a malformed one.
 
@@ -26,9 +26,11 @@ mod late;
 mod line;
 pub mod lines;
 pub mod machine;
+pub mod members;
 pub mod net;
 pub mod paths;
 pub mod poll;
+pub mod probe;
 pub mod rate;
 mod report;
 pub mod rest;

@@ -24,11 +24,13 @@ use super::lines::LineSplitter;
 use super::poll::{Poller, TcpLines};
 use crate::clock;
 
+mod check;
 mod confirm;
 mod http;
 mod reply;
 
-pub use http::{Http, headers, install_crypto};
+pub use check::{Asking, Check};
+pub use http::{Http, headers, install_crypto, query};
 pub use reply::{Reply, refused};
 use reply::{cause_of_status, retry_after};
 
@@ -135,6 +137,7 @@ pub struct Connection {
     transport: Transport,
     secrets: Vec<String>,
     farewell: Option<reqwest::RequestBuilder>,
+    check: Option<Check>,
     /// A message that pings, where the venue does not take WebSocket's own.
     ping: Option<Cow<'static, str>>,
     frame_bytes_max: usize,
@@ -179,6 +182,7 @@ impl Connection {
             transport,
             secrets: Vec::new(),
             farewell: None,
+            check: None,
             ping: None,
             frame_bytes_max: FRAME_BYTES_MAX,
             life: None,
@@ -209,6 +213,13 @@ impl Connection {
     #[must_use]
     pub fn with_farewell(mut self, request: Option<reqwest::RequestBuilder>) -> Self {
         self.farewell = request;
+        self
+    }
+
+    /// The same, with a question to ask now and then; an answer that is a failure ends the connection.
+    #[must_use]
+    pub fn with_check(mut self, check: Option<Check>) -> Self {
+        self.check = check;
         self
     }
 
@@ -253,7 +264,13 @@ impl Connection {
             std::mem::take(&mut self.early).iter().for_each(|(frame, at_ns)| each(frame, *at_ns));
             return Ok(());
         }
-        self.transport.read(each).await
+        match &mut self.check {
+            None => self.transport.read(each).await,
+            Some(check) => tokio::select! {
+                read = self.transport.read(each) => read,
+                failure = check.fails() => Err(failure),
+            },
+        }
     }
 
     /// Sends a ping, where the connection has such a thing.

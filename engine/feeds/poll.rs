@@ -28,7 +28,7 @@ pub struct Question {
     pub url: String,
 }
 
-type Pending = Pin<Box<dyn Future<Output = Result<(Vec<u8>, i64), Failure>>>>;
+type Pending = Pin<Box<dyn Future<Output = Result<(Vec<u8>, i64), Failure>> + Send>>;
 
 /// Asks its questions one after the other, and again when the interval is over.
 pub struct Poller {

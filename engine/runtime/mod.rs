@@ -2,6 +2,7 @@
 
 mod assemble;
 mod backfill;
+mod connections;
 mod crash;
 mod inputs;
 pub mod latency;
@@ -16,7 +17,8 @@ mod settings;
 mod stopping;
 
 pub use assemble::{Engine, RunError};
-pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told};
+pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told, Wanted};
+pub use connections::{Unfit, add_connections, source_of};
 pub use crash::catch_crashes;
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;

@@ -17,6 +17,9 @@ pub enum Broker {
     Oanda,
     /// mtapi.io: the vendor's MT5 API with `/OnQuote`.
     Mtapi,
+    /// The accounts API of mtapi's kind: everything is asked for.
+    #[serde(rename = "mtapi-accounts")]
+    MtapiAccounts,
     /// Binance spot: combined and raw market streams.
     Binance,
     /// Binance USD-M futures: the same by their paths.
@@ -32,6 +35,8 @@ pub enum Broker {
     Ctrader,
     /// MTsocketAPI: an expert adviser's two ports of JSON lines.
     Mtsocketapi,
+    /// FXCM: REST and its socket.io stream.
+    Fxcm,
 }
 
 impl Broker {
@@ -41,6 +46,7 @@ impl Broker {
         match self {
             Broker::Oanda => "oanda",
             Broker::Mtapi => "mtapi",
+            Broker::MtapiAccounts => "mtapi-accounts",
             Broker::Binance => "binance",
             Broker::BinanceUsdm => "binance_usdm",
             Broker::Kraken => "kraken",
@@ -48,6 +54,7 @@ impl Broker {
             Broker::Bybit => "bybit",
             Broker::Ctrader => "ctrader",
             Broker::Mtsocketapi => "mtsocketapi",
+            Broker::Fxcm => "fxcm",
         }
     }
 }
@@ -62,17 +69,17 @@ pub struct Config {
     pub listen: SocketAddr,
     /// mtsocketapi: the same for the port of its prices.
     pub data_listen: SocketAddr,
-    /// OANDA: the bearer token that is expected.
+    /// OANDA, mtapi-accounts, FXCM: the token that is expected.
     pub token: Secret,
-    /// OANDA: the account in paths; cTrader: the SenderCompID; empty accepts any.
+    /// OANDA, mtapi-accounts: the account in paths; cTrader: the SenderCompID; empty accepts any.
     pub account: String,
-    /// mtapi, cTrader: the login that is expected.
+    /// mtapi, cTrader: the login that is expected; of mtapi it may be several, with commas between.
     pub user: String,
     /// mtapi, cTrader: the password that is expected.
     pub password: Secret,
     /// mtapi: the broker server that is expected.
     pub server: String,
-    /// mtapi, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
+    /// mtapi, mtapi-accounts, mtsocketapi: the clock on the broker's wall, `new-york-close`, `utc` or `+02:00`.
     pub server_time: String,
     /// Canonical symbols that are offered; those of the recordings are added.
     pub symbols: Vec<String>,
@@ -109,7 +116,7 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
-    /// Requests for past bars that are answered in a second; 0 = the broker's own limit.
+    /// Requests for past bars (OANDA: of any kind but streams) that are answered in a second; 0 = the broker's own limit.
     pub requests_per_s: u32,
     /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
     pub history_holes: Vec<String>,
@@ -284,6 +291,9 @@ impl Config {
             if !address.ip().is_loopback() {
                 return bad(key, format!("{address}: expected a loopback address"));
             }
+        }
+        if self.broker == Broker::MtapiAccounts && !self.playback.is_empty() {
+            return bad("playback", "mtapi-accounts has no subscriber that a recording could be played to".into());
         }
         if self.symbols.is_empty() && self.playback.is_empty() {
             return bad("symbols", "expected at least one symbol or a recording".into());

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, bybit, candles, coinbase, ctrader, kraken, mtapi, mtsocketapi, oanda};
+use super::{Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, mtapi, mtapi_accounts, mtsocketapi, oanda};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -67,10 +67,12 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>) -> Response<Bod
     match server.hub.config.broker {
         Broker::Oanda => oanda::route(server, &request),
         Broker::Mtapi => mtapi::route(server, request),
+        Broker::MtapiAccounts => mtapi_accounts::route(server, &request),
         Broker::Binance | Broker::BinanceUsdm => binance::route(server, request),
         Broker::Kraken => kraken::route(server, request),
         Broker::Coinbase => coinbase::route(server, request),
         Broker::Bybit => bybit::route(server, request),
+        Broker::Fxcm => fxcm::route(server, request).await,
         Broker::Ctrader => text_reply(StatusCode::NOT_FOUND, "this broker speaks FIX"),
         Broker::Mtsocketapi => text_reply(StatusCode::NOT_FOUND, "this broker speaks JSON lines"),
     }

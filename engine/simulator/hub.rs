@@ -56,7 +56,7 @@ pub struct Stats {
     pub playback_played: u64,
     /// Everything has been played; false when there is nothing to play.
     pub playback_finished: bool,
-    /// Requests for past bars, refused ones too.
+    /// Requests that the broker limits, refused ones too: those for past bars; all of OANDA's but its streams.
     pub requests: u64,
     /// Those refused because there were too many.
     pub throttled: u64,
@@ -64,6 +64,8 @@ pub struct Stats {
     pub banned: u64,
     /// Past bars shown.
     pub bars: u64,
+    /// Past ticks shown.
+    pub past_ticks: u64,
     /// Counts by canonical symbol.
     pub symbols: BTreeMap<String, SymbolStats>,
 }
@@ -94,6 +96,7 @@ pub(super) struct Hub {
     throttled: AtomicU64,
     banned: AtomicU64,
     bars: AtomicU64,
+    past_ticks: AtomicU64,
 }
 
 impl Hub {
@@ -125,6 +128,7 @@ impl Hub {
             throttled: AtomicU64::new(0),
             banned: AtomicU64::new(0),
             bars: AtomicU64::new(0),
+            past_ticks: AtomicU64::new(0),
             config,
             symbols,
         }
@@ -238,7 +242,7 @@ impl Hub {
         }
     }
 
-    /// Counts a request for past bars, and says whether it is one too many.
+    /// Counts a request that the broker limits, and says whether it is one too many.
     pub(super) fn admit(&self, now: Instant) -> Admission {
         let admission = self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -260,6 +264,11 @@ impl Hub {
         self.bars.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Enters past ticks into the ledger.
+    pub(super) fn showed_ticks(&self, count: u64) {
+        self.past_ticks.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// What was sent so far.
     pub(super) fn stats(&self) -> Stats {
         let played = self.played.load(Ordering::Acquire);
@@ -277,6 +286,7 @@ impl Hub {
             throttled: self.throttled.load(Ordering::Relaxed),
             banned: self.banned.load(Ordering::Relaxed),
             bars: self.bars.load(Ordering::Relaxed),
+            past_ticks: self.past_ticks.load(Ordering::Relaxed),
             playback_rows: self.rows,
             playback_played: played,
             playback_finished: self.player.is_some() && played == self.rows,

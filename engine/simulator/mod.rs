@@ -1,8 +1,8 @@
 //! Brokers that speak the real protocols on loopback: for the demo, the tests and the acceptance.
 //!
 //! One seeded market (`model.rs`, `venue.rs`; pure) or recorded files (`playback.rs`) feed any number of simulated
-//! brokers (`oanda.rs`, `mtapi.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`,
-//! `coinbase.rs` and `bybit.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
+//! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `binance.rs` with `binance_usdm.rs`;
+//! `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share `exchange.rs`; the exchanges' past in `candles.rs`, that of the others in
 //! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
 //! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
 //! own port.
@@ -16,11 +16,13 @@ pub mod config;
 mod ctrader;
 pub mod event;
 mod exchange;
+mod fxcm;
 mod http;
 mod hub;
 mod kraken;
 pub mod model;
 mod mtapi;
+mod mtapi_accounts;
 mod mtsocketapi;
 mod oanda;
 mod past;
@@ -93,6 +95,8 @@ struct Server {
     news: Notify,
     /// What MTsocketAPI tells prices of, and where.
     tracks: mtsocketapi::Tracks,
+    /// FXCM's sockets.
+    sockets: fxcm::Sockets,
     data_address: Option<SocketAddr>,
 }
 
@@ -233,7 +237,9 @@ fn listen(name: &str, key: &'static str, address: SocketAddr) -> Result<(TcpList
 fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, SimulatorError> {
     let bad = |key, problem| SimulatorError::Key { name: name.to_string(), key, problem };
     let secret = match config.broker {
-        Broker::Oanda => config.token.resolve().map_err(|problem| bad("token", problem))?,
+        Broker::Oanda | Broker::MtapiAccounts | Broker::Fxcm => {
+            config.token.resolve().map_err(|problem| bad("token", problem))?
+        }
         Broker::Mtapi | Broker::Ctrader => config.password.resolve().map_err(|problem| bad("password", problem))?,
         // Market data of exchanges is for everybody, and so is a terminal on its own machine.
         Broker::Binance
@@ -253,6 +259,7 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
         gate: candles::Gate::default(),
         news: Notify::new(),
         tracks: mtsocketapi::Tracks::default(),
+        sockets: fxcm::Sockets::default(),
         data_address: None,
     })
 }
@@ -322,11 +329,11 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     // Quotes and trades per instrument in a calm second of the busiest hour.
     let (quotes, trades, windowed) = match config.broker {
         Broker::Oanda => (10.0, 0.0, true),
-        Broker::Mtapi | Broker::Mtsocketapi => (15.0, 0.0, false),
+        Broker::Mtapi | Broker::MtapiAccounts | Broker::Mtsocketapi => (15.0, 0.0, false),
         Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
         Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
         Broker::Bybit => (30.0, 6.0, false),
-        Broker::Ctrader => (12.0, 0.0, false),
+        Broker::Ctrader | Broker::Fxcm => (12.0, 0.0, false),
     };
     let millis = |ms: u32| i64::from(ms) * 1_000_000;
     let million = |fraction: f64| (fraction * 1e6) as u32;

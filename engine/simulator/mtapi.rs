@@ -1,4 +1,5 @@
-//! The mtapi.io vendor API: every endpoint a GET, a session token in `id`, errors as HTTP 201, quotes on `/OnQuote`.
+//! The mtapi.io vendor API: every endpoint a GET, a session token in `id`, errors as HTTP 201, quotes on `/OnQuote`, past
+//! ticks on `/OnTickHistory`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
@@ -18,7 +20,9 @@ use super::stamp::{self, ServerTime};
 use super::symbols::Symbol;
 use crate::clock;
 
+mod account;
 mod history;
+mod ticks;
 
 /// Logins that are remembered; the oldest is forgotten first.
 const LOGINS_MAX: usize = 1_000;
@@ -33,6 +37,8 @@ struct Login {
     id: String,
     /// By symbol: the least time between two events, where it is subscribed.
     intervals: Mutex<Vec<Option<Duration>>>,
+    /// Days of past ticks that were asked for.
+    days: broadcast::Sender<ticks::Day>,
 }
 
 impl Logins {
@@ -46,7 +52,8 @@ impl Logins {
         if logins.len() == LOGINS_MAX {
             logins.remove(0);
         }
-        logins.push(Arc::new(Login { id, intervals: Mutex::new(vec![None; symbols]) }));
+        let days = broadcast::Sender::new(ticks::DAYS_MAX);
+        logins.push(Arc::new(Login { id, intervals: Mutex::new(vec![None; symbols]), days }));
     }
 
     fn remove(&self, id: &str) {
@@ -78,6 +85,13 @@ pub(super) fn route(server: &Arc<Server>, request: Request<Incoming>) -> Respons
             }
             Err(refusal) => Err(refusal),
         },
+        "/OnTickHistory" => match login(server, &query) {
+            Ok(login) => {
+                let server = server.clone();
+                Ok(upgrade(request, move |socket| ticks::tell(server, login, socket)))
+            }
+            Err(refusal) => Err(refusal),
+        },
         path => match endpoint(path) {
             Some(endpoint) => login(server, &query).and_then(|login| endpoint(server, &login, &query)),
             None => return text_reply(StatusCode::NOT_FOUND, ""),
@@ -105,13 +119,16 @@ fn endpoint(path: &str) -> Option<Endpoint> {
             let hours = server_time(&server.hub).offset_ns(clock::now_ns()) as f64 / 3.6e12;
             Ok(text_reply(StatusCode::OK, hours.to_string()))
         },
-        "/AccountSummary" => |_, _, _| Ok(account()),
+        "/AccountSummary" => |_, _, _| Ok(account::summary()),
+        "/OpenedOrders" => |server, _, _| Ok(account::orders(server)),
+        "/Symbols" => |server, _, _| Ok(account::symbols(server)),
         "/SymbolList" => |server, _, _| {
             let names: Vec<&str> = server.hub.symbols.iter().map(|symbol| symbol.name.as_str()).collect();
             Ok(json_reply(StatusCode::OK, &json!(names)))
         },
         "/PriceHistory" => |server, _, query| history::between(server, query),
         "/PriceHistoryEx" => |server, _, query| history::last(server, query),
+        "/TickHistoryRequest" => ticks::ask,
         "/GetQuote" => get_quote,
         "/Subscribe" | "/SubscribeMany" => subscribe,
         "/UnSubscribe" | "/UnSubscribeMany" => unsubscribe,
@@ -128,7 +145,8 @@ fn connect(server: &Server, query: &[(String, String)]) -> Result<Response<Body>
     if let Some(name) = value(query, "server").filter(|name| *name != config.server) {
         return Err(("CONNECT_ERROR", format!("Server {name} not found")));
     }
-    if value(query, "user") != Some(&config.user) || value(query, "password") != Some(&server.secret) {
+    let known = config.user.split(',').any(|user| value(query, "user") == Some(user.trim()));
+    if !known || value(query, "password") != Some(&server.secret) {
         return Err(("INVALID_ACCOUNT", "Invalid account".into()));
     }
     let id = value(query, "id").filter(|id| !id.is_empty()).map_or_else(new_id, str::to_string);
@@ -152,13 +170,6 @@ fn new_id() -> String {
 fn login(server: &Server, query: &[(String, String)]) -> Result<Arc<Login>, Refusal> {
     let id = value(query, "id").unwrap_or_default();
     server.logins.find(id).ok_or_else(|| ("INVALID_TOKEN", format!("Client with id = {id} not found")))
-}
-
-fn account() -> Response<Body> {
-    const SUMMARY: &str = "{\"balance\":10000.0,\"credit\":0,\"profit\":0,\"equity\":10000.0,\"margin\":0,\
-        \"freeMargin\":10000.0,\"marginLevel\":0,\"leverage\":100,\"currency\":\"USD\",\"method\":\"Hedging\",\
-        \"isInvestor\":false}";
-    reply(StatusCode::OK, "application/json", SUMMARY)
 }
 
 /// Indices of the symbols that a request names under `symbol` or `symbols`; all must be known.

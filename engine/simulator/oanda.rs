@@ -1,4 +1,5 @@
-//! OANDA v20 as its documents describe it: bearer token, account endpoints, and the pricing stream with heartbeats.
+//! OANDA v20 as its documents describe it: bearer token, account endpoints, and the pricing stream with heartbeats; 20
+//! streams at a time, and so many requests a second. Not simulated: the limit of two new connections a second.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,16 +8,19 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::Server;
 use super::event::{Event, Quote};
 use super::http::{Body, Gone, Outlet, json_reply, query, reply, streamed, value};
-use super::hub::Hub;
+use super::hub::{Hub, Source};
+use super::past::Admission;
 use super::stamp;
 use super::symbols::{Symbol, fixed};
 use crate::clock;
 use crate::market::Price;
 
+mod account;
 mod candles;
 
 /// Heartbeats of the pricing stream come this often.
@@ -60,6 +64,10 @@ fn answer(server: &Arc<Server>, request: &Request<Incoming>) -> Result<Response<
         return Err((StatusCode::UNAUTHORIZED, "Insufficient authorization to perform request."));
     }
     let parts: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+    // Streams have a limit of their own.
+    if !parts.ends_with(&["pricing", "stream"]) && !matches!(hub.admit(Instant::now()), Admission::Admitted(_)) {
+        return Err((StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"));
+    }
     if let ["v3", "instruments", name, "candles"] = parts[..] {
         return candles::candles(hub, name, &query(request), times(request)?);
     }
@@ -74,8 +82,9 @@ fn answer(server: &Arc<Server>, request: &Request<Incoming>) -> Result<Response<
     }
     let times = times(request)?;
     match endpoint {
-        ["summary"] => Ok(json_reply(StatusCode::OK, &summary(account))),
-        ["instruments"] => Ok(json_reply(StatusCode::OK, &instruments(hub, &wanted_or_all(hub, request)?))),
+        ["summary"] => Ok(json_reply(StatusCode::OK, &account::summary(hub, account))),
+        ["openPositions"] => Ok(json_reply(StatusCode::OK, &account::positions(hub))),
+        ["instruments"] => Ok(json_reply(StatusCode::OK, &account::instruments(hub, &wanted_or_all(hub, request)?))),
         ["pricing"] => Ok(pricing(hub, &wanted(hub, request)?, times)),
         ["pricing", "stream"] => stream(hub, request, times),
         ["instruments", name, "candles"] => candles::candles(hub, name, &query(request), times),
@@ -105,30 +114,6 @@ fn wanted_or_all(hub: &Hub, request: &Request<Incoming>) -> Result<Vec<usize>, R
         Some(_) => wanted(hub, request),
         None => Ok((0..hub.symbols.len()).collect()),
     }
-}
-
-fn summary(account: &str) -> serde_json::Value {
-    json!({
-        "account": {
-            "id": account, "currency": "USD", "balance": "100000.0000", "NAV": "100000.0000", "unrealizedPL": "0.0000",
-            "marginUsed": "0.0000", "marginAvailable": "100000.0000", "marginRate": "0.05", "openTradeCount": 0,
-            "hedgingEnabled": false
-        },
-        "lastTransactionID": "1"
-    })
-}
-
-fn instruments(hub: &Hub, wanted: &[usize]) -> serde_json::Value {
-    let one = |symbol: &Symbol| {
-        let metal = symbol.name.starts_with("XA");
-        json!({
-            "name": symbol.oanda_name(), "type": if metal { "METAL" } else { "CURRENCY" },
-            // A pip is ten points where prices have an odd number of digits, as those of currencies do.
-            "pipLocation": if symbol.digits % 2 == 1 { 1 - i32::from(symbol.digits) } else { -i32::from(symbol.digits) },
-            "displayPrecision": symbol.digits, "minimumTradeSize": "1", "marginRate": "0.05"
-        })
-    };
-    json!({ "instruments": wanted.iter().map(|at| one(&hub.symbols[*at])).collect::<Vec<_>>() })
 }
 
 fn pricing(hub: &Hub, wanted: &[usize], times: Times) -> Response<Body> {
@@ -173,10 +158,12 @@ fn stream(hub: &Arc<Hub>, request: &Request<Incoming>, times: Times) -> Result<R
         return Err((StatusCode::TOO_MANY_REQUESTS, "Too many active streams"));
     }
     let (outlet, response) = streamed("application/octet-stream");
+    // Counted before the answer, so that no two requests take the same place.
+    let source = hub.source();
     let hub = hub.clone();
     tokio::spawn(async move {
         tokio::select! {
-            _ = session(&hub, &outlet, &wanted, snapshot, times) => {}
+            _ = session(&hub, source, &outlet, &wanted, snapshot, times) => {}
             () = outlet.closed() => {}
             () = hub.until_old(0) => {}
             () = hub.until_cut() => {}
@@ -185,8 +172,14 @@ fn stream(hub: &Arc<Hub>, request: &Request<Incoming>, times: Times) -> Result<R
     Ok(response)
 }
 
-async fn session(hub: &Arc<Hub>, outlet: &Outlet, wanted: &[usize], snapshot: bool, times: Times) -> Result<(), Gone> {
-    let mut source = hub.source();
+async fn session(
+    hub: &Hub,
+    mut source: Source,
+    outlet: &Outlet,
+    wanted: &[usize],
+    snapshot: bool,
+    times: Times,
+) -> Result<(), Gone> {
     let mut heartbeat = hub.heartbeat(HEARTBEAT_S);
     let lines = |events: &[Event]| {
         let mut text = String::new();

@@ -5,8 +5,8 @@
 //! there twice changes them. Only where they differ are the rows themselves fetched, to name them. Of bars the
 //! database keeps the last revision: there the journal says which rows a merge may have taken away, and where it no longer
 //! reaches back that far only the newest row and the count's upper bound are known. Tables of measurements
-//! ([`super::rows::NOT_JOURNALED`]) have nothing to be compared with, and neither have bars that were asked of a venue
-//! ([`FETCHED_EPOCH`]): those are counted.
+//! ([`super::rows::NOT_JOURNALED`]) have nothing to be compared with, and neither have bars and ticks that were asked of a
+//! venue ([`FETCHED_EPOCH`]): those are counted.
 
 mod evidence;
 
@@ -133,10 +133,15 @@ pub async fn audit(subject: &Subject) -> Result<Report, AuditError> {
     }
     let deleted = deleted(&subject.manifests_dir)?;
     let mut report = Report::default();
-    let fetched = stored.extract_if(.., |(lane, epoch), _| lane.table == Table::Bars && *epoch == FETCHED_EPOCH);
-    let fetched: u64 = fetched.map(|(_, digest): (_, Digest)| digest.rows).sum();
-    if fetched > 0 {
-        report.notes.push(format!("bars: {fetched} rows were fetched from venues (epoch 0) and are not journaled"));
+    for table in [Table::Bars, Table::Ticks] {
+        let fetched = stored.extract_if(.., |(lane, epoch), _| lane.table == table && *epoch == FETCHED_EPOCH);
+        let fetched: u64 = fetched.map(|(_, digest): (_, Digest)| digest.rows).sum();
+        if fetched > 0 {
+            let table = table.name();
+            report
+                .notes
+                .push(format!("{table}: {fetched} rows were fetched from venues (epoch 0) and are not journaled"));
+        }
     }
     let mut audit = Audit { subject, live, ledger, journaled, stored, deleted, report };
     audit.journal();

@@ -323,6 +323,8 @@ pub mod flag {
     pub const NEW_LEVEL: u32 = 1 << 19;
     /// The source sent it as the state on subscription, not as a change.
     pub const SNAPSHOT: u32 = 1 << 20;
+    /// It was asked of the venue's past: never received live, and looked at by no check.
+    pub const FETCHED: u32 = 1 << 21;
 
     /// The flags that the feed sets; all others are the stages' and are computed anew in a replay.
     pub const FROM_FEED: u32 = NO_EVENT_TIME | SNAPSHOT;
@@ -334,6 +336,7 @@ pub mod flag {
         (CLOCK_AHEAD, "clock_ahead"),
         (NEW_LEVEL, "new_level"),
         (SNAPSHOT, "snapshot"),
+        (FETCHED, "fetched"),
     ];
 
     /// The words of the bits set in `bits`, the checks' first.

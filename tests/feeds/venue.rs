@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 mod fix_venue;
+mod fxcm_venue;
 mod mt_venue;
 mod poll_venue;
 
@@ -120,8 +121,12 @@ impl Server {
     pub(crate) fn keys_for(adapter: &str, addr: &str) -> String {
         match adapter {
             "oanda" => format!("base_url = \"http://{addr}\"\naccount = \"101-004-1\"\ntoken = \"hunter2\""),
+            "fxcm" => format!("base_url = \"http://{addr}\"\ntoken = \"hunter2\""),
             "mtapi" => format!(
                 "base_url = \"http://{addr}\"\nuser = \"77\"\npassword = \"hunter2\"\nserver = \"Demo\"\nbroker_time = \"new-york-close\""
+            ),
+            "mtapi-accounts" => format!(
+                "base_url = \"http://{addr}\"\naccount = \"77\"\nkey = \"hunter2\"\ninterval_ms = 5\ntimeout_ms = 60000"
             ),
             "binance" | "binance_usdm" | "kraken" | "coinbase" | "bybit" => format!("base_url = \"ws://{addr}\""),
             "ctrader" => format!(
@@ -170,12 +175,12 @@ impl Stage {
             return fix_venue::serve(self, socket);
         }
         match self.adapter {
-            "json-poll" => return poll_venue::serve(self, socket),
+            "json-poll" | "mtapi-accounts" => return poll_venue::serve(self, socket),
             "mtsocketapi" => return mt_venue::serve(self, socket),
             _ => {}
         }
         let mut reader = BufReader::new(socket.try_clone()?);
-        let (mut request, mut key) = (String::new(), String::new());
+        let (mut request, mut key, mut head) = (String::new(), String::new(), String::new());
         reader.read_line(&mut request)?;
         loop {
             let mut line = String::new();
@@ -187,9 +192,13 @@ impl Stage {
             {
                 key = value.trim().to_string();
             }
+            head += &line;
         }
         if request.is_empty() {
             return Ok(());
+        }
+        if self.adapter == "fxcm" && request.starts_with("POST /subscribe ") {
+            return fxcm_venue::subscribe(self, &head, &mut reader, &mut { socket });
         }
         // Nobody listens any more when a test is over.
         let _ = self.asked.send(request.clone());
@@ -203,6 +212,7 @@ impl Stage {
         let login = request.contains("/ConnectEx");
         let calls = login || request.contains("/SubscribeMany");
         let (denies, first) = (!calls || login, script[0]);
+        let denies = denies && (self.adapter, first) != ("fxcm", Act::Refuse);
         if denies && matches!(first, Act::Refuse | Act::SlowDown | Act::Hangup) {
             self.turn.fetch_add(1, SeqCst);
             return self.deny(&mut out, first);
@@ -219,6 +229,14 @@ impl Stage {
                 out,
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
             )?;
+        }
+        if self.adapter == "fxcm" {
+            for text in fxcm_venue::greeting(first) {
+                out.write_all(&self.message(text.as_bytes()))?;
+            }
+            if first == Act::Refuse {
+                return Ok(());
+            }
         }
         let known = !script.contains(&Act::UnknownSymbol);
         for _ in 0..subscriptions(self.adapter) {

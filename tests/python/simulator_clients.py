@@ -1,6 +1,6 @@
 """Clients that we did not write talk to the simulated brokers: oandapyV20, aiohttp and websockets.
 
-Usage: simulator_clients.py OANDA MTAPI BINANCE BINANCE_USDM KRAKEN COINBASE BYBIT   (each HOST:PORT). Says "ok" and exits 0 when all went as documented.
+Usage: simulator_clients.py OANDA MTAPI ACCOUNTS BINANCE BINANCE_USDM KRAKEN COINBASE BYBIT   (each HOST:PORT). Says "ok" and exits 0 when all went as documented.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import aiohttp
 import oandapyV20
 import websockets
 from oandapyV20.endpoints.accounts import AccountInstruments, AccountSummary
+from oandapyV20.endpoints.instruments import InstrumentsCandles
+from oandapyV20.endpoints.positions import OpenPositions
 from oandapyV20.endpoints.pricing import PricingInfo, PricingStream
 from oandapyV20.exceptions import StreamTerminated, V20Error
 
@@ -23,8 +25,23 @@ def oanda(address):
     oandapyV20.oandapyV20.TRADING_ENVIRONMENTS["simulated"] = hosts
     client = oandapyV20.API(access_token="secret", environment="simulated", request_params={"timeout": DEADLINE_S})
     assert client.request(AccountSummary(ACCOUNT))["account"]["id"] == ACCOUNT
-    names = [i["name"] for i in client.request(AccountInstruments(ACCOUNT))["instruments"]]
-    assert names == ["EUR_USD", "USD_JPY"], names
+    digits = {i["name"]: i["displayPrecision"] for i in client.request(AccountInstruments(ACCOUNT))["instruments"]}
+    assert digits == {"EUR_USD": 5, "USD_JPY": 3}, digits
+    (position,) = client.request(OpenPositions(ACCOUNT))["positions"]
+    assert position["instrument"] == "EUR_USD" and float(position["long"]["units"]) > 0, position
+
+    def candles(**params):
+        return client.request(InstrumentsCandles("USD_JPY", params=params))["candles"]
+
+    hours = candles(price="BA", granularity="H1", **{"from": "2024-03-05T00:00:00Z", "to": "2024-03-05T06:00:00Z"})
+    assert [c["time"][11:13] for c in hours] == ["00", "01", "02", "03", "04", "05"], hours
+    assert all(c["complete"] and float(c["bid"]["c"]) < float(c["ask"]["c"]) for c in hours), hours
+    assert len(candles(count=7, granularity="M5")) <= 7
+    try:
+        candles(count=5001, granularity="M1")
+        raise AssertionError("5001 candles were not refused")
+    except V20Error as error:
+        assert "Maximum value for 'count' exceeded" in str(error.msg), error
 
     stream = PricingStream(accountID=ACCOUNT, params={"instruments": "EUR_USD,USD_JPY"})
     seen = set()
@@ -40,6 +57,17 @@ def oanda(address):
     assert seen == {"HEARTBEAT", "EUR_USD", "USD_JPY"}, seen
     prices = client.request(PricingInfo(accountID=ACCOUNT, params={"instruments": "EUR_USD"}))["prices"]
     assert prices[0]["instrument"] == "EUR_USD", prices
+
+    # Each stream is asked for when its first line is; they are held until the last is refused.
+    held = []
+    try:
+        while len(held) <= 20:
+            lines = client.request(PricingStream(accountID=ACCOUNT, params={"instruments": "EUR_USD"}))
+            next(lines)
+            held.append(lines)
+        raise AssertionError("the 21st stream was not refused")
+    except V20Error as error:
+        assert error.code == 429 and len(held) == 20, (error, len(held))
 
     for token, instruments, code in [("wrong", "EUR_USD", 401), ("secret", "NOT_ONE", 400)]:
         client = oandapyV20.API(access_token=token, environment="simulated")
@@ -70,7 +98,38 @@ async def mtapi(address):
                 quote = await socket.receive_json()
                 assert quote["type"] == "Quote" and quote["data"]["bid"] > 0, quote
                 seen.add(quote["data"]["symbol"])
+        async def ask(path, **query):
+            return json.loads((await call(path, id=token, **query))[1])
+
+        assert (await ask("/AccountSummary"))["currency"] == "USD"
+        assert {order["orderType"] for order in await ask("/OpenedOrders")} == {"Buy", "Sell", "BuyLimit"}
+        assert (await ask("/Symbols"))["EURUSD"]["digits"] == 5
+        quote = await ask("/GetQuote", symbol="EURUSD", msNotOlder=0)
+        assert quote["symbol"] == "EURUSD" and quote["bid"] < quote["ask"], quote
+        async with http.ws_connect(f"{base}/OnTickHistory", params={"id": token}) as socket:
+            day = {"startYear": 2024, "startMonth": 3, "startDay": 6}
+            assert (await call("/TickHistoryRequest", id=token, symbol="EURUSD", **day))[1] == "OK"
+            history = await socket.receive_json()
+            assert history["symbol"] == "EURUSD" and history["bars"][0]["time"] == "2024-03-06T00:00:00.000", history
         assert (await call("/Disconnect", id=token))[1] == "OK"
+
+
+async def accounts(address):
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer secret"}) as http:
+        async def ask(path, **query):
+            async with http.get(f"http://{address}/v1/accounts/7{path}", params=query) as reply:
+                return reply.status, await reply.json()
+
+        assert (await ask(""))[1]["free_margin"] == 9962.5
+        assert (await ask("/symbols"))[1] == {"symbols": ["EURUSD", "XAUUSD"]}
+        assert [p["symbol"] for p in (await ask("/positions"))[1]] == ["EURUSD", "EURUSD"]
+        status, body = await ask("/history", symbol="EURUSD", timeframe=60, limit=100, **{"from": 1715936400})
+        assert status == 200 and [bar["time"] for bar in body["data"][:2]] == [1715936400, 1715940000], body
+        assert len((await ask("/prices"))[1]["prices"]) == 2
+        status, price = await ask("/symbols/EURUSD/price")
+        assert status == 200 and price["bid"] < price["ask"] and price["timestamp"] > 1.7e12, price
+        status, body = await ask("/symbols/NOTONE/price")
+        assert status == 404 and body["error"] == "NOT_FOUND", body
 
 
 async def binance(address):
@@ -164,10 +223,11 @@ async def bybit(address):
 
 
 async def main():
-    oanda_at, mtapi_at, *exchanges_at = sys.argv[1:]
+    oanda_at, mtapi_at, accounts_at, *exchanges_at = sys.argv[1:]
     exchanges = [binance, binance_usdm, kraken, coinbase, bybit]
     talks = [exchange(at) for exchange, at in zip(exchanges, exchanges_at, strict=True)]
-    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(oanda, oanda_at), mtapi(mtapi_at), *talks), DEADLINE_S)
+    mt = [mtapi(mtapi_at), accounts(accounts_at)]
+    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(oanda, oanda_at), *mt, *talks), DEADLINE_S)
     print("ok")
 
 

@@ -16,6 +16,7 @@ pub const PACE: Pace = Pace {
     login_backoff_ns: 60 * SECOND,
     ping_every_ns: Some(2 * SECOND),
     age_max_ns: None,
+    overlaps: false,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,7 @@ impl Feed {
                 }
                 (Step::Disconnect, _) => (self.link, left) = (Link::Down, true),
                 (Step::Ping, _) => {}
+                (Step::Replace, _) => unreachable!("these connections do not overlap"),
                 (Step::Connect | Step::Wait(_) | Step::Read(_), _) => return left,
             }
         }

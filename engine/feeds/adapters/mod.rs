@@ -12,6 +12,7 @@ use tickwire_schemas::words::Timeframe;
 
 use super::event::{Event, Symbols};
 use super::net::{Connection, Failure};
+use super::probe::{self, Probe};
 use super::rate::Rate;
 use super::session::{self, Task};
 use crate::market::{Decimal9, Price};
@@ -145,6 +146,9 @@ pub trait Decoder: 'static {
 
 /// The answer to a request that is not on the hot path.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// The same, for whoever stays on one thread.
+pub type LocalAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + 'a>>;
 
 /// Past bars, over requests that the venue limits.
 pub trait History: Debug + Send + Sync {
@@ -304,6 +308,9 @@ pub trait Venue: Debug + Send + Sync {
     fn any_symbol_list(&self) -> Option<&dyn SymbolList>;
     /// A decoder of its own, for tests, tools and benchmarks; sessions use the typed one.
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder;
+    /// Tries a connection once: logs in, subscribes, waits for a price, asks for the account, and hangs up. `patience` is
+    /// how long the login may take where the venue needs no longer.
+    fn probe<'a>(&'a self, symbols: &'a Symbols, patience: Duration) -> LocalAnswer<'a, Probe>;
     /// Runs a session until it is stopped.
     fn run(self: Arc<Self>, task: Task) -> Pin<Box<dyn Future<Output = ()>>>;
 }
@@ -350,6 +357,10 @@ impl<S: Stream> Venue for S {
     fn any_decoder(&self, symbols: &Symbols) -> AnyDecoder {
         let mut decoder = self.decoder(symbols);
         Box::new(move |frame, at, symbols, sink| decoder.decode(frame, at, symbols, &mut |event| sink(event)))
+    }
+
+    fn probe<'a>(&'a self, symbols: &'a Symbols, patience: Duration) -> LocalAnswer<'a, Probe> {
+        Box::pin(probe::probe(self, symbols, patience))
     }
 
     fn run(self: Arc<Self>, task: Task) -> Pin<Box<dyn Future<Output = ()>>> {
@@ -417,4 +428,18 @@ fn pair(canonical: &str, separator: char) -> String {
     }
 }
 
-adapters![oanda, mtapi, binance, binance_usdm, kraken, coinbase, bybit, ctrader, mtsocketapi, json_ws, json_poll];
+adapters![
+    oanda,
+    mtapi,
+    mtapi_accounts,
+    binance,
+    binance_usdm,
+    kraken,
+    coinbase,
+    bybit,
+    ctrader,
+    fxcm,
+    mtsocketapi,
+    json_ws,
+    json_poll
+];

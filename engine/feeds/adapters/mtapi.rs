@@ -1,8 +1,12 @@
 //! mtapi.io: a hosted MetaTrader terminal behind HTTP and a WebSocket.
 //!
-//! `/ConnectEx` logs in and answers a token as plain text, `/SubscribeMany` names the symbols, `/OnQuote` is the
-//! socket, `/Disconnect` gives the token back. Errors come as HTTP 201 with a JSON body. Prices are JSON numbers; their time is the broker's server clock
-//! without an offset, unless the newer `timestampUTC` is there.
+//! `/ConnectEx` logs in and answers a token as plain text, `/SubscribeMany` names the symbols, `/OnQuote` is the socket,
+//! `/CheckConnect` says whether the session still stands, `/Disconnect` gives the token back. Where the socket is refused,
+//! `/GetQuote` is asked again and again. Errors come as HTTP 201 with a JSON body. Prices are JSON numbers; their time is
+//! the broker's server clock without an offset, unless the newer `timestampUTC` is there.
+//!
+//! Each source has tokens of its own, however many accounts a user has: one for its prices (`session`), under which the
+//! account and the past are asked for too, and another (`aside`) where prices are not connected.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,24 +14,25 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::{Account, Adapter, Decoder, History, SettingsError, Stream, SymbolList, TickHistory};
 use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price};
+use crate::feeds::fields::Polled;
 use crate::feeds::json::{Cursor, Malformed};
-use crate::feeds::net::{self, Connection, Failure, Http, Reply};
+use crate::feeds::net::{self, Connection, Failure, Http};
 use crate::feeds::rest::Rest;
 use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
 
+mod account;
 mod history;
+mod session;
+mod ticks;
 
 /// Public clients of this API ping at this interval; what the server requires is not documented.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the server may take to log in at the broker.
 const BROKER_CONNECT_S: u32 = 60;
-
-/// Symbols in one request: they travel in the URL, and servers take some 8 KB of it.
-const SYMBOLS_PER_CALL: usize = 200;
 
 /// Longest session token.
 const TOKEN_BYTES_MAX: usize = 128;
@@ -48,12 +53,44 @@ pub struct Settings {
     pub server: String,
     /// How the broker's clock relates to UTC.
     pub broker_time: String,
+    /// The token to ask for; by default the server makes one up.
+    pub session: Option<Secret>,
+    /// Time between two looks whether the session still stands, in milliseconds; 0: none.
+    #[serde(default = "check_ms")]
+    pub check_ms: u32,
+    /// Where the socket is refused: time from one round of requests to the next, in milliseconds.
+    #[serde(default = "poll_ms")]
+    pub poll_ms: u32,
+    /// and after how long to look whether the socket is there again, in milliseconds.
+    #[serde(default = "socket_retry_ms")]
+    pub socket_retry_ms: u32,
+    /// The endpoint of past bars.
+    #[serde(default)]
+    pub history_by: history::By,
     /// Most bars of one request for past bars; the vendor documents no limit.
     #[serde(default = "history::page")]
     pub history_bars: u32,
     /// Most requests for past bars in a second; the vendor documents no limit.
     #[serde(default = "history::per_second")]
     pub history_per_second: u32,
+    /// How long the first past ticks of a day may take, in milliseconds.
+    #[serde(default = "ticks::wait_ms")]
+    pub ticks_wait_ms: u32,
+    /// Silence after which a day's past ticks are complete, in milliseconds.
+    #[serde(default = "ticks::quiet_ms")]
+    pub ticks_quiet_ms: u32,
+}
+
+fn check_ms() -> u32 {
+    30_000
+}
+
+fn poll_ms() -> u32 {
+    1_000
+}
+
+fn socket_retry_ms() -> u32 {
+    600_000
 }
 
 /// One MetaTrader account.
@@ -63,7 +100,9 @@ pub struct Broker {
     stream_base: String,
     broker_time: BrokerTime,
     http: Http,
-    past: history::Past,
+    rest: Rest,
+    tokens: session::Tokens,
+    last_day: ticks::LastDay,
 }
 
 impl Adapter for Broker {
@@ -86,20 +125,33 @@ impl Adapter for Broker {
         let broker_time =
             BrokerTime::from_str(&settings.broker_time).map_err(|e| SettingsError::new("broker_time", e))?;
         let http = Http::new(&settings.base_url);
-        for (key, value) in
-            [("history_bars", settings.history_bars), ("history_per_second", settings.history_per_second)]
-        {
+        for (key, value) in [
+            ("history_bars", settings.history_bars),
+            ("history_per_second", settings.history_per_second),
+            ("poll_ms", settings.poll_ms),
+            ("socket_retry_ms", settings.socket_retry_ms),
+            ("ticks_wait_ms", settings.ticks_wait_ms),
+            ("ticks_quiet_ms", settings.ticks_quiet_ms),
+        ] {
             if value == 0 {
                 return Err(SettingsError::new(key, "0, expected at least 1"));
             }
         }
-        let past = history::Past::new(Rest::new(settings.base_url.clone()));
-        Ok(Broker { settings, stream_base, broker_time, http, past })
+        let rest = Rest::new(settings.base_url.clone());
+        let (tokens, last_day) = (session::Tokens::default(), ticks::LastDay::default());
+        Ok(Broker { settings, stream_base, broker_time, http, rest, tokens, last_day })
     }
 
     fn check(&self) -> Result<(), SettingsError> {
         self.http.warm();
-        self.settings.password.resolve().map(|_| ()).map_err(|e| SettingsError::new("password", e))
+        self.settings.password.resolve().map_err(|e| SettingsError::new("password", e))?;
+        let Some(session) = &self.settings.session else { return Ok(()) };
+        let wanted = session.resolve().map_err(|e| SettingsError::new("session", e))?;
+        let problem = format!("not a token, expected at most {TOKEN_BYTES_MAX} of A-Z, a-z, 0-9, -, _ and .");
+        token(wanted.as_bytes())
+            .filter(|same| *same == wanted)
+            .map(|_| ())
+            .ok_or(SettingsError::new("session", problem))
     }
 
     fn venue_symbol(canonical: &str) -> String {
@@ -109,19 +161,30 @@ impl Adapter for Broker {
     fn history(&self) -> Option<&dyn History> {
         Some(self)
     }
+
+    fn tick_history(&self) -> Option<&dyn TickHistory> {
+        Some(self)
+    }
+
+    fn account(&self) -> Option<&dyn Account> {
+        Some(self)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        Some(self)
+    }
 }
 
 impl Stream for Broker {
     type Decoder = MtapiDecoder;
 
-    fn decoder(&self, _: &Symbols) -> MtapiDecoder {
-        MtapiDecoder::new(self.broker_time)
+    fn decoder(&self, symbols: &Symbols) -> MtapiDecoder {
+        MtapiDecoder { polled: Some(Polled::new(symbols.len(), 0)), ..MtapiDecoder::new(self.broker_time) }
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
-        let (token, password) = self.log_in().await?;
-        let opened = self.subscribe(&token, symbols).await;
-        opened.map_err(|f| f.without(&[&password, &token]))
+        let token = self.log_in(session::Use::Prices).await?;
+        self.subscribe(&token, symbols).await.map_err(|failure| failure.without(&[&token]))
     }
 
     fn ping_every(&self) -> Option<Duration> {
@@ -131,60 +194,6 @@ impl Stream for Broker {
     /// The login at the broker goes through the vendor's terminal, which may take a minute.
     fn open_max(&self) -> Option<Duration> {
         Some(Duration::from_secs(u64::from(BROKER_CONNECT_S) + 5))
-    }
-}
-
-impl Broker {
-    /// A new session's token, and the password, for blotting out.
-    async fn log_in(&self) -> Result<(String, String), Failure> {
-        let refused = |e| Failure::new(Cause::LoginRefused, format!("password: {e}"));
-        let password = self.settings.password.resolve().map_err(refused)?;
-        let token = self.login(&password).await.map_err(|f| f.without(&[&password]))?;
-        Ok((token, password))
-    }
-
-    async fn login(&self, password: &str) -> Result<String, Failure> {
-        let seconds = BROKER_CONNECT_S.to_string();
-        let query = [
-            ("user", self.settings.user.as_str()),
-            ("password", password),
-            ("server", self.settings.server.as_str()),
-            ("connectTimeoutSeconds", seconds.as_str()),
-        ];
-        let reply = self.call("ConnectEx", &query).await?;
-        token(&reply.body).ok_or_else(|| {
-            Failure::new(
-                Cause::ProtocolError,
-                format!("ConnectEx answered \"{}\", expected a session token", reply.excerpt()),
-            )
-        })
-    }
-
-    async fn subscribe(&self, token: &str, symbols: &Symbols) -> Result<Connection, Failure> {
-        let names: Vec<_> = symbols.names().collect();
-        for some in names.chunks(SYMBOLS_PER_CALL) {
-            let mut query = vec![("id", token), ("interval", "0")];
-            query.extend(some.iter().map(|name| ("symbols", *name)));
-            self.call("SubscribeMany", &query).await?;
-        }
-        let connection = net::websocket(&format!("{}/OnQuote?id={token}", self.stream_base)).await?;
-        // The server keeps its terminal logged in for every token that is not given back.
-        let farewell = self.http.later(&format!("{}/Disconnect", self.settings.base_url), &[("id", token)]).ok();
-        // Every message repeats the token.
-        Ok(connection.with_secret(token.to_string()).with_farewell(farewell))
-    }
-
-    async fn call(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Reply, Failure> {
-        let url = format!("{}/{endpoint}", self.settings.base_url);
-        let response = self.http.get(&url, query, &[]).await?;
-        if !response.status().is_success() {
-            return Err(net::refused(response, |body| VendorError::read(body).map(|e| e.words())).await);
-        }
-        let reply = Reply::read(response).await?;
-        match VendorError::read(&reply.body) {
-            Some(error) => Err(Failure::new(error.cause(), format!("{endpoint}: {}", error.words()))),
-            None => Ok(reply),
-        }
     }
 }
 
@@ -220,6 +229,15 @@ impl VendorError {
         format!("{} ({})", self.message, self.code)
     }
 
+    fn words_in(body: &[u8]) -> Option<String> {
+        VendorError::read(body).map(|error| error.words())
+    }
+
+    /// The failure of the endpoint that answered it.
+    fn of(&self, endpoint: &str) -> Failure {
+        Failure::new(self.cause(), format!("{endpoint}: {}", self.words()))
+    }
+
     fn cause(&self) -> Cause {
         cause(self.code.as_bytes())
     }
@@ -235,32 +253,40 @@ fn cause(code: &[u8]) -> Cause {
     }
 }
 
-/// Decodes one message at a time; remembers the broker clock's offset of the hour.
+/// Decodes one message at a time; remembers the broker clock's offset of the hour, and the last answers to polls.
 #[derive(Debug, Clone)]
 pub struct MtapiDecoder {
     clock: BrokerClock,
+    /// `None`: answers with the price from before are ticks too.
+    polled: Option<Polled>,
 }
 
 impl MtapiDecoder {
     /// A decoder for a broker whose clock follows `broker_time`.
     #[must_use]
     pub fn new(broker_time: BrokerTime) -> Self {
-        MtapiDecoder { clock: BrokerClock::new(broker_time) }
+        MtapiDecoder { clock: BrokerClock::new(broker_time), polled: None }
     }
 
     fn event(&mut self, frame: &[u8], ts_recv_ns: i64, symbols: &Symbols) -> Result<Event, Reject> {
-        let fields = Fields::read(frame)?;
-        if let Some(code) = &fields.code {
-            return Ok(Event::Refused(cause(code)));
+        let message = Message::read(frame)?;
+        match message.code.as_deref() {
+            None => {}
+            // Of one symbol, and no reason to leave the others.
+            Some(b"MARKET_CLOSED") => return Ok(Event::Alive),
+            Some(code) => return Ok(Event::Refused(cause(code))),
         }
-        if fields.kind.as_deref() != Some(b"Quote") {
-            return Err(Reject::Expected("type Quote"));
-        }
+        // What was asked for comes without an envelope.
+        let (fields, asked) = match (message.kind.as_deref(), &message.bare.symbol) {
+            (Some(b"Quote"), _) => (&message.data, false),
+            (None, Some(_)) => (&message.bare, true),
+            _ => return Err(Reject::Expected("type Quote")),
+        };
         let found = symbols.find(fields.symbol.as_deref().ok_or(Reject::Expected("a symbol"))?)?;
-        Ok(Event::Tick(TickInput {
+        let tick = TickInput {
             source: symbols.source(),
             instrument: found.instrument,
-            ts_event_ns: self.time(&fields)?,
+            ts_event_ns: self.time(fields)?,
             ts_recv_ns,
             bid: Some(price("bid", fields.bid.ok_or(Reject::Expected("a bid"))?)?),
             ask: Some(price("ask", fields.ask.ok_or(Reject::Expected("an ask"))?)?),
@@ -268,7 +294,11 @@ impl MtapiDecoder {
             ask_size: None,
             source_seq: None,
             snapshot: false,
-        }))
+        };
+        Ok(match &mut self.polled {
+            Some(polled) if asked => polled.event(found.index, tick),
+            _ => Event::Tick(tick),
+        })
     }
 
     fn time(&mut self, fields: &Fields<'_>) -> Result<Option<i64>, Reject> {
@@ -276,12 +306,18 @@ impl MtapiDecoder {
             return Ok(Some(utc));
         }
         let Some(text) = &fields.time else { return Ok(None) };
-        let time = time_text::date_time(text).ok_or(Reject::Expected("a time such as 2024-05-17T10:15:30.123"))?;
-        Ok(Some(match time.offset_ns {
-            Some(offset) => time.local_ns - offset,
-            None => self.clock.utc_ns(time.local_ns),
-        }))
+        let utc_ns = utc_ns(&mut self.clock, text).ok_or(Reject::Expected("a time such as 2024-05-17T10:15:30.123"))?;
+        Ok(Some(utc_ns))
     }
+}
+
+/// Nanoseconds UTC of a time on the broker's clock, or of one with an offset.
+fn utc_ns(clock: &mut BrokerClock, text: &[u8]) -> Option<i64> {
+    let time = time_text::date_time(text)?;
+    Some(match time.offset_ns {
+        Some(offset_ns) => time.local_ns - offset_ns,
+        None => clock.utc_ns(time.local_ns),
+    })
 }
 
 impl Decoder for MtapiDecoder {
@@ -293,33 +329,45 @@ impl Decoder for MtapiDecoder {
 type Text<'a> = std::borrow::Cow<'a, [u8]>;
 
 #[derive(Default)]
-struct Fields<'a> {
+struct Message<'a> {
     kind: Option<Text<'a>>,
+    code: Option<Text<'a>>,
+    /// A quote in an envelope.
+    data: Fields<'a>,
+    /// A quote without one.
+    bare: Fields<'a>,
+}
+
+impl<'a> Message<'a> {
+    fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
+        let mut message = Message::default();
+        let mut cursor = Cursor::new(frame);
+        cursor.object(|key, c| {
+            match key {
+                b"type" => message.kind = Some(c.text()?),
+                b"code" => message.code = Some(c.text()?),
+                b"data" => c.object(|key, c| message.data.quote(key, c))?,
+                // The envelope's own members are not the quote's, whatever they are called.
+                _ if message.kind.is_some() => c.skip()?,
+                _ => message.bare.quote(key, c)?,
+            }
+            Ok(())
+        })?;
+        cursor.end()?;
+        Ok(message)
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
     symbol: Option<Text<'a>>,
     bid: Option<&'a [u8]>,
     ask: Option<&'a [u8]>,
     time: Option<Text<'a>>,
     utc: Option<u64>,
-    code: Option<Text<'a>>,
 }
 
 impl<'a> Fields<'a> {
-    fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
-        let mut fields = Fields::default();
-        let mut cursor = Cursor::new(frame);
-        cursor.object(|key, c| {
-            match key {
-                b"type" => fields.kind = Some(c.text()?),
-                b"code" => fields.code = Some(c.text()?),
-                b"data" => c.object(|key, c| fields.quote(key, c))?,
-                _ => c.skip()?,
-            }
-            Ok(())
-        })?;
-        cursor.end()?;
-        Ok(fields)
-    }
-
     fn quote(&mut self, key: &[u8], c: &mut Cursor<'a>) -> Result<(), Malformed> {
         match key {
             b"symbol" => self.symbol = Some(c.text()?),

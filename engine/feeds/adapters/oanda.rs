@@ -2,14 +2,15 @@
 //!
 //! A side of the book may be empty; several levels come best first, and the first is the one that counts. Heartbeats
 //! arrive every five seconds whether or not there are prices, so they say nothing about prices. The first price of each
-//! instrument is the state at the subscription (`snapshot=true`). Past candles come from the REST host.
+//! instrument is the state at the subscription (`snapshot=true`). Past candles, the account and the list of instruments
+//! come from the REST host.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
-use super::{Adapter, Decoder, History, SettingsError, Stream};
+use super::{Account, Adapter, Decoder, History, SettingsError, Stream, SymbolList};
 use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price, size};
 use crate::feeds::json::{Cursor, Malformed};
@@ -18,6 +19,7 @@ use crate::feeds::rate::Rate;
 use crate::feeds::rest::Rest;
 use crate::market::{Price, Size, TickInput, time_text};
 
+mod account;
 mod history;
 
 /// The adapter's own keys.
@@ -84,6 +86,28 @@ impl Adapter for Broker {
     fn history(&self) -> Option<&dyn History> {
         Some(self)
     }
+
+    fn account(&self) -> Option<&dyn Account> {
+        Some(self)
+    }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        Some(self)
+    }
+}
+
+impl Broker {
+    /// The body of the REST host's answer. All that is asked of it goes through here: its limit counts every request.
+    async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
+        let token = self.token()?;
+        let headers = [("authorization", format!("Bearer {token}")), ("accept-datetime-format", "UNIX".into())];
+        let answer = self.rest.get(path, query, &headers, error_message).await;
+        answer.map_err(|failure| failure.without(&[&token]))
+    }
+
+    fn token(&self) -> Result<String, Failure> {
+        self.settings.token.resolve().map_err(|e| Failure::new(Cause::LoginRefused, format!("token: {e}")))
+    }
 }
 
 impl Stream for Broker {
@@ -103,8 +127,7 @@ impl Stream for Broker {
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
-        let token =
-            self.settings.token.resolve().map_err(|e| Failure::new(Cause::LoginRefused, format!("token: {e}")))?;
+        let token = self.token()?;
         let url = format!("{}/v3/accounts/{}/pricing/stream", self.settings.base_url, self.settings.account);
         let instruments = symbols.names().collect::<Vec<_>>().join(",");
         let query = [("instruments", instruments.as_str()), ("snapshot", "true")];

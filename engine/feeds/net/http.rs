@@ -57,10 +57,35 @@ impl Http {
         query: &[(&str, &str)],
         headers: &[(&'static str, String)],
     ) -> Result<Response, Failure> {
-        let request = self.later(url, query)?;
-        let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, value));
-        request.send().await.map_err(|e| Failure::new(Cause::ConnectFailed, causes(&e.without_url())))
+        send(self.later(url, query)?, headers).await
     }
+
+    /// Sends a POST of a form and returns when the head of the reply is there.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub async fn post(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        headers: &[(&'static str, String)],
+    ) -> Result<Response, Failure> {
+        let request = self.client()?.post(url).header("content-type", "application/x-www-form-urlencoded");
+        send(request.body(query(form)), headers).await
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder, headers: &[(&'static str, String)]) -> Result<Response, Failure> {
+    let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, value));
+    request.send().await.map_err(|e| Failure::new(Cause::ConnectFailed, causes(&e.without_url())))
+}
+
+/// Pairs as in the query of a URL or in a form.
+#[must_use]
+pub fn query(pairs: &[(&str, &str)]) -> String {
+    // It is the query of a URL that does the escaping; this one can always be read.
+    let url = reqwest::Url::parse_with_params("http://query", pairs).ok();
+    url.and_then(|url| url.query().map(String::from)).unwrap_or_default()
 }
 
 fn client(secure: bool, idle_max: usize) -> Result<reqwest::Client, String> {

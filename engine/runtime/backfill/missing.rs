@@ -1,7 +1,6 @@
-//! Which bars a venue did not have although the market was open. Pure.
+//! Which bars a venue did not have although the market was open, and in which hours it had no tick. Pure.
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::record::Bar;
 use tickwire_schemas::words::Timeframe;
 
 use crate::market::{Calendar, Span};
@@ -10,8 +9,9 @@ use crate::market::{Calendar, Span};
 const NAMED_MAX: usize = 20;
 
 const MINUTE_NS: i64 = 60_000_000_000;
+pub(super) const HOUR_NS: i64 = 60 * MINUTE_NS;
 
-/// Bars in a row that are missing; closed sessions in between do not count.
+/// Bars (or hours without a tick) in a row that are missing; closed sessions in between do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hole {
     /// Opening of the first one.
@@ -36,9 +36,15 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Looks at the bars that open in `[from, to)`, in their order; pages come in theirs.
-    pub fn page(&mut self, calendar: &mut Calendar, timeframe: Timeframe, (from_ns, to_ns): (i64, i64), bars: &[Bar]) {
-        let mut bars = bars.iter().map(|bar| bar.open_ts_ns).peekable();
+    /// Looks at the times in `[from, to)` of what is there, in their order; pages come in theirs.
+    pub fn page(
+        &mut self,
+        calendar: &mut Calendar,
+        timeframe: Timeframe,
+        (from_ns, to_ns): (i64, i64),
+        times: impl Iterator<Item = i64>,
+    ) {
+        let mut times = times.peekable();
         let mut at_ns = from_ns;
         while at_ns < to_ns {
             let Some(span) = calendar.interval(timeframe, at_ns) else { return };
@@ -47,8 +53,8 @@ impl Missing {
             if span.from_ns < from_ns || !is_open(calendar, span) {
                 continue;
             }
-            while bars.next_if(|open_ns| *open_ns < span.from_ns).is_some() {}
-            let there = bars.next_if(|open_ns| span.contains(*open_ns)).is_some();
+            while times.next_if(|at_ns| *at_ns < span.from_ns).is_some() {}
+            let there = times.next_if(|at_ns| span.contains(*at_ns)).is_some();
             self.expected(span, there);
         }
     }
@@ -73,10 +79,14 @@ impl Missing {
     }
 }
 
-/// Whether the market is open in any minute of it.
 fn is_open(calendar: &mut Calendar, span: Span) -> bool {
-    let mut at_ns = span.from_ns;
-    while at_ns < span.to_ns {
+    is_open_in(calendar, span.from_ns, span.to_ns)
+}
+
+/// Whether the market is open in any minute from and to.
+pub(super) fn is_open_in(calendar: &mut Calendar, from_ns: i64, to_ns: i64) -> bool {
+    let mut at_ns = from_ns;
+    while at_ns < to_ns {
         if calendar.is_open(at_ns) {
             return true;
         }
@@ -95,14 +105,14 @@ mod tests {
         i64::try_from(text.parse::<jiff::Timestamp>().unwrap().as_nanosecond()).unwrap()
     }
 
-    fn bars(timeframe: Timeframe, calendar: &mut Calendar, from_ns: i64, to_ns: i64, without: &[&str]) -> Vec<Bar> {
+    fn bars(timeframe: Timeframe, calendar: &mut Calendar, from_ns: i64, to_ns: i64, without: &[&str]) -> Vec<i64> {
         let without: Vec<i64> = without.iter().map(|text| at(text)).collect();
         let mut found = Vec::new();
         let mut at_ns = from_ns;
         while at_ns < to_ns {
             let span = calendar.interval(timeframe, at_ns).unwrap();
             if is_open(calendar, span) && !without.contains(&span.from_ns) {
-                found.push(Bar { open_ts_ns: span.from_ns, ..Bar::default() });
+                found.push(span.from_ns);
             }
             at_ns = span.to_ns;
         }
@@ -117,7 +127,7 @@ mod tests {
         let without = ["2024-03-08T21:00:00Z", "2024-03-10T21:00:00Z", "2024-03-10T22:00:00Z", "2024-03-11T12:00:00Z"];
         let all = bars(Timeframe::H1, &mut calendar, from_ns, to_ns, &without);
         let mut whole = Missing::default();
-        whole.page(&mut calendar, Timeframe::H1, (from_ns, to_ns), &all);
+        whole.page(&mut calendar, Timeframe::H1, (from_ns, to_ns), all.iter().copied());
         let hole = |from: &str, to: &str, bars| Hole { from_ns: at(from), to_ns: at(to), bars };
         let named = [
             hole("2024-03-08T21:00:00Z", "2024-03-10T23:00:00Z", 3),
@@ -130,8 +140,8 @@ mod tests {
             let mut at_ns = from_ns;
             while at_ns < to_ns {
                 let end_ns = (at_ns + hours * 60 * MINUTE_NS).min(to_ns);
-                let some: Vec<Bar> = all.iter().filter(|b| (at_ns..end_ns).contains(&b.open_ts_ns)).copied().collect();
-                paged.page(&mut calendar, Timeframe::H1, (at_ns, end_ns), &some);
+                let some = all.iter().filter(|opens_ns| (at_ns..end_ns).contains(*opens_ns)).copied();
+                paged.page(&mut calendar, Timeframe::H1, (at_ns, end_ns), some);
                 at_ns = end_ns;
             }
             assert_eq!(paged, whole, "{hours} hours a page");
@@ -139,13 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn hours_without_a_tick_are_missing_and_one_tick_is_enough() {
+        let mut calendar = Calendar::new(Class::Crypto, &Holidays::default()).unwrap();
+        let from_ns = at("2024-03-07T00:00:00Z");
+        // Many in the first hour, one in the last nanosecond of the third, none in the second and fourth.
+        let times = (0..500).map(|n| from_ns + n * 1_000_000).chain([from_ns + 3 * HOUR_NS - 1]);
+        let mut missing = Missing::default();
+        missing.page(&mut calendar, Timeframe::H1, (from_ns, from_ns + 4 * HOUR_NS), times);
+        assert_eq!((missing.bars, missing.holes), (2, 2));
+        assert_eq!(missing.named[0].from_ns, from_ns + HOUR_NS);
+    }
+
+    #[test]
     fn beyond_twenty_stretches_are_counted_alone() {
         let mut calendar = Calendar::new(Class::Crypto, &Holidays::default()).unwrap();
         let from_ns = at("2024-03-07T00:00:00Z");
-        let every_other: Vec<Bar> =
-            (0..30).map(|n| Bar { open_ts_ns: from_ns + 2 * n * MINUTE_NS, ..Bar::default() }).collect();
+        let every_other = (0..30).map(|n| from_ns + 2 * n * MINUTE_NS);
         let mut missing = Missing::default();
-        missing.page(&mut calendar, Timeframe::M1, (from_ns, from_ns + 60 * MINUTE_NS), &every_other);
+        missing.page(&mut calendar, Timeframe::M1, (from_ns, from_ns + 60 * MINUTE_NS), every_other);
         assert_eq!((missing.bars, missing.holes, missing.named.len()), (30, 30, 20));
         assert!(missing.named.iter().all(|hole| hole.bars == 1));
     }

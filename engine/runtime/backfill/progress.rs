@@ -1,5 +1,5 @@
-//! How far a backfill is: `backfill/CONNECTION.SYMBOL.TIMEFRAME.FROM.TO.json` in the state directory, FROM and TO in seconds
-//! since 1970. Written beside its name, synced and renamed, so that there is a whole one or none.
+//! How far a backfill is: `backfill/CONNECTION.SYMBOL.TIMEFRAME.FROM.TO.json` in the state directory (with `ticks` for
+//! TIMEFRAME where it is of ticks), FROM and TO in seconds since 1970. Written beside its name, synced and renamed, so that there is a whole one or none.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     version: u32,
-    /// Everything that opens before is stored.
+    /// Everything before is stored.
     pub done_ns: i64,
-    /// Bars stored.
+    /// Bars or ticks stored.
     pub rows: u64,
     /// Requests sent.
     pub requests: u64,
@@ -27,7 +27,7 @@ pub struct Progress {
     pub throttled: u64,
     /// Bars that begin where our calendar begins none.
     pub odd_cuts: u64,
-    /// Bars that the venue did not have although the market was open.
+    /// Bars that the venue did not have although the market was open; of ticks, hours without any.
     pub missing: Missing,
 }
 
@@ -47,10 +47,11 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn lock(state: &Path, request: &BackfillRequest) -> Result<File, String> {
-        let BackfillRequest { connection, symbol, timeframe, from_ns, to_ns } = request;
+    /// `of` is the word of the timeframe, or `ticks`.
+    pub(super) fn lock(state: &Path, request: &BackfillRequest, of: &str) -> Result<File, String> {
+        let BackfillRequest { connection, symbol, from_ns, to_ns, .. } = request;
         let seconds = |ns: &i64| ns.div_euclid(1_000_000_000);
-        let name = format!("{connection}.{symbol}.{timeframe}.{}.{}", seconds(from_ns), seconds(to_ns));
+        let name = format!("{connection}.{symbol}.{of}.{}.{}", seconds(from_ns), seconds(to_ns));
         let folder = state.join("backfill");
         let path = folder.join(format!("{name}.json"));
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
@@ -95,6 +96,7 @@ impl File {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::runtime::backfill::Wanted;
 
     #[test]
     fn only_a_whole_one_is_read_and_only_one_process_has_it() {
@@ -102,18 +104,17 @@ mod tests {
         let request = BackfillRequest {
             connection: "a".into(),
             symbol: "EURUSD".into(),
-            timeframe: "M1".into(),
+            wanted: Wanted::Ticks,
             from_ns: 5_000_000_000,
             to_ns: 9_000_000_000,
         };
-        let file = File::lock(state.path(), &request).unwrap();
+        let file = File::lock(state.path(), &request, "M1").unwrap();
         assert_eq!(file.read(), Ok(None));
         let progress = Progress { rows: 7, ..Progress::new(5_000_000_000) };
         file.write(&progress).unwrap();
         assert_eq!(file.read(), Ok(Some(progress)));
-        assert!(File::lock(state.path(), &request).err().unwrap().contains("another backfill of the same"));
-        let other = BackfillRequest { timeframe: "H1".into(), ..request };
-        assert_eq!(File::lock(state.path(), &other).unwrap().read(), Ok(None));
+        assert!(File::lock(state.path(), &request, "M1").err().unwrap().contains("another backfill of the same"));
+        assert_eq!(File::lock(state.path(), &request, "H1").unwrap().read(), Ok(None));
         std::fs::write(state.path().join("backfill/a.EURUSD.M1.5.9.json"), "{\"version\":1").unwrap();
         assert!(file.read().unwrap_err().contains("it is damaged"));
     }

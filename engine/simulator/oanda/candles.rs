@@ -4,14 +4,13 @@
 use std::fmt::Write as _;
 
 use hyper::{Response, StatusCode};
-use tokio::time::Instant;
 
 use super::{Refusal, Times};
 use crate::clock;
 use crate::market::Price;
 use crate::simulator::http::{Body, reply, value};
 use crate::simulator::hub::Hub;
-use crate::simulator::past::{Admission, Candle, Cut, Length};
+use crate::simulator::past::{Candle, Cut, Length};
 use crate::simulator::stamp::{self, ServerTime};
 use crate::simulator::symbols::{Symbol, fixed};
 
@@ -28,9 +27,6 @@ pub(super) fn candles(
     query: &[(String, String)],
     times: Times,
 ) -> Result<Response<Body>, Refusal> {
-    if !matches!(hub.admit(Instant::now()), Admission::Admitted(_)) {
-        return Err((StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded"));
-    }
     let wrong = |words| (StatusCode::BAD_REQUEST, words);
     let symbol = hub.find(|symbol| symbol.oanda_name() == name);
     let symbol = &hub.symbols[symbol.ok_or(wrong("Invalid value specified for 'instrument'"))?];

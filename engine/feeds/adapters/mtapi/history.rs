@@ -1,22 +1,21 @@
-//! Past bars: `/PriceHistory`, bars of the bid, on the broker's clock.
+//! Past bars: `/PriceHistory` or `/PriceHistoryEx`, bars of the bid, on the broker's clock.
 //!
 //! Rows may be unsorted and hold the bar that forms. What the vendor allows is not documented: how many bars a request
 //! may ask for, and how many requests a second, are settings.
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use tickwire_schemas::record::{Bar, Ohlc};
 use tickwire_schemas::words::{Basis, Timeframe};
 use tickwire_schemas::{NO_PRICE, NO_SIZE};
-use tokio::sync::Mutex;
 
-use super::{Broker, VendorError};
+use super::{Broker, utc_ns};
 use crate::feeds::adapters::{Answer, History};
 use crate::feeds::json::{Cursor, Malformed, Step};
-use crate::feeds::net::Failure;
 use crate::feeds::rate::Rate;
-use crate::feeds::rest::{Rest, empty_bar, not_understood, ordered, price_e9};
-use crate::market::{BrokerClock, Size, time_text};
+use crate::feeds::rest::{empty_bar, not_understood, ordered, price_e9};
+use crate::market::{BrokerClock, Size};
 
 /// Default of `history_bars`.
 pub(super) fn page() -> u32 {
@@ -28,38 +27,15 @@ pub(super) fn per_second() -> u32 {
     5
 }
 
-/// What requests for past bars share.
-#[derive(Debug)]
-pub(super) struct Past {
-    rest: Rest,
-    /// Token of a session of its own.
-    token: Mutex<Option<String>>,
-}
-
-impl Past {
-    pub(super) fn new(rest: Rest) -> Past {
-        Past { rest, token: Mutex::new(None) }
-    }
-}
-
-impl Broker {
-    async fn page_of(&self, symbol: &str, timeframe: Timeframe, from: &str, to: &str) -> Result<Vec<u8>, Failure> {
-        let mut kept = self.past.token.lock().await;
-        let token = match kept.clone() {
-            Some(token) => token,
-            None => kept.insert(self.log_in().await?.0).clone(),
-        };
-        let query =
-            [("id", token.as_str()), ("symbol", symbol), ("from", from), ("to", to), ("timeFrame", minutes(timeframe))];
-        let words = |body: &[u8]| VendorError::read(body).map(|e| e.words());
-        let body = self.past.rest.get("/PriceHistory", &query, &[], words).await.map_err(|f| f.without(&[&token]))?;
-        // Errors come as success.
-        let Some(error) = VendorError::read(&body) else { return Ok(body) };
-        if error.code == "INVALID_TOKEN" {
-            *kept = None;
-        }
-        Err(Failure::new(error.cause(), format!("PriceHistory: {}", error.words())).without(&[&token]))
-    }
+/// Which endpoint of past bars is asked.
+#[derive(Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// `/PriceHistory`, by both ends.
+    #[default]
+    Time,
+    /// `/PriceHistoryEx`, by the end and how many before it.
+    Count,
 }
 
 impl History for Broker {
@@ -68,7 +44,7 @@ impl History for Broker {
     }
 
     fn host(&self) -> &str {
-        self.past.rest.host()
+        self.rest.host()
     }
 
     fn rate(&self) -> Rate {
@@ -81,24 +57,33 @@ impl History for Broker {
             let mut clock = BrokerClock::new(self.broker_time);
             let mut wall = |ns| wall_clock(server_ns(&mut clock, ns)).ok_or_else(|| not_understood("time", ns));
             let (from, to) = (wall(from_ns)?, wall(to_ns)?);
-            let body = self.page_of(&symbol, timeframe, &from, &to).await?;
-            let bars = rows(&body, timeframe, &mut clock).map_err(|e| not_understood("PriceHistory", e))?;
+            let mut query = vec![("symbol", symbol.as_str()), ("timeFrame", minutes(timeframe))];
+            let count = self.settings.history_bars.to_string();
+            let endpoint = match self.settings.history_by {
+                By::Time => {
+                    query.extend([("from", from.as_str()), ("to", to.as_str())]);
+                    "PriceHistory"
+                }
+                // Our reading: the vendor shows the parameters alone.
+                By::Count => {
+                    query.extend([("from", to.as_str()), ("numBars", count.as_str())]);
+                    "PriceHistoryEx"
+                }
+            };
+            let body = self.ask(endpoint, &query).await?;
+            let bars = rows(&body, timeframe, &mut clock).map_err(|e| not_understood(endpoint, e))?;
             Ok(ordered(bars, from_ns, to_ns))
         })
     }
 
     fn close(&self) -> Answer<'_, ()> {
-        Box::pin(async {
-            let Some(token) = self.past.token.lock().await.take() else { return Ok(()) };
-            let query = [("id", token.as_str())];
-            self.past.rest.get("/Disconnect", &query, &[], |_| None).await.map(|_| ()).map_err(|f| f.without(&[&token]))
-        })
+        Box::pin(self.log_out())
     }
 }
 
 /// Nanoseconds on the broker's clock of a time in UTC: found the other way around, since its offset is known by server
 /// time.
-fn server_ns(clock: &mut BrokerClock, utc_ns: i64) -> i64 {
+pub(super) fn server_ns(clock: &mut BrokerClock, utc_ns: i64) -> i64 {
     let offset_at = |clock: &mut BrokerClock, server_ns: i64| server_ns - clock.utc_ns(server_ns);
     let near = utc_ns + offset_at(clock, utc_ns);
     utc_ns + offset_at(clock, near)
@@ -141,11 +126,7 @@ fn row(c: &mut Cursor<'_>, timeframe: Timeframe, clock: &mut BrokerClock) -> Ste
     c.object(|key, c| {
         match key {
             b"time" => {
-                let time = time_text::date_time(&c.text()?).ok_or(Malformed("a time such as 2022-01-03T00:00:00"))?;
-                bar.open_ts_ns = match time.offset_ns {
-                    Some(offset) => time.local_ns - offset,
-                    None => clock.utc_ns(time.local_ns),
-                };
+                bar.open_ts_ns = utc_ns(clock, &c.text()?).ok_or(Malformed("a time such as 2022-01-03T00:00:00"))?;
             }
             b"openPrice" => open_e9 = price_e9(c.number()?)?,
             b"highPrice" => high_e9 = price_e9(c.number()?)?,

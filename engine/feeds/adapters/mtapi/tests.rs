@@ -52,6 +52,40 @@ fn a_utc_stamp_is_preferred_and_a_missing_one_is_no_error() {
 }
 
 #[test]
+fn an_answer_to_a_poll_has_no_envelope_and_the_same_again_is_no_tick() {
+    let bare = QUOTE.split_once("\"data\":").unwrap().1.strip_suffix('}').unwrap();
+    let mut decoder = MtapiDecoder { polled: Some(Polled::new(2, 0)), ..MtapiDecoder::new(BrokerTime::NewYorkClose) };
+    let mut decode = |frame: &str| {
+        let mut events = Vec::new();
+        decoder.decode(frame.as_bytes(), 77, &symbols(), &mut |event| events.push(event));
+        events
+    };
+    let [Event::Tick(first)] = decode(bare)[..] else { panic!() };
+    assert_eq!((first.ts_event_ns, first.snapshot), (Some(1_715_930_130_123_000_000), true));
+    assert_eq!(decode(bare), [Event::Confirmed]);
+    let [Event::Tick(second)] = decode(&bare.replace(".123", ".124"))[..] else { panic!() };
+    assert!(!second.snapshot && second.bid == first.bid);
+    // The same in an envelope is what the socket says, which never repeats itself for nothing.
+    assert!(matches!(decode(QUOTE)[..], [Event::Tick(_)]) && matches!(decode(QUOTE)[..], [Event::Tick(_)]));
+    let closed = r#"{"message":"No quote yet","code":"MARKET_CLOSED","stackTrace":""}"#;
+    assert_eq!(decode(closed), [Event::Alive], "of one symbol, and the others go on");
+    let slow = r#"{"message":"slower","code":"TOO_FREQUENT_REQUEST","stackTrace":""}"#;
+    assert_eq!(decode(slow), [Event::Refused(Cause::RateLimited)]);
+}
+
+#[test]
+fn tokens_that_are_asked_for_are_checked() {
+    let build = |more: &str| {
+        let keys = "base_url = \"http://h\"\nuser = \"7\"\npassword = \"p\"\nserver = \"S\"\nbroker_time = \"utc\"";
+        Broker::new(toml::from_str(&format!("{keys}\n{more}")).unwrap())
+    };
+    assert_eq!(build("session = \"mine-1\"").unwrap().check(), Ok(()));
+    let error = build("session = \"two words\"").unwrap().check().unwrap_err().to_string();
+    assert!(error.contains("session: not a token, expected at most 128 of") && !error.contains("two words"), "{error}");
+    assert_eq!(build("poll_ms = 0").unwrap_err().to_string(), "poll_ms: 0, expected at least 1");
+}
+
+#[test]
 fn what_is_not_a_quote() {
     for (frame, event) in [
         (

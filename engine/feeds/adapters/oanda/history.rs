@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use tickwire_schemas::record::{Bar, Ohlc};
-use tickwire_schemas::words::{Basis, Cause, Timeframe};
+use tickwire_schemas::words::{Basis, Timeframe};
 
-use super::{Broker, error_message, time};
+use super::{Broker, time};
 use crate::feeds::adapters::{Answer, History};
 use crate::feeds::json::{Cursor, Malformed, Step};
-use crate::feeds::net::Failure;
 use crate::feeds::rate::Rate;
 use crate::feeds::rest::{empty_bar, not_understood, ordered, price_e9};
 
@@ -36,8 +35,6 @@ impl History for Broker {
     fn bars(&self, venue_symbol: &str, timeframe: Timeframe, from_ns: i64, to_ns: i64) -> Answer<'_, Vec<Bar>> {
         let path = format!("/v3/instruments/{venue_symbol}/candles");
         Box::pin(async move {
-            let token = self.settings.token.resolve();
-            let token = token.map_err(|e| Failure::new(Cause::LoginRefused, format!("token: {e}")))?;
             let (from, to) = (unix(from_ns), unix(to_ns));
             let query = [
                 ("price", "BA"),
@@ -48,8 +45,7 @@ impl History for Broker {
                 ("alignmentTimezone", "America/New_York"),
                 ("weeklyAlignment", "Sunday"),
             ];
-            let headers = [("authorization", format!("Bearer {token}")), ("accept-datetime-format", "UNIX".into())];
-            let body = self.rest.get(&path, &query, &headers, error_message).await.map_err(|f| f.without(&[&token]))?;
+            let body = self.ask(&path, &query).await?;
             let bars = candles(&body, timeframe).map_err(|e| not_understood("candles", e))?;
             Ok(ordered(bars, from_ns, to_ns))
         })

@@ -1,0 +1,493 @@
+//! Data connections that are kept in the control database, beside those of configuration files.
+//!
+//! A connection is what a section `[sources.NAME]` is, with its secrets sealed apart from its other keys. Here it is only
+//! kept; whether its keys make sense is for whoever parses that section to say.
+
+use std::path::Path;
+
+use rusqlite::{OptionalExtension, Row, params};
+use serde_json::Value as Json;
+use toml::Table;
+
+use super::ControlError;
+use super::credentials::{Credentials, owner_of, refer};
+use super::database::Database;
+use super::vault::{KeyName, KeyPlace, Vault, VaultError};
+
+/// Days that rows are kept for, where nothing else is said.
+pub const RETENTION_DAYS: u32 = 365;
+
+/// What a connection does, as it is shown; apart from whether it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Prices flow.
+    Active,
+    /// Not wanted, and not there.
+    Inactive,
+    /// Wanted, and refused or failing.
+    Error,
+    /// Being tested.
+    Testing,
+    /// Connected, and silent for longer than its markets explain.
+    Stale,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Status; 5] = [Status::Active, Status::Inactive, Status::Error, Status::Testing, Status::Stale];
+
+    /// The word in the database and in answers.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Inactive => "inactive",
+            Status::Error => "error",
+            Status::Testing => "testing",
+            Status::Stale => "stale",
+        }
+    }
+}
+
+/// What can be said of a connection by whoever makes or edits it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// Word of the adapter.
+    pub adapter: String,
+    /// Who stands behind it, in words.
+    pub provider: String,
+    /// The keys of `[sources.NAME]`, without `adapter`, `scope`, `owner` and without secrets.
+    pub config: Table,
+    /// Whether each tick is stored, or bars alone.
+    pub stores_ticks: bool,
+    /// Days that its rows are kept for.
+    pub retention_days: u32,
+}
+
+/// A connection, without its secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataConnection {
+    /// Given once and never reused.
+    pub id: i64,
+    /// Name of its source.
+    pub name: String,
+    /// Empty for the administrators' global ones, else the user whose private one it is.
+    pub owner: String,
+    /// What its maker said.
+    pub draft: Draft,
+    /// Whether it is wanted.
+    pub is_active: bool,
+    /// How it is.
+    pub status: Status,
+    /// When it was last connected, nanoseconds UTC.
+    pub last_connected_ns: Option<i64>,
+    /// What last went wrong, in words.
+    pub last_error: Option<String>,
+    /// When it was made, nanoseconds UTC.
+    pub created_ns: i64,
+    /// When its maker last changed it, nanoseconds UTC.
+    pub changed_ns: i64,
+    /// Whether secrets are sealed for it.
+    pub has_credentials: bool,
+}
+
+/// An entry of a connection's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// When, nanoseconds UTC.
+    pub at_ns: i64,
+    /// What was done: `create`, `test`, `connect`, `backfill`, …
+    pub action: String,
+    /// Whether it came off.
+    pub succeeded: bool,
+    /// In words.
+    pub message: String,
+    /// Figures: `rows`, `latency_ms`, …
+    pub metadata: Json,
+}
+
+/// Between the state directory, the name and the key of a full reference; no name of a source holds it.
+const BETWEEN: char = '#';
+
+/// Opens the secret that a full reference names, given without its first word: what
+/// [`open_vault_with`](crate::config::open_vault_with) takes.
+///
+/// # Errors
+/// One sentence; never a secret.
+pub fn open_reference(reference: &str) -> Result<String, String> {
+    let unknown = || "is no reference to a sealed secret".to_string();
+    let (rest, key) = reference.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let (state_dir, name) = rest.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let mut connections = Connections::open(Path::new(state_dir)).map_err(|e| e.to_string())?;
+    let credentials = connections.credentials(name).map_err(|e| e.to_string())?;
+    let secret = credentials.get(key).map(str::to_string);
+    secret.ok_or_else(|| format!("no secret is sealed for it in connection {name}, expected one"))
+}
+
+impl DataConnection {
+    /// Its section `[sources.NAME]`, with references to its secrets in `state_dir`.
+    #[must_use]
+    pub fn section(&self, state_dir: &Path) -> Table {
+        let mut table = self.draft.config.clone();
+        refer(&mut table, "", &format!("{}{BETWEEN}{}{BETWEEN}", state_dir.display(), self.name));
+        table.insert("adapter".into(), self.draft.adapter.clone().into());
+        if !self.owner.is_empty() {
+            table.insert("scope".into(), "private".into());
+            table.insert("owner".into(), self.owner.clone().into());
+        }
+        table
+    }
+}
+
+/// Why something about a connection was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The database.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The key or a sealed secret.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The name is taken.
+    #[error("a connection named \"{0}\" is there already, expected another name")]
+    NameTaken(String),
+    /// There is no such connection.
+    #[error("there is no connection named \"{0}\"")]
+    Unknown(String),
+}
+
+/// The connections of a state directory.
+pub struct Connections {
+    database: Database,
+    place: KeyPlace,
+}
+
+impl Connections {
+    /// Opens them, and finishes a rotation of the key that was broken off.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Control`] or, when a rotation cannot be finished, [`ConnectionError::Vault`].
+    pub fn open(state_dir: &Path) -> Result<Connections, ConnectionError> {
+        let mut connections = Connections { database: Database::open(state_dir)?, place: KeyPlace::find(state_dir) };
+        if let Some(name) = connections.key_in_use()? {
+            connections.place.finish_rotation(name)?;
+        }
+        Ok(connections)
+    }
+
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Control`].
+    pub fn list(&mut self) -> Result<Vec<DataConnection>, ConnectionError> {
+        Ok(self.database.run(|db| {
+            let mut statement = db.prepare(&format!("{SELECT} ORDER BY name"))?;
+            statement.query_map([], read)?.collect()
+        })?)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`] or [`ConnectionError::Control`].
+    pub fn get(&mut self, name: &str) -> Result<DataConnection, ConnectionError> {
+        let found = self
+            .database
+            .run(|db| db.query_row(&format!("{SELECT} WHERE name = ?1"), params![name], read).optional())?;
+        found.ok_or_else(|| ConnectionError::Unknown(name.into()))
+    }
+
+    /// Keeps a new one, not yet wanted. The first secret of all makes the key.
+    ///
+    /// # Errors
+    /// [`ConnectionError::NameTaken`], or of the key or the database.
+    pub fn add(
+        &mut self,
+        name: &str,
+        owner: &str,
+        draft: &Draft,
+        credentials: &Credentials,
+        now_ns: i64,
+    ) -> Result<i64, ConnectionError> {
+        let vault = self.vault_for(credentials)?;
+        let taken = self.database.run(|db| {
+            db.query_row("SELECT 1 FROM data_connections WHERE name = ?1", params![name], |_| Ok(())).optional()
+        })?;
+        if taken.is_some() {
+            return Err(ConnectionError::NameTaken(name.into()));
+        }
+        let mut failed = None;
+        let id = self.database.run(|db| {
+            let transaction = db.transaction()?;
+            transaction.execute(
+                "INSERT INTO data_connections (name, owner, adapter, provider, config, is_active, status, stores_ticks, \
+                 retention_days, created_ns, changed_ns) VALUES (?1, ?2, ?3, ?4, ?5, 0, 'inactive', ?6, ?7, ?8, ?8)",
+                params![
+                    name,
+                    owner,
+                    draft.adapter,
+                    draft.provider,
+                    draft.config.to_string(),
+                    draft.stores_ticks,
+                    draft.retention_days,
+                    now_ns
+                ],
+            )?;
+            let id = transaction.last_insert_rowid();
+            if let Some(vault) = &vault {
+                match credentials.sealed(vault, id) {
+                    Ok(sealed) => keep_sealed(&transaction, id, sealed, vault.key_name())?,
+                    // Dropping the transaction takes the row back.
+                    Err(error) => {
+                        failed = Some(error);
+                        return Ok(id);
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(id)
+        })?;
+        failed.map_or(Ok(id), |error| Err(error.into()))
+    }
+
+    /// Replaces what its maker said of it; `credentials` replaces the secrets of its keys and leaves those of others.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`], or of the key or the database.
+    pub fn edit(
+        &mut self,
+        name: &str,
+        draft: &Draft,
+        credentials: &Credentials,
+        now_ns: i64,
+    ) -> Result<(), ConnectionError> {
+        let id = self.get(name)?.id;
+        let mut all = self.credentials(name)?;
+        for key in credentials.keys() {
+            all.set(key, credentials.get(key).unwrap_or_default());
+        }
+        let vault = self.vault_for(&all)?;
+        let sealed = vault.as_ref().map(|vault| Ok::<_, VaultError>((all.sealed(vault, id)?, vault.key_name())));
+        let sealed = sealed.transpose()?;
+        self.database.run(|db| {
+            let transaction = db.transaction()?;
+            transaction.execute(
+                "UPDATE data_connections SET adapter = ?2, provider = ?3, config = ?4, stores_ticks = ?5, \
+                 retention_days = ?6, changed_ns = ?7 WHERE id = ?1",
+                params![
+                    id,
+                    draft.adapter,
+                    draft.provider,
+                    draft.config.to_string(),
+                    draft.stores_ticks,
+                    draft.retention_days,
+                    now_ns
+                ],
+            )?;
+            if let Some((sealed, key_name)) = sealed {
+                keep_sealed(&transaction, id, sealed, key_name)?;
+            }
+            transaction.commit()
+        })?;
+        Ok(())
+    }
+
+    /// Says whether it is wanted.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`] or [`ConnectionError::Control`].
+    pub fn set_active(&mut self, name: &str, is_active: bool, now_ns: i64) -> Result<(), ConnectionError> {
+        let sql = "UPDATE data_connections SET is_active = ?2, changed_ns = ?3 WHERE name = ?1";
+        self.change(name, |db| db.execute(sql, params![name, is_active, now_ns]))
+    }
+
+    /// Says how it is. A time or error that is `None` stays as it was.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`] or [`ConnectionError::Control`].
+    pub fn set_status(
+        &mut self,
+        name: &str,
+        status: Status,
+        connected_ns: Option<i64>,
+        error: Option<&str>,
+    ) -> Result<(), ConnectionError> {
+        let sql = "UPDATE data_connections SET status = ?2, last_connected_ns = ifnull(?3, last_connected_ns), \
+                   last_error = ifnull(?4, last_error) WHERE name = ?1";
+        self.change(name, |db| db.execute(sql, params![name, status.word(), connected_ns, error]))
+    }
+
+    /// Removes it with its secrets; its log stays.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`] or [`ConnectionError::Control`].
+    pub fn remove(&mut self, name: &str) -> Result<(), ConnectionError> {
+        self.change(name, |db| db.execute("DELETE FROM data_connections WHERE name = ?1", params![name]))
+    }
+
+    fn change(
+        &mut self,
+        name: &str,
+        f: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<usize>,
+    ) -> Result<(), ConnectionError> {
+        match self.database.run(f)? {
+            0 => Err(ConnectionError::Unknown(name.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Its secrets.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Unknown`], or of the key or the database.
+    pub fn credentials(&mut self, name: &str) -> Result<Credentials, ConnectionError> {
+        let sql = "SELECT id, credentials FROM data_connections WHERE name = ?1";
+        let found: Option<(i64, Option<Vec<u8>>)> = self
+            .database
+            .run(|db| db.query_row(sql, params![name], |row| Ok((row.get(0)?, row.get(1)?))).optional())?;
+        let (id, sealed) = found.ok_or_else(|| ConnectionError::Unknown(name.into()))?;
+        let Some(sealed) = sealed else { return Ok(Credentials::default()) };
+        let Some(vault) = self.place.vault()? else {
+            return Err(VaultError::Key {
+                place: "vault.key".into(),
+                problem:
+                    "is gone, and with it the secrets that it sealed; expected it back, or the secrets entered anew"
+                        .into(),
+            }
+            .into());
+        };
+        Ok(Credentials::opened(&vault, id, &sealed)?)
+    }
+
+    /// Notes something that was done with a connection.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Control`].
+    pub fn log(&mut self, connection: &DataConnection, entry: &LogEntry) -> Result<(), ConnectionError> {
+        let sql = "INSERT INTO data_connection_logs (connection_id, name, owner, at_ns, action, succeeded, message, \
+                   metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let LogEntry { at_ns, action, succeeded, message, metadata } = entry;
+        let DataConnection { id, name, owner, .. } = connection;
+        self.database.run(|db| {
+            db.execute(sql, params![id, name, owner, at_ns, action, succeeded, message, metadata.to_string()])
+        })?;
+        Ok(())
+    }
+
+    /// What was done with the connection that has, or last had, a name: newest first, `most` entries behind the first
+    /// `skip`.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Control`].
+    pub fn logs(&mut self, name: &str, skip: u32, most: u32) -> Result<Vec<LogEntry>, ConnectionError> {
+        let sql = "SELECT at_ns, action, succeeded, message, metadata FROM data_connection_logs WHERE name = ?1 \
+                   ORDER BY id DESC LIMIT ?2 OFFSET ?3";
+        Ok(self.database.run(|db| {
+            let mut statement = db.prepare(sql)?;
+            let entry = |row: &Row<'_>| {
+                Ok(LogEntry {
+                    at_ns: row.get(0)?,
+                    action: row.get(1)?,
+                    succeeded: row.get(2)?,
+                    message: row.get(3)?,
+                    metadata: serde_json::from_str(&row.get::<_, String>(4)?).unwrap_or_default(),
+                })
+            };
+            statement.query_map(params![name, most, skip], entry)?.collect()
+        })?)
+    }
+
+    /// Seals everything with a new key; how many secrets those were. Killed at any moment it leaves either the old key with
+    /// the old seals or the new key with the new ones.
+    ///
+    /// # Errors
+    /// Of the key (one in the environment is for its keeper to change), a sealed secret, or the database.
+    pub fn rotate(&mut self) -> Result<usize, ConnectionError> {
+        let now = self.place.vault_or_new()?;
+        let next = self.place.begin_rotation()?;
+        let mut failed = None;
+        let sealed = self.database.run(|db| {
+            let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let rows: Vec<(i64, Vec<u8>)> = {
+                let sql = "SELECT id, credentials FROM data_connections WHERE credentials IS NOT NULL";
+                let mut statement = transaction.prepare(sql)?;
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?
+            };
+            for (id, sealed) in &rows {
+                match now.open(owner_of(*id), sealed).and_then(|secret| next.seal(owner_of(*id), &secret)) {
+                    Ok(sealed) => keep_sealed(&transaction, *id, Some(sealed), next.key_name())?,
+                    Err(error) => {
+                        failed = Some(error);
+                        return Ok(0);
+                    }
+                }
+            }
+            transaction.execute(KEEP_KEY, params![next.key_name().0])?;
+            transaction.commit()?;
+            Ok(rows.len())
+        })?;
+        let in_use = if failed.is_some() { now.key_name() } else { next.key_name() };
+        self.place.finish_rotation(in_use)?;
+        failed.map_or(Ok(sealed), |error| Err(error.into()))
+    }
+
+    /// The vault where there is something to seal.
+    fn vault_for(&self, credentials: &Credentials) -> Result<Option<Vault>, VaultError> {
+        if credentials.is_empty() { Ok(None) } else { self.place.vault_or_new().map(Some) }
+    }
+
+    fn key_in_use(&mut self) -> Result<Option<KeyName>, ControlError> {
+        self.database.run(|db| {
+            db.query_row("SELECT key_name FROM vault", [], |row| row.get::<_, [u8; 4]>(0).map(KeyName)).optional()
+        })
+    }
+}
+
+const KEEP_KEY: &str =
+    "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO UPDATE SET key_name = excluded.key_name";
+
+fn keep_sealed(
+    transaction: &rusqlite::Transaction<'_>,
+    id: i64,
+    sealed: Option<Vec<u8>>,
+    key: KeyName,
+) -> rusqlite::Result<()> {
+    transaction.execute("UPDATE data_connections SET credentials = ?2 WHERE id = ?1", params![id, sealed])?;
+    transaction.execute(KEEP_KEY, params![key.0]).map(|_| ())
+}
+
+const SELECT: &str = "SELECT id, name, owner, adapter, provider, config, credentials IS NOT NULL, is_active, status, \
+                      stores_ticks, retention_days, last_connected_ns, last_error, created_ns, changed_ns \
+                      FROM data_connections";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DataConnection> {
+    let config: String = row.get(5)?;
+    let unreadable = |column, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let status: String = row.get(8)?;
+    let status = Status::ALL.into_iter().find(|known| known.word() == status);
+    Ok(DataConnection {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        owner: row.get(2)?,
+        draft: Draft {
+            adapter: row.get(3)?,
+            provider: row.get(4)?,
+            config: config.parse().map_err(|e: toml::de::Error| unreadable(5, e.into()))?,
+            stores_ticks: row.get(9)?,
+            retention_days: row.get(10)?,
+        },
+        has_credentials: row.get(6)?,
+        is_active: row.get(7)?,
+        status: status.ok_or_else(|| unreadable(8, "no such status".into()))?,
+        last_connected_ns: row.get(11)?,
+        last_error: row.get(12)?,
+        created_ns: row.get(13)?,
+        changed_ns: row.get(14)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

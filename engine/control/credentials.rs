@@ -1,0 +1,113 @@
+//! The secrets of a connection: parted from its other keys, and sealed together.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::vault::{Owner, Vault, VaultError};
+use crate::config::is_secret;
+
+/// Secrets by the key of `[sources.NAME]` that each is for. Wiped when dropped, and never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials(BTreeMap<String, String>);
+
+impl Credentials {
+    /// Takes the secret of a key.
+    pub fn set(&mut self, key: impl Into<String>, secret: impl Into<String>) {
+        if let Some(mut before) = self.0.insert(key.into(), secret.into()) {
+            before.zeroize();
+        }
+    }
+
+    /// The secret of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Keys that have a secret.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn sealed(&self, vault: &Vault, id: i64) -> Result<Option<Vec<u8>>, VaultError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let text = Zeroizing::new(serde_json::to_vec(&self.0).unwrap_or_default());
+        vault.seal(owner_of(id), &text).map(Some)
+    }
+
+    pub(super) fn opened(vault: &Vault, id: i64, sealed: &[u8]) -> Result<Credentials, VaultError> {
+        let text = vault.open(owner_of(id), sealed)?;
+        serde_json::from_slice(&text).map(Credentials).map_err(|_| VaultError::Damaged(owner_of(id).to_string()))
+    }
+}
+
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What the secrets of a connection are sealed for.
+pub(super) fn owner_of(id: i64) -> Owner {
+    Owner { kind: "data_connection", id }
+}
+
+/// The word in front of a secret's place, in the text that the connection's keys have for it.
+const SEALED: &str = "vault:";
+
+/// Parts a table into its secrets, sealed apart, and the rest, in which each leaves a mark. Which keys are secrets their
+/// names say: see [`is_secret`]. In a table `secrets` all are. What refers to the environment or to a file of this machine
+/// is refused: a connection may be somebody's who may not read those.
+///
+/// # Errors
+/// One sentence naming the key.
+pub fn part_secrets(table: &mut Table) -> Result<Credentials, String> {
+    let mut credentials = Credentials::default();
+    part(table, "", false, &mut credentials)?;
+    Ok(credentials)
+}
+
+fn part(table: &mut Table, path: &str, all: bool, credentials: &mut Credentials) -> Result<(), String> {
+    for (key, value) in table.iter_mut() {
+        let at = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) => part(inner, &at, all || key == "secrets", credentials)?,
+            Value::String(text) if all || is_secret(key) => {
+                if ["env:", "file:", SEALED].iter().any(|scheme| text.starts_with(scheme)) {
+                    text.zeroize();
+                    return Err(format!("{at}: refers to a secret elsewhere, expected the secret itself"));
+                }
+                credentials.set(at, std::mem::take(text));
+                text.push_str(SEALED);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts the full reference of each secret where [`part_secrets`] left its mark.
+pub(super) fn refer(table: &mut Table, path: &str, whose: &str) {
+    for (key, value) in table.iter_mut() {
+        let at = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) => refer(inner, &at, whose),
+            Value::String(text) if text == SEALED => *text = format!("{SEALED}{whose}{at}"),
+            _ => {}
+        }
+    }
+}

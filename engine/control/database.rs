@@ -1,0 +1,90 @@
+//! The control database: one SQLite file in WAL mode, migrated when it is opened.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+/// Migrations in order; the database's `user_version` counts those that were applied.
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../schemas/control/0001_catalogue.sql"),
+    include_str!("../../schemas/control/0002_indicators.sql"),
+    include_str!("../../schemas/control/0003_connections.sql"),
+];
+
+/// What is wrong with the control database.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// SQLite's own word.
+    #[error("control database {path}: {error}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: rusqlite::Error,
+    },
+    /// Written by a later version of the program.
+    #[error("control database {path} has version {found}, this program knows up to {known}: use the newer program")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Version found.
+        found: usize,
+        /// Version known.
+        known: usize,
+    },
+}
+
+/// An open control database. Several processes may hold it.
+pub(super) struct Database {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Database {
+    /// Opens that of a state directory, making or migrating it as needed.
+    pub(super) fn open(state_dir: &Path) -> Result<Database, ControlError> {
+        let path = state_dir.join("control.db");
+        let opened = Connection::open(&path);
+        Self::migrate(opened.map_err(|error| ControlError::Database { path: path.clone(), error })?, path)
+    }
+
+    /// One that nobody keeps.
+    pub(super) fn in_memory() -> Result<Database, ControlError> {
+        let path = PathBuf::from(":memory:");
+        let opened = Connection::open_in_memory();
+        Self::migrate(opened.map_err(|error| ControlError::Database { path: path.clone(), error })?, path)
+    }
+
+    fn migrate(connection: Connection, path: PathBuf) -> Result<Database, ControlError> {
+        let mut database = Database { path, connection };
+        database.run(|db| {
+            // First of all: opening may already have to wait for another process.
+            db.busy_timeout(std::time::Duration::from_secs(5))?;
+            db.pragma_update(None, "journal_mode", "WAL")?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+            db.pragma_update(None, "foreign_keys", true)
+        })?;
+        for (version, sql) in MIGRATIONS.iter().enumerate() {
+            let found = database.run(|db| {
+                // Two processes may open an old database at once: one migrates, the other waits and then sees that.
+                let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                let found = transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0))?;
+                if found == version {
+                    transaction.execute_batch(sql)?;
+                    transaction.pragma_update(None, "user_version", version + 1)?;
+                }
+                transaction.commit()?;
+                Ok(found)
+            })?;
+            if found > MIGRATIONS.len() {
+                return Err(ControlError::TooNew { path: database.path, found, known: MIGRATIONS.len() });
+            }
+        }
+        Ok(database)
+    }
+
+    /// Does something with it; errors name the file.
+    pub(super) fn run<T>(&mut self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, ControlError> {
+        f(&mut self.connection).map_err(|error| ControlError::Database { path: self.path.clone(), error })
+    }
+}

@@ -1,0 +1,82 @@
+//! Tries a connection once: whether the venue lets us in, how fast, and whether prices come.
+
+use std::time::Duration;
+
+use tickwire_schemas::words::Cause;
+use tokio::time::timeout;
+
+use super::adapters::{AccountSummary, Decoder, Stream};
+use super::event::{Event, Symbols};
+use super::net::{Connection, Failure};
+use crate::clock;
+
+/// How long a first price is waited for: a market may be closed.
+const PRICE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest wait for the state of the account.
+const ACCOUNT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a venue let us in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// From the beginning until logged in and subscribed, nanoseconds.
+    pub opened_ns: i64,
+    /// From then until the first price or trade, nanoseconds; `None` where none came in five seconds.
+    pub first_price_ns: Option<i64>,
+    /// The trading account, where the venue tells.
+    pub account: Option<AccountSummary>,
+}
+
+/// Connects, subscribes, waits for a price and asks for the account; then hangs up.
+pub(super) async fn probe<S: Stream>(stream: &S, symbols: &Symbols, patience: Duration) -> Result<Probe, Failure> {
+    let patience = stream.open_max().unwrap_or_default().max(patience);
+    let late = |what: &str, patience: Duration| {
+        Failure::new(Cause::ConnectFailed, format!("no {what} within {} ms", patience.as_millis()))
+    };
+    let begun_ns = clock::monotonic_ns();
+    let opened = timeout(patience, stream.open(symbols)).await;
+    let mut connection = opened.map_err(|_| late("connection", patience))??;
+    let opened_ns = clock::monotonic_ns();
+    let secrets = connection.take_secrets();
+    let mut decoder = stream.decoder(symbols);
+    let heard = timeout(PRICE_PATIENCE, first_price(&mut connection, &mut decoder, symbols)).await;
+    let priced_ns = clock::monotonic_ns();
+    connection.close().await;
+    let first_price_ns = match heard {
+        Ok(Err(failure)) => return Err(failure.without(&secrets)),
+        Ok(Ok(())) => Some(priced_ns - opened_ns),
+        Err(_) => None,
+    };
+    let account = match stream.account() {
+        Some(account) => {
+            let summary = timeout(ACCOUNT_PATIENCE, account.summary()).await;
+            Some(summary.map_err(|_| late("answer about the account", ACCOUNT_PATIENCE))??)
+        }
+        None => None,
+    };
+    Ok(Probe { opened_ns: opened_ns - begun_ns, first_price_ns, account })
+}
+
+async fn first_price<D: Decoder>(
+    connection: &mut Connection,
+    decoder: &mut D,
+    symbols: &Symbols,
+) -> Result<(), Failure> {
+    let (mut priced, mut refused) = (false, None);
+    loop {
+        connection
+            .read(&mut |frame, at_ns| {
+                decoder.decode(frame, at_ns, symbols, &mut |event| match event {
+                    Event::Tick(_) | Event::Trade(_) => priced = true,
+                    Event::Refused(cause) => refused = Some(Failure::new(cause, super::net::excerpt(frame))),
+                    _ => {}
+                });
+            })
+            .await?;
+        match refused.take() {
+            Some(failure) => return Err(failure),
+            None if priced => return Ok(()),
+            None => {}
+        }
+    }
+}
