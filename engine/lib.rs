@@ -17,6 +17,7 @@ pub mod replay; // recordings of many formats as one stream of inputs; what a re
 pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
 pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process
 pub mod quality; // how good each source is, by symbol and minute, from the journal
+pub mod repair; // mends holes: asks venues for the bars of what was missed
 pub mod control; // catalogue of ids
 pub mod console; // HTTP: health and metrics
 pub mod simulator; // brokers that speak the real protocols on loopback

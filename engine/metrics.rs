@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
-use tickwire_schemas::words::{Check, Verdict};
+use tickwire_schemas::words::{Cause, Check, GapState, RepairStep, Verdict};
 
 /// Most sources one engine holds: the per-source cells are laid out for it (256 sources x 4 verdicts x 8 bytes = 8 KiB).
 pub const SOURCES_MAX: usize = 256;
@@ -113,7 +113,6 @@ metrics! {
     counters {
         RECORDS "records_total" "Outbound records of every kind.",
         QUOTES "quotes_total" "Quotes published.",
-        GAPS "gaps_total" "Gap records published.",
         PIPELINE_WAITS "pipeline_waits_total" "Times the pipeline waited for room in the outbound ring.",
         PARK_BACKSTOPS "park_backstops_total" "Parked consumers that the 1 ms backstop found work for.",
         JOURNAL_BYTES "journal_bytes_total" "Bytes written to journal segments.",
@@ -129,6 +128,9 @@ metrics! {
         STORAGE_UNREADABLE "storage_unreadable_total" "Journaled records that could not be read as a record.",
         STAGE_LATENCY_LOST "stage_latency_lost_total" "Rows of stage_latency that were not stored: no room, or the database did not take them.",
         SOURCE_QUALITY_LOST "source_quality_lost_total" "Rows of source_quality that were not stored: no room, or the database did not take them.",
+        REPAIR_REQUESTS "repair_requests_total" "Requests for past bars, to mend holes.",
+        REPAIR_FAILURES "repair_failures_total" "Of those, requests that failed; each is made again or its holes are lost.",
+        REPAIRS_OVERFLOWED "repairs_overflowed_total" "Holes that were lost because too many waited to be mended.",
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
@@ -143,6 +145,7 @@ metrics! {
         STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
         STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
         JOURNAL_WAITING "journal_waiting" "1 while the journal's memory queue is full and the pipeline waits for it.",
+        REPAIRS_PENDING "repairs_pending" "Closed holes that wait to be mended.",
         BROKER_SOCKETS "broker_sockets" "Sockets held to brokers.",
     }
 }
@@ -208,6 +211,10 @@ pub static DECODE_ERRORS: PerSource<1> = PerSource::new();
 pub static INPUTS_DROPPED: PerSource<1> = PerSource::new();
 /// Ticks and trades too late to change their bar.
 pub static LATE_TICKS: PerSource<1> = PerSource::new();
+/// Holes by what came of them: see [`gap_cell`]. Counted by the thread that follows the journal.
+pub static GAPS: PerSource<{ Cause::ALL.len() * GapState::ALL.len() }> = PerSource::new();
+/// What the venues' histories said of holes; the label is the step's code.
+pub static REPAIRS: PerSource<{ RepairStep::ALL.len() }> = PerSource::new();
 /// Connections made after the first.
 pub static RECONNECTS: PerSource<1> = PerSource::new();
 /// Receive time of the last tick or trade, nanoseconds UTC; 0 before the first.
@@ -216,6 +223,12 @@ pub static LAST_DATA_NS: GaugePerSource = GaugePerSource::new();
 pub static LATENCY_US: GaugePerSource = GaugePerSource::new();
 /// [`tickwire_schemas::words::SourceStatus`] code.
 pub static STATUS: GaugePerSource = GaugePerSource::new();
+
+/// The label value of [`GAPS`] for a cause and a state.
+#[must_use]
+pub const fn gap_cell(cause: Cause, state: GapState) -> usize {
+    cause as usize * GapState::ALL.len() + state as usize
+}
 
 /// The exposition in Prometheus' text format of everything declared here.
 #[must_use]
@@ -248,6 +261,10 @@ pub fn render() -> String {
     );
     render_labelled(&mut out, names, "late_ticks_total", "Too late to change their bar.", "", &[""], &LATE_TICKS);
     render_labelled(&mut out, names, "reconnects_total", "Connections after the first.", "", &[""], &RECONNECTS);
+    let steps: Vec<_> = RepairStep::ALL.iter().map(|s| s.word()).collect();
+    let help = "Bars fetched for holes, and ends of repairs.";
+    render_labelled(&mut out, names, "repairs_total", help, "step", &steps, &REPAIRS);
+    render_gaps(&mut out, names);
     render_stages(&mut out);
     summary_head(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.");
     if let Some((count, values)) = PUBLISH_LATENCY.read(QUANTILES) {
@@ -258,6 +275,25 @@ pub fn render() -> String {
         let _ = writeln!(out, "tickwire_source_up{{source=\"{name}\"}} {}", u8::from(STATUS.at(index).get() == 1));
     }
     out
+}
+
+/// Of the many causes only those that occurred.
+fn render_gaps(out: &mut String, names: &[String]) {
+    out.push_str(
+        "# HELP tickwire_gaps_total Holes by cause and what came of them.\n# TYPE tickwire_gaps_total counter\n",
+    );
+    for (source, name) in names.iter().enumerate() {
+        for (cause, state) in Cause::ALL.iter().flat_map(|cause| GapState::ALL.iter().map(move |state| (cause, state)))
+        {
+            let count = GAPS.at(source, gap_cell(*cause, *state)).get();
+            if count > 0 {
+                let _ = writeln!(
+                    out,
+                    "tickwire_gaps_total{{source=\"{name}\",cause=\"{cause}\",state=\"{state}\"}} {count}"
+                );
+            }
+        }
+    }
 }
 
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];

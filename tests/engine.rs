@@ -18,6 +18,20 @@ fn word<'a>(record: &'a Value, field: &str) -> &'a str {
     record[field].as_str().unwrap_or("")
 }
 
+/// The ledger of holes in `/health`, once it is as wanted.
+fn holes(engine: &Engine, wanted: impl Fn(&Value) -> bool) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        let (_, mut health) = engine.health();
+        let holes = health["gaps"].take();
+        if wanted(&holes) {
+            return holes;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "the ledger was never so: {holes}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
 /// The socket stays open and heartbeats go on, but no price comes.
 #[test]
 fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
@@ -53,12 +67,20 @@ fn a_mute_source_leaves_the_best_price_and_its_hole_is_told() {
     assert_eq!((status, &health["status"]), (200, &Value::from("degraded")));
     assert_eq!(health["broker_connections"]["quiet"]["status"], "mute");
     assert_eq!(health["broker_connections"]["good"]["status"], "live");
+    let holes = holes(&engine, |holes| holes["open_count"] == 1);
+    let shown = &holes["open"][0];
+    assert_eq!((word(shown, "source"), word(shown, "symbol"), word(shown, "cause")), ("quiet", "EURUSD", "mute"));
+    assert_eq!((&shown["gap_id"], &shown["to"]), (&open["gap_id"], &Value::Null), "{shown}");
 
     ask_simulator(mute, "unmute");
     let closed = terminal.until(|r| word(r, "kind") == "gap" && word(r, "state") == "closed");
     assert_eq!((word(&closed, "cause"), word(&closed, "source")), ("mute", "quiet"));
     assert!(closed["to_ns"].as_i64() > closed["from_ns"].as_i64(), "{closed}");
-    assert_eq!(closed["from_ns"], open["from_ns"]);
+    assert_eq!((&closed["from_ns"], &closed["gap_id"]), (&open["from_ns"], &open["gap_id"]));
+    let holes = self::holes(&engine, |holes| holes["open_count"] == 0);
+    assert_eq!(holes["newest"][0]["gap_id"], open["gap_id"]);
+    assert_eq!(holes["counts"]["quiet"]["mute"]["closed"], 1, "{holes}");
+    assert!(engine.metric("gaps_total") >= 2.0, "one opened, one closed");
     terminal.until(|r| word(r, "kind") == "quote" && r["sources"] == 2);
 }
 

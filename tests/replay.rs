@@ -145,15 +145,24 @@ fn bars_close_by_the_clock_and_what_still_forms_is_provisional() {
     let mut lines = text.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "source,symbol,timeframe,open_ts_ns,bid_o,bid_h,bid_l,bid_c,ask_o,ask_h,ask_l,ask_c,ticks,volume,revision,state"
+        "source,symbol,timeframe,open_ts_ns,bid_o,bid_h,bid_l,bid_c,ask_o,ask_h,ask_l,ask_c,ticks,volume,revision,state,origin"
     );
     assert_eq!(
         lines.next().unwrap(),
-        "one,EURUSD,M1,1398902400000000000,1.1,1.15,1.1,1.15,1.2,1.25,1.2,1.25,2,,0,final"
+        "one,EURUSD,M1,1398902400000000000,1.1,1.15,1.1,1.15,1.2,1.25,1.2,1.25,2,,0,final,own"
     );
-    assert_eq!(lines.next().unwrap(), "one,EURUSD,M1,1398902460000000000,1.3,1.3,1.3,1.3,1.4,1.4,1.4,1.4,1,,0,final");
-    assert!(text.contains("one,EURUSD,M1,1398909600000000000,1.5,1.5,1.5,1.5,1.6,1.6,1.6,1.6,1,,0,final"), "{text}");
-    assert!(text.contains("one,EURUSD,H1,1398902400000000000,1.1,1.3,1.1,1.3,1.2,1.4,1.2,1.4,3,,0,final"), "{text}");
+    assert_eq!(
+        lines.next().unwrap(),
+        "one,EURUSD,M1,1398902460000000000,1.3,1.3,1.3,1.3,1.4,1.4,1.4,1.4,1,,0,final,own"
+    );
+    assert!(
+        text.contains("one,EURUSD,M1,1398909600000000000,1.5,1.5,1.5,1.5,1.6,1.6,1.6,1.6,1,,0,final,own"),
+        "{text}"
+    );
+    assert!(
+        text.contains("one,EURUSD,H1,1398902400000000000,1.1,1.3,1.1,1.3,1.2,1.4,1.2,1.4,3,,0,final,own"),
+        "{text}"
+    );
     assert!(
         text.contains("one,EURUSD,H1,1398909600000000000,1.5,1.5,1.5,1.5,1.6,1.6,1.6,1.6,1,,0,provisional"),
         "{text}"
@@ -331,5 +340,5 @@ fn the_journal_of_a_live_engine_gives_what_it_published() {
     // Behind the last input a replay publishes what still forms.
     let published = bench.read("live/bars.csv");
     assert!(published.lines().count() > 40 && bars.starts_with(&published));
-    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional")));
+    assert!(bars[published.len()..].lines().all(|row| row.ends_with(",provisional,own")));
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::words::{Cause, GapState, QuoteState, SourceStatus, Timeframe, Verdict};
-use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
+use tickwire_schemas::words::{BarState, Cause, GapState, Origin, QuoteState, SourceStatus, Timeframe, Verdict};
+use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 use tickwire_terminal::schemas::control::Catalogue;
 use tickwire_terminal::{Data, Delivery, Event, Follow, Followed, Kind, Subscribe, Target, Terminal, Trust};
 
@@ -233,7 +233,19 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     to_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    gap_epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     timeframe: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_ts_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     indicator: Option<&'a str>,
 }
@@ -287,6 +299,8 @@ impl<'a> Line<'a> {
                 line.cause = Cause::from_code(gap.cause).map(Cause::word);
                 line.ts_recv_ns = time(gap.ts_recv_ns);
                 (line.from_ns, line.to_ns) = (time(gap.from_ns), time(gap.to_ns));
+                (line.gap_epoch, line.gap_id) = (Some(gap.gap_epoch), Some(gap.gap_id));
+                line.lost = (gap.lost != NO_NUMBER).then_some(gap.lost);
             }
             Data::SourceState(state) => {
                 line.state = SourceStatus::from_code(state.status).map(SourceStatus::word);
@@ -295,7 +309,11 @@ impl<'a> Line<'a> {
             }
             Data::Bar(bar) => {
                 line.price = price(bar.mid.close_e9);
+                (line.bid, line.ask) = (price(bar.bid.close_e9), price(bar.ask.close_e9));
                 line.timeframe = Timeframe::from_code(bar.timeframe).map(Timeframe::word);
+                line.origin = Origin::from_code(bar.origin).map(Origin::word);
+                line.state = BarState::from_code(bar.state).map(BarState::word);
+                (line.open_ts_ns, line.revision) = (Some(bar.open_ts_ns), Some(bar.revision));
             }
             Data::Indicator(indicator) => {
                 line.price = indicator.values()[0].map(|value| value.to_string());

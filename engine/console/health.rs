@@ -179,6 +179,7 @@ impl Sampler {
             },
             "source_quality": source_quality(&summaries),
             "recommended": quality::recommended(&summaries),
+            "gaps": gaps(&facts.quality.holes()),
             "storage": storage,
             "journal": { "waiting": stuck, "errors": metrics::JOURNAL_ERRORS.get() },
         });
@@ -227,6 +228,35 @@ fn source_quality(summaries: &[quality::Summary]) -> Value {
         });
     }
     Value::Object(symbols)
+}
+
+/// The ledger of holes: counts by source, cause and state.
+fn gaps(holes: &quality::Holes) -> Value {
+    let mut counts = Map::new();
+    for ((source, cause, state), count) in &holes.counts {
+        let causes = counts.entry(source.to_string()).or_insert_with(|| Value::Object(Map::new()));
+        causes[cause.word()][state.word()] = (*count).into();
+    }
+    let time = |ns: i64| jiff::Timestamp::from_nanosecond(i128::from(ns)).ok().map(|time| time.to_string());
+    let hole = |hole: &quality::Hole| {
+        json!({
+            "source": &*hole.source,
+            "symbol": &*hole.symbol,
+            "cause": hole.cause.word(),
+            "state": hole.state.word(),
+            "from": hole.from_ns.and_then(time),
+            "to": hole.to_ns.and_then(time),
+            "lost": hole.lost,
+            "epoch_opened": hole.key.0,
+            "gap_id": hole.key.1,
+        })
+    };
+    json!({
+        "open_count": holes.open_count,
+        "open": holes.open.iter().map(hole).collect::<Vec<_>>(),
+        "newest": holes.newest.iter().map(hole).collect::<Vec<_>>(),
+        "counts": counts,
+    })
 }
 
 fn round(value: f64) -> f64 {

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{IngestConfig, SourceSpec};
 use super::control::{ARRIVALS_MAX, Arrival, FeedsControl};
+use super::late::{LateInputs, let_in};
 use super::net;
 use super::rate::SharedHosts;
 use super::source::{self, Context};
@@ -142,6 +143,7 @@ pub enum FeedsError {
 #[derive(Debug)]
 pub struct FeedsHandle {
     control: FeedsControl,
+    late: LateInputs,
     hosts: SharedHosts,
     threads: Vec<JoinHandle<()>>,
 }
@@ -163,6 +165,12 @@ impl FeedsHandle {
     #[must_use]
     pub fn hosts(&self) -> SharedHosts {
         self.hosts.clone()
+    }
+
+    /// Lets in what does not come from a socket.
+    #[must_use]
+    pub fn late(&self) -> LateInputs {
+        self.late.clone()
     }
 
     /// Waits until every session has published that it stopped and every thread has ended. They do so when the `stop`
@@ -198,6 +206,8 @@ pub fn start(
         // They wait in the channels until their threads run. Nobody waits for the answers: statuses tell how it goes.
         drop(control.add(feed)?);
     }
+    let (late, waiting) = LateInputs::channel();
+    let mut waiting = Some(waiting);
     // All runtimes before the first thread, so that a failure leaves nothing running.
     let mut plans = Vec::with_capacity(count);
     for (number, (arrivals, inlet)) in inboxes.into_iter().zip(inlets).enumerate() {
@@ -210,7 +220,8 @@ pub fn start(
         let timer = (number == 0).then_some((config.timer_ms, config.snapshot_every_ms));
         let core = config.cores.get(number).copied();
         let (control, hosts) = (control.clone(), hosts.clone());
-        plans.push(Plan { name, runtime, arrivals, inlet, control, hosts, stop: stop.clone(), timer, core });
+        let (stop, late) = (stop.clone(), waiting.take());
+        plans.push(Plan { name, runtime, arrivals, inlet, control, hosts, stop, timer, late, core });
     }
     let mut threads = Vec::with_capacity(count);
     for plan in plans {
@@ -218,7 +229,7 @@ pub fn start(
         let builder = std::thread::Builder::new().name(thread.clone());
         threads.push(builder.spawn(|| plan.run()).map_err(|error| FeedsError::Thread { thread, error })?);
     }
-    Ok(FeedsHandle { control, hosts, threads })
+    Ok(FeedsHandle { control, late, hosts, threads })
 }
 
 /// What one thread is to do.
@@ -231,12 +242,13 @@ struct Plan {
     hosts: SharedHosts,
     stop: watch::Receiver<bool>,
     timer: Option<(u64, u64)>,
+    late: Option<mpsc::Receiver<Input>>,
     core: Option<usize>,
 }
 
 impl Plan {
     fn run(self) {
-        let Plan { name, runtime, arrivals, inlet, control, hosts, stop, timer, core } = self;
+        let Plan { name, runtime, arrivals, inlet, control, hosts, stop, timer, late, core } = self;
         let inlet: Rc<dyn Inlet> = inlet().into();
         // Last of all: threads that are started by a pinned thread are pinned with it.
         if let Some(id) = core
@@ -248,6 +260,9 @@ impl Plan {
         let context =
             Context { inlet: Rc::clone(&inlet), statuses: control.statuses().clone(), hosts, stop: stop.clone() };
         sessions.spawn_local(host(arrivals, context, control));
+        if let Some(late) = late {
+            sessions.spawn_local(let_in(Rc::clone(&inlet), late, stop.clone()));
+        }
         if let Some((every_ms, snapshot_ms)) = timer {
             sessions.spawn_local(keep_time(inlet, every_ms, snapshot_ms, stop));
         }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tickwire_schemas::NO_TIME;
-use tickwire_schemas::record::{Drop, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::record::{Drop, Record, Repair, SourceState, Tick, Timer, Trade};
 use tickwire_schemas::words::Kind;
 
 use super::format::{JournalError, Position, SegmentId, list_segments, seq_of};
@@ -86,6 +86,7 @@ pub fn received_ns(kind: Kind, record: &[u8]) -> Option<i64> {
         Kind::Timer => Timer::read(record).ok().map(|r| r.now_ns),
         Kind::SourceState => SourceState::read(record).ok().map(|r| r.ts_recv_ns),
         Kind::Drop => Drop::read(record).ok().map(|r| r.to_ns),
+        Kind::Repair => Repair::read(record).ok().map(|r| r.ts_recv_ns),
         _ => None,
     }
 }

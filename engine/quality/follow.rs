@@ -6,6 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tickwire_schemas::record::{Gap, Record};
+use tickwire_schemas::words::Kind;
+
+use super::ledger::Ledger;
 use super::summary::{Board, Recent};
 use super::tracker::Tracker;
 use crate::journal::{Durable, JournalError, Reader};
@@ -75,13 +79,15 @@ pub fn start(
     let reader = Reader::follow(journal_dir, Some(from), durable).map_err(|e| e.to_string())?;
     // Only who reconfigures the engine speaks, and waits for the answer.
     let (orders, ordered) = channel();
-    let follow = Follow { tracker, recent: Recent::default(), reader, rows, board };
+    let ledger = Ledger::new(tracker.market());
+    let follow = Follow { tracker, ledger, recent: Recent::default(), reader, rows, board };
     let thread = std::thread::Builder::new().name("tw-quality".into()).spawn(move || follow.run(&ordered));
     Ok(Follower { orders, thread: thread.map_err(|e| format!("a thread for the quality of sources: {e}"))? })
 }
 
 struct Follow {
     tracker: Tracker,
+    ledger: Ledger,
     recent: Recent,
     reader: Reader,
     rows: Option<Offer<SourceMinute>>,
@@ -95,6 +101,7 @@ impl Follow {
             let stopping = match ordered.recv_timeout(LOOK_EVERY) {
                 Ok(Order::Grow(market, wanted, done)) => {
                     self.tracker.grow(&market, &wanted);
+                    self.ledger.grow(&market);
                     let _ = done.send(());
                     false
                 }
@@ -115,6 +122,9 @@ impl Follow {
                 return self.hand_over();
             }
             self.board.show(self.recent.summaries(&mut self.tracker));
+            if let Some(holes) = self.ledger.take_changed() {
+                self.board.show_holes(holes);
+            }
         }
     }
 
@@ -122,6 +132,9 @@ impl Follow {
         while let Some(entry) = self.reader.next()? {
             // A record that is too short counts nowhere; the database's writer tells and counts it.
             let _ = self.tracker.record(entry.kind, entry.bytes);
+            if let (Kind::Gap, Ok(gap)) = (entry.kind, Gap::read(entry.bytes)) {
+                self.ledger.gap(&gap);
+            }
             if self.tracker.has_closed() {
                 self.hand_over();
             }

@@ -1,4 +1,4 @@
-//! How good each source is, by symbol and minute, and which source is the best of a symbol.
+//! How good each source is, by symbol and minute, and which source is the best of a symbol; and the holes of this run.
 //!
 //! Worked out from what is journaled, on a thread of its own that follows the journal: the hot path has no part in it.
 //! The rows go to the table `source_quality`, the last 15 minutes to `/health`. These are the definitions:
@@ -16,7 +16,7 @@
 //!   (in a recording) is live from its first price on.
 //! - `completeness_percent`: share of `open_seconds` outside of holes (`gaps`) of the source and symbol, and not before its
 //!   first price or trade of the run. A hole that begins in a minute that is over when it is noticed does not change that
-//!   minute's row.
+//!   minute's row. Neither does its repair: what was missing when it was wanted was missing.
 //! - `best_bid_count`, `best_ask_count`: quotes of the common price in which the source made that side, of `best_quotes`
 //!   that had a price.
 //! - `ticks_per_second`: `ticks` by `open_seconds`.
@@ -29,9 +29,11 @@
 //! included; among equals the smaller `priority`, then the order of the configuration.
 
 mod follow;
+mod ledger;
 mod summary;
 mod tracker;
 
 pub use follow::{Follower, FollowerGrowth, start};
+pub use ledger::{Hole, Holes, Ledger, NEWEST_MAX, OPEN_MAX};
 pub use summary::{Board, Summary, WINDOW_MINUTES, recommended};
 pub use tracker::{Tracker, score};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tickwire_schemas::NO_PRICE;
 
+use super::Holes;
 use super::tracker::{MINUTE_NS, Tracker, minute_of};
 use crate::storage::quality::SourceMinute;
 use crate::storage::rows::Audience;
@@ -108,19 +109,32 @@ impl Recent {
     }
 }
 
-/// Where the last minutes can be read.
+/// Where the last minutes and the holes can be read.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Arc<[Summary]>>);
+pub struct Board {
+    summaries: Mutex<Arc<[Summary]>>,
+    holes: Mutex<Arc<Holes>>,
+}
 
 impl Board {
     /// Every source and symbol, by symbol, then source, each in the order of the configuration.
     #[must_use]
     pub fn now(&self) -> Arc<[Summary]> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.summaries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The holes of this run.
+    #[must_use]
+    pub fn holes(&self) -> Arc<Holes> {
+        Arc::clone(&self.holes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn show(&self, summaries: Vec<Summary>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = summaries.into();
+        *self.summaries.lock().unwrap_or_else(PoisonError::into_inner) = summaries.into();
+    }
+
+    pub(super) fn show_holes(&self, holes: Holes) {
+        *self.holes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(holes);
     }
 }
 

@@ -202,6 +202,10 @@ impl Tracker {
         self.market = market.clone();
     }
 
+    pub(super) fn market(&self) -> &Market {
+        &self.market
+    }
+
     /// Takes the next record.
     ///
     /// # Errors

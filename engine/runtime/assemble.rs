@@ -13,12 +13,13 @@ use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
-use super::{Settings, StateDir, recover};
+use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Shown, View};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
 use crate::journal::{self, JournalError, JournalHandle};
+use crate::repair::{Key, Repairer};
 use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
@@ -70,6 +71,7 @@ pub enum RunError {
 /// The running engine.
 pub struct Engine {
     inputs: Inputs,
+    repairer: Option<Repairer>,
     pipeline: Vec<JoinHandle<()>>,
     journal: JournalHandle,
     fanout: FanoutHandle,
@@ -164,6 +166,8 @@ impl Engine {
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
+        let (repairer, repairs) =
+            repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
@@ -183,11 +187,13 @@ impl Engine {
             quality: quality.growth(),
             pipeline: growing,
             shown,
+            repairs,
             feeds: inputs.control(),
         });
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
+            repairer,
             pipeline,
             journal,
             fanout,
@@ -231,6 +237,14 @@ impl Engine {
     #[must_use]
     pub fn simulators(&self) -> Option<&SimulatorsHandle> {
         self.inputs.simulators()
+    }
+
+    /// Makes a hole that was lost in this run wait again to be mended; false when holes are not mended here, or there is no
+    /// time for it now.
+    #[must_use]
+    pub fn retry_gap(&self, gap_epoch: u32, gap_id: u64) -> bool {
+        let key = Key { epoch: gap_epoch, id: gap_id };
+        self.repairer.as_ref().is_some_and(|repairer| repairer.retry(key))
     }
 
     /// Adds, changes and removes sources while the others run; none when a recording is served.
@@ -277,6 +291,9 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        if let Some(repairer) = self.repairer {
+            repairer.stop();
+        }
         let simulators = self.inputs.stop();
         // With a full disk the stages wait for room in the ring: that wait has an end too.
         self.journal.hurry(journal_patience);

@@ -12,6 +12,7 @@ pub mod pipeline;
 mod reconfigure;
 mod record;
 mod recover;
+mod repairs;
 mod replay;
 mod serve;
 mod settings;

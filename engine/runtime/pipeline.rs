@@ -377,7 +377,13 @@ fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
             }
             return;
         }
-        Input::Timer(_) | Input::Drop(_) | Input::Repair(_) => return,
+        Input::Repair(repair) => {
+            if let Some(source) = market.source(repair.head.source_id) {
+                metrics::REPAIRS.at(source, usize::from(repair.step)).inc();
+            }
+            return;
+        }
+        Input::Timer(_) | Input::Drop(_) => return,
     };
     let Some((source, instrument)) = market.pair(head) else { return };
     last_seen[source * market.instruments().len() + instrument].store(recv_ns, Relaxed);

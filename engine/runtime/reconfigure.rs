@@ -17,6 +17,7 @@ use super::Settings;
 use super::growth::Growing;
 use super::inputs::{feed_of, wanted};
 use super::market::entries;
+use super::repairs::Repairs;
 use crate::config::Config;
 use crate::console::{Shown, View, never_seen};
 use crate::control::{Catalogue, ControlError, InstrumentSpec};
@@ -125,6 +126,8 @@ pub(super) struct Running {
     pub(super) quality: FollowerGrowth,
     pub(super) pipeline: Growing,
     pub(super) shown: Shown,
+    /// `None` where nothing mends holes.
+    pub(super) repairs: Option<Repairs>,
     /// `None` when a recording is served.
     pub(super) feeds: Option<FeedsControl>,
 }
@@ -287,6 +290,7 @@ impl Running {
         }
         for spec in &plan.changed {
             let name = &spec.name;
+            self.repairs.iter().for_each(|repairs| repairs.source(spec, &self.effect.market));
             feeds.replace(feed(spec, &self.effect.market)?)?.wait()?;
             if let Some(known) = self.effect.sources.iter_mut().find(|known| known.name == *name) {
                 let (scope, owner, priority) = (known.scope, known.owner.clone(), known.priority);
@@ -300,6 +304,7 @@ impl Running {
         }
         for spec in &plan.added {
             let name = &spec.name;
+            self.repairs.iter().for_each(|repairs| repairs.source(spec, &self.effect.market));
             feeds.add(feed(spec, &self.effect.market)?)?.wait()?;
             self.effect.sources.push((*spec).clone());
             self.effect.config.take_from(&new.config, &format!("sources.{name}"));

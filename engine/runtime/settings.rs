@@ -13,6 +13,7 @@ use crate::feeds::{self, IngestConfig, SourceSpec};
 use crate::journal::JournalConfig;
 use crate::market::{Holidays, Scope};
 use crate::metrics::SOURCES_MAX;
+use crate::repair::RepairConfig;
 use crate::ring::Idle;
 use crate::simulator;
 use crate::stages::{self, Layout};
@@ -32,6 +33,7 @@ const SECTIONS: &[&str] = &[
     "bars",
     "indicators",
     "gaps",
+    "repair",
     "calendar",
     "instruments",
     "sources",
@@ -74,6 +76,8 @@ pub struct Settings {
     pub indicators: Vec<String>,
     /// Days on which classes do not trade.
     pub holidays: Holidays,
+    /// How holes are mended.
+    pub repair: RepairConfig,
     /// The durable log.
     pub journal: JournalConfig,
     /// The database.
@@ -121,6 +125,7 @@ impl Settings {
             instruments: instruments(&config)?,
             indicators: stages::indicators::names(&config)?,
             holidays: config.section("calendar")?,
+            repair: RepairConfig::parse(&config)?,
             journal,
             storage: StorageConfig::parse(&config)?,
             fanout: FanoutConfig::from_config(&config)?,

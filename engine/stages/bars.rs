@@ -9,12 +9,17 @@
 //!
 //! Ticks touch the minute alone; longer bars take in each minute as it closes, since every interval is made of whole
 //! minutes. So a tick costs the same however many timeframes there are.
+//!
+//! A bar that was fetched to mend a hole is published as it comes, as *revised* and of origin *repair*, with a revision
+//! greater than that of our own bar of the interval and of a repair before it, as far as these are remembered, else 1. It
+//! changes nothing else: neither our own bars nor what forms, nor indicators.
 
 mod candle;
+mod repair;
 mod series;
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::record::{Bar, Head, Quote, Tick, Trade};
+use tickwire_schemas::record::{Bar, Head, Quote, Repair, Tick, Trade};
 use tickwire_schemas::words::{BarState, Basis, Origin, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
@@ -142,6 +147,17 @@ impl Bars {
         self.update(Whose { source: None, instrument }, update, out);
     }
 
+    fn on_repair(&mut self, repair: &Repair, out: &mut Derived<'_>) {
+        let Some((source, instrument)) = self.market.pair(&repair.head) else { return };
+        let whose = Whose { source: Some(source), instrument };
+        let Some(bar) = repair::bar(self.head(whose), repair) else { return };
+        if self.published[usize::from(bar.timeframe) - 1] {
+            let at = self.at(whose);
+            let revision = self.series[at].repair(bar.timeframe, bar.basis, bar.open_ts_ns);
+            out.bar(Bar { revision, ..bar });
+        }
+    }
+
     /// Closes what the clock has passed, once a minute: every interval ends with one.
     fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
         let passed_ns = (now_ns - self.timing.close_delay_ns).div_euclid(MINUTE_NS) * MINUTE_NS;
@@ -262,6 +278,7 @@ impl Stage for Bars {
         match input {
             Input::Tick(tick) if mark.verdict == Verdict::Accepted => self.on_tick(tick, out),
             Input::Trade(trade) if mark.verdict == Verdict::Accepted => self.on_trade(trade, out),
+            Input::Repair(repair) => self.on_repair(repair, out),
             _ => {}
         }
         for at in 0..out.quotes().len() {

@@ -1,15 +1,20 @@
-//! Every hole in a source's data, opened when it begins and closed when data flows again.
+//! Every hole in a source's data, opened when it begins, closed when data flows again, and in the end repaired or lost.
 //!
 //! A hole belongs to one source and one instrument that had data. It begins with the last data before the source went
-//! away (disconnected, mute, stopped, or the engine itself was down) and ends with the first data after. Inputs that
-//! were dropped at the door make a hole that is closed at once, for all instruments of the source.
+//! away (disconnected, mute, stopped, or the engine itself was down) and ends with the first data after; a source that
+//! goes away for another reason while a hole is open makes no second one. Inputs that were dropped at the door make holes
+//! that are closed at once, from the last input before to the first after, in every instrument of the source that had data
+//! and has no hole open; one for all of them where none had any. Which instruments the dropped inputs were of nobody
+//! knows: each of these holes counts them all.
 //!
 //! A state that names an instrument is about that one alone: where a source has several connections, one of them broke.
 //! Stopped then means that it is not subscribed any more: an open hole ends there, and no later one begins.
+//!
+//! After a start of the engine, holes that were left open are told again, under the key that they have.
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::record::{Drop as DropRecord, Gap, Head, SourceState};
-use tickwire_schemas::words::{Cause, GapState, SourceStatus};
+use tickwire_schemas::record::{Drop as DropRecord, Gap, Head, Repair, SourceState};
+use tickwire_schemas::words::{Cause, GapState, RepairStep, SourceStatus};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_NUMBER, NO_TIME};
 
 use super::{Derived, Market, PerPair, Stage, StateError};
@@ -101,16 +106,67 @@ impl Gaps {
     fn on_drop(&mut self, drop: &DropRecord, out: &mut Derived<'_>) {
         if drop.cause == Cause::Restart.code() {
             for source in 0..self.market.sources().len() {
+                self.tell_again(source, drop.to_ns, out);
                 self.open(source, drop.to_ns, drop.cause, out);
             }
             return;
         }
-        let (epoch, seq) = out.next_key();
-        let hole = Hole { epoch, seq, from_ns: drop.from_ns, cause: drop.cause };
-        let mut gap = hole.record((drop.head.source_id, INSTRUMENT_ALL), drop.to_ns, drop.to_ns, GapState::Closed);
-        gap.lost = drop.count;
-        out.gap(gap);
+        let source = self.market.source(drop.head.source_id);
+        let flows = source.map_or(&[][..], |source| self.flows.row(source));
+        let mut had_data = false;
+        for (instrument, flow) in flows.iter().enumerate().filter(|(_, flow)| flow.last_data_ns != 0) {
+            had_data = true;
+            // What is open reaches over this.
+            if flow.open.is_none() {
+                dropped(drop, self.market.instruments()[instrument].id.0, out);
+            }
+        }
+        if !had_data {
+            dropped(drop, INSTRUMENT_ALL, out);
+        }
     }
+
+    /// Publishes the holes that were open when the engine stopped.
+    fn tell_again(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
+        for instrument in 0..self.market.instruments().len() {
+            if let Some(hole) = self.flows.get((source, instrument)).open {
+                let ids = (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
+                out.gap(hole.record(ids, now_ns, NO_TIME, GapState::Open));
+            }
+        }
+    }
+
+    /// The end of a repair: all that is known of the hole comes with it.
+    fn on_repair(&self, repair: &Repair, out: &mut Derived<'_>) {
+        let state = match RepairStep::from_code(repair.step) {
+            Some(RepairStep::Repaired) => GapState::Repaired,
+            Some(RepairStep::Lost) => GapState::Lost,
+            Some(RepairStep::Bar) | None => return,
+        };
+        let (source_id, instrument_id) = (repair.head.source_id, repair.head.instrument_id);
+        let is_known = instrument_id == INSTRUMENT_ALL || self.market.instrument(instrument_id).is_some();
+        if is_known && self.market.source(source_id).is_some() {
+            out.gap(Gap {
+                head: Head { source_id, instrument_id, ..Head::default() },
+                ts_recv_ns: repair.ts_recv_ns,
+                from_ns: repair.from_ns,
+                to_ns: repair.to_ns,
+                gap_id: repair.gap_id,
+                lost: repair.lost,
+                gap_epoch: repair.gap_epoch,
+                cause: repair.cause,
+                state: state.code(),
+            });
+        }
+    }
+}
+
+/// Publishes the hole that dropped inputs made in an instrument.
+fn dropped(drop: &DropRecord, instrument_id: u32, out: &mut Derived<'_>) {
+    let (epoch, seq) = out.next_key();
+    let hole = Hole { epoch, seq, from_ns: drop.from_ns, cause: drop.cause };
+    let gap = hole.record((drop.head.source_id, instrument_id), drop.to_ns, drop.to_ns, GapState::Closed);
+    out.gap(Gap { lost: drop.count, ..gap });
 }
 
 impl Hole {
@@ -145,7 +201,8 @@ impl Stage for Gaps {
             Input::Trade(trade) => self.on_data(&trade.head, trade.ts_recv_ns, out),
             Input::SourceState(state) => self.on_state(state, out),
             Input::Drop(drop) => self.on_drop(drop, out),
-            Input::Repair(_) | Input::Timer(_) => {}
+            Input::Repair(repair) => self.on_repair(repair, out),
+            Input::Timer(_) => {}
         }
     }
 
@@ -157,3 +214,6 @@ impl Stage for Gaps {
         self.flows.load(&self.market, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,8 @@
 //! are stand in it. A bar without the chosen price (one side of the market was empty) is passed over without a record.
 //! No value is ever NaN or infinite.
 //!
-//! Only a bar later than all before it in its series counts. Revisions, and late bars of intervals that had none, change
-//! bars but *do not cascade*: a value once said stands, as it stood for whoever acted on it. Recompute from `bars` where
+//! Only a bar later than all before it in its series counts. Revisions, repairs of holes, and late bars of intervals that
+//! had none, change bars but *do not cascade*: a value once said stands, as it stood for whoever acted on it. Recompute from `bars` where
 //! the revised history is wanted.
 
 mod average;

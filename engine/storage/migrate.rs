@@ -34,7 +34,8 @@ pub const MIGRATIONS: &[Migration] = migrations! {
     3 "0003_views.sql",
     4 "0004_bars_and_telemetry.sql",
     5 "0005_source_quality.sql",
-    6 "0006_source_state.sql",
+    6 "0006_gaps.sql",
+    7 "0007_source_state.sql",
 };
 
 impl Migration {

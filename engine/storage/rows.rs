@@ -3,6 +3,8 @@
 //! The bytes are RowBinary, made here and not through serde, because the manifest needs them: a batch that is sent
 //! again after a crash must be the same, byte for byte.
 
+mod work;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,7 @@ use super::column::{
     put_length, put_text,
 };
 use super::names::Names;
+use work::Execution;
 
 /// Version of the encoding below: raised with every change to it, so that a batch begun by an older engine is not
 /// taken for damaged when its checksum differs.
@@ -59,7 +62,7 @@ pub enum Table {
     Gaps,
     /// Changes of sources' connections.
     SourceState,
-    /// A row for each bar and each failure, made from the records that say so.
+    /// A row for each bar, fetched ones too, and each failure, made from the records that say so.
     PipelineExecutions,
 }
 
@@ -206,7 +209,7 @@ impl Stored {
     /// The lanes it belongs to: one row in each. A bar and a failure are executions of the pipeline too.
     pub fn lanes(&self, names: &Names) -> impl Iterator<Item = Lane> + use<> {
         let own = self.lane(names);
-        let execution = self.execution().map(|execution| Lane {
+        let execution = Execution::of(self).map(|execution| Lane {
             table: Table::PipelineExecutions,
             partition: day(execution.finished_ns) / 100,
             ..own
@@ -229,37 +232,10 @@ impl Stored {
         Lane { audience: if private { Audience::Private } else { Audience::Global }, table, partition }
     }
 
-    /// What it says of the pipeline's work: every stored bar, and what failed.
-    fn execution(&self) -> Option<Execution> {
-        let execution = |head, stage, (started_ns, finished_ns)| Execution {
-            head,
-            timeframe: 0,
-            stage,
-            started_ns,
-            finished_ns,
-            cause: Cause::None.code(),
-        };
-        match self {
-            Stored::Bar(r) => {
-                let times = (r.close_ts_ns, r.head.ts_publish_ns);
-                Some(Execution { timeframe: r.timeframe, ..execution(r.head, "bars", times) })
-            }
-            Stored::SourceState(r) if has_failed(r) => {
-                Some(Execution { cause: r.cause, ..execution(r.head, "feed", (r.ts_recv_ns, r.ts_recv_ns)) })
-            }
-            // Holes that a failing connection opens are told by its own change of state.
-            Stored::Gap(r) if [Cause::RingFull.code(), Cause::JournalFull.code()].contains(&r.cause) => {
-                let (from_ns, to_ns) = span(r);
-                Some(Execution { cause: r.cause, ..execution(r.head, "ingest", (from_ns, to_ns)) })
-            }
-            _ => None,
-        }
-    }
-
     /// Appends the row of `table`, one of those of [`Stored::lanes`].
     pub fn encode(&self, table: Table, names: &Names, out: &mut Vec<u8>) {
         if table == Table::PipelineExecutions {
-            if let Some(row) = self.execution() {
+            if let Some(row) = Execution::of(self) {
                 execution::encode(&row, names, out);
             }
             return;
@@ -279,23 +255,6 @@ impl Stored {
             Stored::SourceState(r) => source_state::encode(r, names, out),
         }
     }
-}
-
-/// A row of `pipeline_executions`.
-struct Execution {
-    head: Head,
-    timeframe: u8,
-    stage: &'static str,
-    started_ns: i64,
-    finished_ns: i64,
-    cause: u8,
-}
-
-/// Whether a connection failed: the states before and after it carry the cause too.
-fn has_failed(state: &SourceState) -> bool {
-    let away = [SourceStatus::Mute.code(), SourceStatus::Down.code()].contains(&state.status);
-    let planned = [Cause::None, Cause::Start, Cause::Stopped, Cause::Restart];
-    away && !planned.iter().any(|cause| cause.code() == state.cause)
 }
 
 /// From and to of a hole; what nobody knows is when the engine noticed.
@@ -485,17 +444,17 @@ row! { source_state: |r: &SourceState, names|
 row! { execution: |r: &Execution, names|
     epoch U32 = r.head.epoch,
     seq U64 = r.head.seq,
-    connection Text = &if r.stage == "bars" { names.source(r.head.source_id) } else { names.source_or_empty(r.head.source_id) },
+    connection Text = &if r.is_bar() { names.source(r.head.source_id) } else { names.source_or_empty(r.head.source_id) },
     connection_id U32 = r.head.source_id,
     symbol Text = &names.symbol(r.head.instrument_id),
     instrument_id U32 = r.head.instrument_id,
     timeframe Text = word(Timeframe::from_code(r.timeframe), Timeframe::word),
     stage Text = r.stage,
-    status Text = if r.stage == "bars" { "completed" } else { "failed" },
+    status Text = if r.is_bar() { "completed" } else { "failed" },
     started_ts Time = r.started_ns,
     finished_ts Time = r.finished_ns,
     duration_ns I64 = r.finished_ns.saturating_sub(r.started_ns),
-    error Text = if r.stage == "bars" { "" } else { word(Cause::from_code(r.cause), Cause::word) },
+    error Text = if r.is_bar() { "" } else { word(Cause::from_code(r.cause), Cause::word) },
 }
 
 #[cfg(test)]

@@ -283,7 +283,7 @@ pub struct Gap {
     pub to_ns: i64,
     /// `seq` of the record that opened it; with `gap_epoch` the key of the hole.
     pub gap_id: u64,
-    /// Events known to be missing, [`crate::NO_NUMBER`] when unknown.
+    /// Events of the source known to be missing, all its instruments together; [`crate::NO_NUMBER`] when unknown.
     pub lost: u64,
     /// Epoch of the record that opened it.
     pub gap_epoch: u32,
@@ -343,7 +343,7 @@ record!(Drop, Drop, 61, head @ 0, from_ns @ 36, to_ns @ 44, count @ 52, cause @ 
 /// journaled, so that a replay mends the same.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repair {
-    /// Identity and publication time; source and instrument of the hole, never 0.
+    /// Identity and publication time; source and instrument of the hole, of a bar never 0.
     pub head: Head,
     /// When the venue's answer came.
     pub ts_recv_ns: i64,

@@ -6,7 +6,7 @@ use tickwire::storage::migrate::statements;
 use tickwire::storage::rows::Audience;
 use tickwire::storage::telemetry::{self, StageSecond};
 use tickwire_schemas::record::{Bar, Ohlc, Quote};
-use tickwire_schemas::words::{Origin, QuoteState, Timeframe, quote_flag};
+use tickwire_schemas::words::{GapState, Origin, QuoteState, Timeframe, quote_flag};
 use tickwire_schemas::{NO_SIZE, NO_TIME};
 
 use crate::harness::{Bench, GRACE};
@@ -90,6 +90,8 @@ fn filled() -> Bench {
     bench.start_store();
     let journal = &mut bench.journal;
     journal.mixed(300);
+    journal.hole(GapState::Repaired);
+    journal.hole(GapState::Lost);
     quote(journal, 3, 1_250_000_000, QuoteState::Ok);
     for step in 0..10 {
         quote(journal, 1, 1_085_000_000 + step, QuoteState::Ok);

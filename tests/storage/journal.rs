@@ -10,9 +10,12 @@ use tickwire::market::{
     Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Scope, Source, SourceId, VolumeOf,
 };
 use tickwire_schemas::record::{
-    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade, read_head,
+    Bar, Gap, Head, Indicator, Ohlc, Quote, RECORD_BYTES_MAX, Record, Repair, SourceState, Tick, Timer, Trade,
+    read_head,
 };
-use tickwire_schemas::words::{Cause, Check, GapState, Kind, SourceStatus, Verdict, flag};
+use tickwire_schemas::words::{
+    BarState, Cause, Check, GapState, Kind, Origin, RepairStep, SourceStatus, Verdict, flag,
+};
 use tickwire_schemas::{NO_NUMBER, NO_PRICE, NO_SIZE, NO_TIME, NO_VALUE};
 
 pub const OANDA: u32 = 1;
@@ -251,6 +254,42 @@ impl Journal {
         self.append(&Gap { head, ts_recv_ns: to_ns, from_ns, to_ns, gap_id, lost: 12, gap_epoch, cause, state });
     }
 
+    /// A hole of a source that closes, the inputs that tell of its end, and that end; with a bar of ours and the venue's bar
+    /// of the same minute where it is repaired.
+    pub fn hole(&mut self, end: GapState) {
+        let head = self.head(OANDA, 1);
+        let from_ns = self.now_ns();
+        let cause = Cause::ReadError.code();
+        let (gap_id, gap_epoch, lost, state) = (head.seq, head.epoch, NO_NUMBER, GapState::Open.code());
+        let open = Gap { head, ts_recv_ns: from_ns, from_ns, to_ns: NO_TIME, gap_id, lost, gap_epoch, cause, state };
+        self.append(&open);
+        let tell = |journal: &mut Journal, state: GapState| {
+            let head = journal.head(OANDA, 1);
+            let (ts_recv_ns, to_ns) = (journal.now_ns(), from_ns + 20_000_000);
+            journal.append(&Gap { head, ts_recv_ns, to_ns, state: state.code(), ..open });
+        };
+        tell(self, GapState::Closed);
+        let open_ts_ns = BEGIN_NS - 59_000_000_000;
+        let bar = Bar { open_ts_ns, close_ts_ns: open_ts_ns + 60_000_000_000, timeframe: 1, ..Bar::default() };
+        let ohlc = |e9| Ohlc { open_e9: e9, high_e9: e9 + 2, low_e9: e9 - 1, close_e9: e9 + 1 };
+        let mut repair = Repair { ts_recv_ns: self.now_ns(), gap_id, gap_epoch, lost, cause, ..Repair::default() };
+        if end == GapState::Repaired {
+            let head = self.head(OANDA, 1);
+            self.append(&Bar { head, bid: ohlc(10), ask: ohlc(20), state: BarState::Final.code(), ..bar });
+            let head = self.head(OANDA, 1);
+            self.append(&Repair { head, step: RepairStep::Bar.code(), ..repair });
+            let head = self.head(OANDA, 1);
+            let (origin, state) = (Origin::Repair.code(), BarState::Revised.code());
+            self.append(&Bar { head, bid: ohlc(30), ask: ohlc(40), origin, state, revision: 1, ..bar });
+            repair.step = RepairStep::Repaired.code();
+        } else {
+            repair.step = RepairStep::Lost.code();
+        }
+        let head = self.head(OANDA, 1);
+        self.append(&Repair { head, ..repair });
+        tell(self, end);
+    }
+
     /// `count` records of every kind, global and private, on the disk.
     pub fn mixed(&mut self, count: usize) {
         for n in 0..count {
@@ -289,7 +328,7 @@ pub fn expected(state: &Path) -> Vec<(&'static str, u32, u64)> {
     while let Some(entry) = reader.next().unwrap() {
         let head = read_head(entry.kind, entry.bytes).unwrap();
         let forming = entry.kind == Kind::Bar && Bar::read(entry.bytes).unwrap().state == 0;
-        if !forming && !matches!(entry.kind, Kind::Timer | Kind::Drop) {
+        if !forming && !matches!(entry.kind, Kind::Timer | Kind::Drop | Kind::Repair) {
             rows.push((entry.kind.word(), head.epoch, head.seq));
         }
         let fails = |entry: &[u8]| SourceState::read(entry).unwrap().status == SourceStatus::Down.code();

@@ -3,7 +3,7 @@
 use tickwire::storage::migrate::MIGRATIONS;
 use tickwire::storage::{Mode, StorageConfig};
 use tickwire::{cli, config::Config};
-use tickwire_schemas::words::Verdict;
+use tickwire_schemas::words::{GapState, Verdict};
 
 use crate::harness::{Bench, GRACE, as_user, until};
 use crate::journal::{MINE, OANDA};
@@ -75,6 +75,31 @@ fn bars_keep_their_last_revision_and_indicators_their_holes() {
     bench.sql("ALTER TABLE bars DELETE WHERE 1 SETTINGS mutations_sync = 1");
     let differences = bench.audit().differences;
     assert_eq!(differences, ["bars:202601 epoch 1: missing: seq 4 (1 rows)"]);
+}
+
+#[test]
+fn a_hole_stands_once_as_it_ended_and_the_bars_of_its_repair_before_our_own() {
+    let (mut bench, writer) = Bench::running();
+    bench.journal.hole(GapState::Repaired); // open 1, closed 2, our bar 3, input 4, bar 5, input 6, repaired 7
+    bench.journal.hole(GapState::Lost); // open 8, closed 9, input 10, lost 11
+    bench.journal.sync();
+    bench.drained(&writer);
+    let holes = "SELECT gap_id, seq, source, symbol, cause, state, isNull(to_ts) FROM last_gaps ORDER BY gap_id";
+    assert_eq!(
+        bench.sql(holes),
+        "1\t7\toanda\tEURUSD\tread_error\trepaired\t0\n8\t11\toanda\tEURUSD\tread_error\tlost\t0\n"
+    );
+    assert_eq!(
+        bench.sql("SELECT state, count() FROM gaps GROUP BY state ORDER BY state"),
+        "closed\t2\nlost\t1\nopen\t2\nrepaired\t1\n"
+    );
+    let bars = "SELECT seq, origin, revision, state, bid_o, ask_c FROM bars_final";
+    assert_eq!(bench.sql(bars), "5\trepair\t1\trevised\t0.00000003\t0.000000041\n");
+    let executions = "SELECT seq, stage, status, error FROM pipeline_executions ORDER BY seq";
+    assert_eq!(bench.sql(executions), "3\tbars\tcompleted\t\n5\trepair\tcompleted\t\n");
+    bench.assert_exact();
+    writer.stop(GRACE);
+    bench.assert_clean();
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use tickwire_schemas::record::{
     Bar, Drop as DropRecord, Gap, Indicator, Ohlc, Quote, Repair, SourceState, Tick, Timer, Trade,
 };
-use tickwire_schemas::words::{BarState, Check, IndicatorState, QuoteState, Timeframe, Verdict, quote_flag};
+use tickwire_schemas::words::{BarState, Check, IndicatorState, Origin, QuoteState, Timeframe, Verdict, quote_flag};
 use tickwire_schemas::{NO_PRICE, NO_SIZE};
 
 use super::ReplayError;
@@ -79,6 +79,7 @@ pub const BARS: Columns = &[
     ("volume", Type::Size),
     ("revision", Type::Int),
     ("state", Type::Text),
+    ("origin", Type::Text),
 ];
 
 /// Columns of `--rejects`.
@@ -435,6 +436,7 @@ impl Emit for Outputs {
             .size(bar.volume_e8)
             .int(i64::from(bar.revision))
             .text(BarState::from_code(bar.state).map_or("", BarState::word).as_bytes())
+            .text(Origin::from_code(bar.origin).map_or("", Origin::word).as_bytes())
             .end_row();
     }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use tempfile::TempDir;
-use tickwire_schemas::record::{Record, SourceState, Timer};
-use tickwire_schemas::words::SourceStatus;
+use tickwire_schemas::record::{Bar, Record, Repair, SourceState, Timer};
+use tickwire_schemas::words::{Origin, RepairStep, SourceStatus, Timeframe};
 
 use super::super::{Settings, open_market};
 use super::*;
@@ -42,6 +42,21 @@ fn input(n: usize) -> Input {
             let mut state = SourceState { ts_recv_ns: at, status: status.code(), ..SourceState::default() };
             state.head.source_id = 1;
             Input::SourceState(state)
+        }
+        11 | 12 => {
+            let minute = at - at % 60_000_000_000;
+            let mut repair = Repair {
+                ts_recv_ns: at,
+                from_ns: minute - 120_000_000_000,
+                to_ns: minute - 60_000_000_000,
+                gap_id: 7,
+                gap_epoch: 1,
+                timeframe: Timeframe::M1.code(),
+                step: if n % 40 == 11 { RepairStep::Bar } else { RepairStep::Repaired }.code(),
+                ..Repair::default()
+            };
+            (repair.head.source_id, repair.head.instrument_id) = (1, 1);
+            Input::Repair(repair)
         }
         step => {
             let price = 1_000_000_000 + (n as i64 * 7_919 % 100) * 10_000;
@@ -149,6 +164,12 @@ fn the_newest_snapshot_that_loads_is_taken_up_whole_and_none_by_half() {
     let world = World::new([160, 480]);
     let kinds: std::collections::BTreeSet<Kind> = world.made.iter().flatten().map(|(kind, _)| *kind).collect();
     assert!([Kind::Quote, Kind::Bar, Kind::Gap].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+    let repaired = |(kind, bytes): &&(Kind, Vec<u8>)| {
+        *kind == Kind::Bar && Bar::read(bytes).unwrap().origin == Origin::Repair.code()
+    };
+    assert!(world.made.iter().flatten().filter(repaired).count() > 20);
+    let found = compare(world.dir.path(), || world.make()).unwrap();
+    assert_eq!((found.differences, found.skipped, found.inputs), (0, 0, JOURNALED as u64), "{found:?}");
     let (notes, replayed, after) = world.restart();
     assert_eq!((notes.len(), replayed), (0, (JOURNALED - 481) as u64));
     assert!(after == world.made[JOURNALED..], "as if it had not been stopped");

@@ -28,6 +28,9 @@ const COUNT: usize = Timeframe::ALL.len();
 /// each longer timeframe are kept at most.
 const CLOSED: usize = 16;
 
+/// Repaired bars of which the revision is remembered: those of a few holes, which a venue may be asked for again.
+const REPAIRED_MAX: usize = 128;
+
 /// The bars of one source and instrument.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Series {
@@ -41,6 +44,8 @@ pub(super) struct Series {
     /// Every interval that ends at or before this is closed, or was empty.
     closed_ns: i64,
     changed: bool,
+    /// The last repaired bars, oldest first: timeframe, basis, opening and revision of each.
+    repaired: VecDeque<(u8, u8, i64, u16)>,
 }
 
 impl Series {
@@ -155,6 +160,25 @@ impl Series {
         }
     }
 
+    /// Remembers a repaired bar and gives its revision: one more than that of our own bar and of the last repair.
+    pub(super) fn repair(&mut self, timeframe: u8, basis: u8, open_ns: i64) -> u16 {
+        let own = self.closed.iter().filter(|(at, bar)| at + 1 == timeframe && bar.span.0 == open_ns);
+        let own = own.map(|(_, bar)| bar.revision).max().unwrap_or(0);
+        let is_same = |(of, on, open, _): &&mut (u8, u8, i64, u16)| (*of, *on, *open) == (timeframe, basis, open_ns);
+        if let Some((.., before)) = self.repaired.iter_mut().rev().find(is_same) {
+            *before = own.max(*before).saturating_add(1);
+            return *before;
+        }
+        let revision = own.saturating_add(1);
+        if self.repaired.len() == REPAIRED_MAX {
+            self.repaired.pop_front();
+        } else if self.repaired.capacity() == 0 {
+            self.repaired.reserve_exact(REPAIRED_MAX);
+        }
+        self.repaired.push_back((timeframe, basis, open_ns, revision));
+        revision
+    }
+
     /// Lets go of closed bars that nothing will revise any more.
     pub(super) fn forget(&mut self, now_ns: i64, timing: &Timing) {
         self.closed.retain(|(_, candle)| candle.span.1.saturating_add(timing.lateness_ns) >= now_ns);
@@ -167,7 +191,8 @@ impl Series {
 
     /// Whether there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.ahead.is_none() && self.forming.iter().all(Option::is_none)
+        let forming = self.forming.iter().chain([&self.ahead]).any(Option::is_some);
+        !forming && self.closed.is_empty() && self.repaired.is_empty()
     }
 
     /// Says that the clock had closed everything up to here: what a series without bars does not save.

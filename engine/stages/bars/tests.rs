@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tickwire_schemas::record::{Ohlc, Timer};
-use tickwire_schemas::words::Kind;
+use tickwire_schemas::words::{Kind, RepairStep};
 
 use super::*;
 use crate::market::{InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
@@ -173,6 +173,79 @@ fn forming_bars_are_published_now_and_then_when_they_changed() {
     assert_eq!(bars(&std::mem::take(&mut b.out.records)).len(), 4);
 }
 
+/// The minute at `at_ms` from the venue: prices in tenths of a pip.
+fn mended(basis: Basis, timeframe: Timeframe, at_ms: i64, price: i64) -> Input {
+    let ohlc = |price: i64| {
+        let [open_e9, high_e9, low_e9, close_e9] = [0, 2, -2, 1].map(|step| (price + step) * 10_000);
+        Ohlc { open_e9, high_e9, low_e9, close_e9 }
+    };
+    let mut repair = Repair {
+        ts_recv_ns: NOON + 20 * MINUTE * MS,
+        from_ns: NOON + at_ms * MS,
+        to_ns: NOON + (at_ms + MINUTE) * MS,
+        gap_id: 4,
+        gap_epoch: 1,
+        prices: ohlc(price),
+        ask: ohlc(price + 10),
+        ticks: 9,
+        volume_e8: NO_SIZE,
+        timeframe: timeframe.code(),
+        basis: basis.code(),
+        step: RepairStep::Bar.code(),
+        ..Repair::default()
+    };
+    (repair.head.source_id, repair.head.instrument_id) = (1, 1);
+    Input::Repair(repair)
+}
+
+#[test]
+fn a_bar_of_a_hole_is_a_revision_of_its_own_origin_with_the_prices_that_the_venue_has() {
+    let mut b = alone("timeframes = [\"M1\"]");
+    let absent = Ohlc { open_e9: NO_PRICE, high_e9: NO_PRICE, low_e9: NO_PRICE, close_e9: NO_PRICE };
+    for basis in [Basis::Quote, Basis::Bid, Basis::Ask, Basis::Mid, Basis::Last] {
+        let input = mended(basis, Timeframe::M1, 0, 50);
+        let Input::Repair(repair) = input else { panic!() };
+        let bar: Vec<Bar> = only(&b.run(input));
+        assert_eq!(bar.len(), 1);
+        let has = |bases: &[Basis], prices| if bases.contains(&basis) { prices } else { absent };
+        assert_eq!(bar[0].bid, has(&[Basis::Quote, Basis::Bid], repair.prices), "{basis}");
+        assert_eq!(bar[0].ask, has(&[Basis::Quote, Basis::Ask], repair.ask), "{basis}");
+        assert_eq!(bar[0].mid, has(&[Basis::Mid, Basis::Last], repair.prices), "{basis}");
+        assert_eq!((bar[0].origin, bar[0].state), (Origin::Repair.code(), BarState::Revised.code()));
+        assert_eq!((bar[0].basis, bar[0].revision, bar[0].ticks), (basis.code(), 1, 9));
+        assert_eq!((bar[0].open_ts_ns, bar[0].close_ts_ns), (NOON, NOON + MINUTE * MS));
+        assert_eq!(
+            (bar[0].head.source_id, bar[0].head.chain),
+            (1, 1 + u64::from(basis.code())),
+            "its own chain goes on"
+        );
+    }
+    assert_eq!(run(&mut b, mended(Basis::Quote, Timeframe::M5, 0, 50)), [], "a timeframe that is not published");
+}
+
+#[test]
+fn a_repair_stands_above_every_bar_of_its_interval_that_is_remembered_and_changes_none_of_ours() {
+    let mut b = alone("timeframes = [\"M1\", \"M5\"]\nlateness_ms = 6000000");
+    run(&mut b, tick(1, 1000, 10, 11));
+    run(&mut b, tick(1, MINUTE, 20, 21));
+    run(&mut b, tick(1, 2000, 12, 13));
+    let late = run(&mut b, tick(1, 3000, 14, 15));
+    assert_eq!(late, [(1, Timeframe::M1, 0, [10, 14, 10, 14], 3, 2, BarState::Revised)]);
+    let again = |b: &mut Bench, at| run(b, mended(Basis::Quote, Timeframe::M1, at, 50))[0].5;
+    assert_eq!((again(&mut b, 0), again(&mut b, 0)), (3, 4));
+    assert_eq!(again(&mut b, 3 * MINUTE), 1, "we have none");
+    // The minute that forms goes on as if nothing had been said, and so do the five.
+    assert_eq!(again(&mut b, MINUTE), 1);
+    let mut closed = run(&mut b, tick(1, 5 * MINUTE, 30, 31));
+    assert_eq!(closed.remove(0), (1, Timeframe::M1, MINUTE, [20; 4], 1, 0, BarState::Final));
+    assert_eq!(closed, [(1, Timeframe::M5, 0, [10, 20, 10, 20], 4, 0, BarState::Final)]);
+    // Neither does a late tick's revision take the repair into account.
+    assert_eq!(run(&mut b, tick(1, 4000, 5, 6))[0].5, 3);
+    // Many holes later the first is forgotten.
+    (10..200).for_each(|n| assert_eq!(again(&mut b, n * MINUTE), 1));
+    assert_eq!((again(&mut b, 199 * MINUTE), again(&mut b, 3 * MINUTE)), (2, 1));
+}
+
 /// One price or trade of the model: ms after noon, bid, ask, volume; 0 is an absent one.
 type Said = (i64, i64, i64, u64);
 
@@ -232,6 +305,10 @@ proptest! {
                 continue;
             }
             let back = if kind < 4 { back } else { 0 };
+            if kind == 4 && ask < 10 {
+                inputs.push(mended(Basis::Quote, Timeframe::M1, (now - back).div_euclid(MINUTE) * MINUTE, bid));
+                continue;
+            }
             // On whole seconds, so that some are at one moment; trades may be stamped ahead of the clock.
             let at = (now - back).div_euclid(1000) * 1000;
             let one = if kind > 7 { (at + ask * 1000, 0, 0, bid as u64 + 1) } else { (at, bid, ask, 0) };
@@ -243,7 +320,8 @@ proptest! {
         inputs.push(timer(now + 40 * 24 * 60 * MINUTE));
         let records: Vec<_> = inputs.iter().map(|input| whole.run(*input)).collect();
         let mut last: BTreeMap<(u8, i64), Bar> = BTreeMap::new();
-        for bar in records.iter().flat_map(|records| only::<Bar>(records)) {
+        let bars = records.iter().flat_map(|records| only::<Bar>(records));
+        for bar in bars.filter(|bar| bar.origin == Origin::Own.code()) {
             let before = last.insert((bar.timeframe, bar.open_ts_ns), bar);
             let expected = before.map_or((0, BarState::Final), |before| (before.revision + 1, BarState::Revised));
             prop_assert_eq!((bar.revision, bar.state), (expected.0, expected.1.code()));

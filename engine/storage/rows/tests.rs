@@ -193,8 +193,15 @@ fn failures_are_executions_once() {
     assert_eq!(state(SourceStatus::Down, Cause::None), 1, "planned");
     assert_eq!(state(SourceStatus::Stopped, Cause::Stopped), 1);
     let gap = |cause: Cause| {
-        let gap = Gap { cause: cause.code(), ts_recv_ns: JANUARY_NS, from_ns: NO_TIME, ..Gap::default() };
-        lanes(Stored::Gap(gap)).len()
+        let state = GapState::Closed.code();
+        lanes(Stored::Gap(Gap {
+            cause: cause.code(),
+            state,
+            ts_recv_ns: JANUARY_NS,
+            from_ns: NO_TIME,
+            ..Gap::default()
+        }))
+        .len()
     };
     assert_eq!((gap(Cause::RingFull), gap(Cause::JournalFull)), (2, 2));
     assert_eq!((gap(Cause::Mute), gap(Cause::Restart)), (1, 1), "told by the change of state, or no failure");

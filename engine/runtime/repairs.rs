@@ -1,0 +1,87 @@
+//! The thread that mends holes, from the settings.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use tickwire_schemas::words::Timeframe;
+
+use super::Settings;
+use super::assemble::RunError;
+use super::inputs::Inputs;
+use crate::feeds::SourceSpec;
+use crate::journal::JournalHandle;
+use crate::market::Class;
+use crate::repair::{self, Asked, Past, RepairSources, Repairer, Symbol, Venue};
+use crate::stages::Market;
+
+/// Of the section `[bars]`, whose other keys are the stage's.
+#[derive(Deserialize)]
+struct Published {
+    timeframes: Vec<Timeframe>,
+}
+
+/// Starts it; none when it is switched off, or the inputs are a recording's: what was missed then is not ours to mend.
+pub(super) fn start(
+    settings: &Settings,
+    market: &Market,
+    inputs: &Inputs,
+    journal: &JournalHandle,
+    state_dir: &Path,
+    epoch: u32,
+) -> Result<Option<(Repairer, Repairs)>, RunError> {
+    let Inputs::Feeds { feeds, .. } = inputs else { return Ok(None) };
+    if !settings.repair.enabled {
+        return Ok(None);
+    }
+    let published: Published = settings.config.section("bars").map_err(|e| RunError::Other(e.to_string()))?;
+    let sources = settings.sources.iter().zip(market.sources());
+    let asked = sources.map(|(spec, source)| asked(spec, source.id.0, market, &published.timeframes));
+    let calendars: Result<Vec<_>, String> = Class::ALL.iter().map(|class| market.calendar(*class)).collect();
+    let setup = repair::Setup {
+        config: settings.repair.clone(),
+        sources: asked.collect(),
+        calendars: calendars.map_err(RunError::Other)?,
+        journal_dir: journal.dir().to_path_buf(),
+        durable: journal.durable(),
+        epoch,
+        state_file: state_dir.join("repair.json"),
+        hosts: feeds.hosts(),
+        late: feeds.late(),
+    };
+    let repairer = repair::start(setup).map_err(RunError::Other)?;
+    let repairs = Repairs { sources: repairer.sources(), published: published.timeframes };
+    Ok(Some((repairer, repairs)))
+}
+
+/// Lets the running thread know of sources that come or change.
+pub(super) struct Repairs {
+    sources: RepairSources,
+    published: Vec<Timeframe>,
+}
+
+impl Repairs {
+    /// Tells of one. When the thread has no time for it its holes stay as they are until the next start, which is told.
+    pub(super) fn source(&self, spec: &SourceSpec, market: &Market) {
+        let Some(source) = market.sources().iter().find(|source| source.name == spec.name) else { return };
+        if !self.sources.tell(asked(spec, source.id.0, market, &self.published)) {
+            tracing::warn!(source = spec.name, "holes of it are not mended before the next start: repairs are stuck");
+        }
+    }
+}
+
+/// What is asked of a source: the published timeframes that it has, of its symbols.
+fn asked(spec: &SourceSpec, source_id: u32, market: &Market, published: &[Timeframe]) -> Asked {
+    let past = spec.venue.any_history().and_then(|history| {
+        let has = Timeframe::ALL.iter().filter(|t| published.contains(t) && history.has(**t));
+        let timeframes: Vec<Timeframe> = has.copied().collect();
+        (!timeframes.is_empty()).then(|| Past { page: history.page(), timeframes })
+    });
+    // The settings checked that every symbol is an instrument.
+    let symbols = spec.symbols.iter().filter_map(|symbol| {
+        let instrument = market.instruments().iter().find(|i| i.symbol == symbol.canonical)?;
+        let venue_symbol = symbol.venue.clone();
+        Some(Symbol { instrument_id: instrument.id.0, venue_symbol, class: instrument.class })
+    });
+    let venue = Venue { source_id, past, symbols: symbols.collect() };
+    Asked { name: spec.name.clone(), venue, adapter: spec.venue.clone() }
+}
