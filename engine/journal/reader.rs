@@ -417,7 +417,10 @@ pub(super) fn read_header(file: &File, path: &Path) -> Result<(Option<SegmentHea
             Err(JournalError::io("read", path)(error))
         };
     }
-    let Some(length) = SegmentHeader::length_of(&bytes) else { return Ok((None, 0)) };
+    // What a damaged header announces need not be there.
+    let there = file.metadata().map_err(JournalError::io("look at", path))?.len();
+    let length = SegmentHeader::length_of(&bytes).filter(|length| *length as u64 <= there);
+    let Some(length) = length else { return Ok((None, 0)) };
     bytes.resize(length, 0);
     if file.read_exact_at(&mut bytes, 0).is_err() {
         return Ok((None, 0));

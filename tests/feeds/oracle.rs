@@ -37,8 +37,17 @@ pub struct Said {
     pub bought: bool,
 }
 
-/// What a reader makes of a message: what it says; `Err` where only the decoder knows, for instance out of a book.
-pub type Opinion = Result<Vec<Said>, ()>;
+/// What a reader makes of a message: what it says, or why it does not say.
+pub type Opinion = Result<Vec<Said>, Silence>;
+
+/// Why there is no opinion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// Only the decoder knows what this one says, for instance out of a book.
+    Message,
+    /// Nor what the following ones say.
+    Connection,
+}
 
 /// What a message that is followed says; `None`: nothing.
 pub type Spoken = Option<Vec<Said>>;
@@ -58,8 +67,6 @@ pub struct Memory {
     pub seen: bool,
     /// Number of the last message.
     pub last: Option<u64>,
-    /// Something was heard that the reader does not follow.
-    pub lost: bool,
 }
 
 /// Reads a message for the one symbol that is subscribed.
@@ -83,12 +90,19 @@ pub struct Oracle {
     reader: Option<Reader>,
     symbol: String,
     memory: Memory,
+    /// What follows is not known.
+    lost: bool,
 }
 
 impl Oracle {
     pub fn new(any: &Any) -> Oracle {
         let reader = READERS.iter().find(|(name, _)| *name == any.entry.name).map(|(_, reader)| *reader);
-        Oracle { reader, symbol: any.symbols.names().next().unwrap().to_string(), memory: Memory::default() }
+        Oracle {
+            reader,
+            symbol: any.symbols.names().next().unwrap().to_string(),
+            memory: Memory::default(),
+            lost: false,
+        }
     }
 
     /// Whether there is a reader for the adapter.
@@ -99,7 +113,16 @@ impl Oracle {
     /// Holds what the decoder told of a message against what the message says. Whether there was something to hold.
     pub fn check(&mut self, frame: &[u8], events: &[Event]) -> bool {
         let Some(reader) = self.reader else { return false };
-        let Ok(expected) = reader(frame, &self.symbol, &mut self.memory) else { return false };
+        if self.lost {
+            return false;
+        }
+        let expected = match reader(frame, &self.symbol, &mut self.memory) {
+            Ok(expected) => expected,
+            Err(silence) => {
+                self.lost = silence == Silence::Connection;
+                return false;
+            }
+        };
         let told: Vec<Said> = events.iter().filter_map(said).collect();
         assert_eq!(told, expected, "left: the decoder, right: the general parser, of {}", frame.escape_ascii());
         !expected.is_empty()
@@ -244,9 +267,9 @@ pub fn json(frame: &[u8], read: impl FnOnce(&Node<'_>) -> Option<Vec<Said>>) -> 
     if serde_json::from_str::<&RawValue>(text).is_err() {
         return Ok(Vec::new());
     }
-    let root = Node::read(text).ok_or(())?;
+    let root = Node::read(text).ok_or(Silence::Connection)?;
     if root.depth() > 30 {
-        return Err(());
+        return Err(Silence::Connection);
     }
     Ok(read(&root).unwrap_or_default())
 }

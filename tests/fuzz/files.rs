@@ -12,6 +12,7 @@ use tickwire::replay::{Manifest, Recording};
 use tickwire::storage::manifest::{Ledger, Manifests};
 use tickwire::storage::rows::{Audience, Lane, Table};
 use tickwire_schemas::record::{Drop as Lost, Head, RECORD_BYTES_MAX, Record, SourceState, Tick, Timer, Trade};
+use tickwire_schemas::words::Kind;
 
 use crate::run::{Target, hash};
 
@@ -21,14 +22,16 @@ const SLOW: u64 = 20;
 /// Buffers of files, and tables of what unpacks them.
 const BUFFERS_BYTES: u64 = 8 << 20;
 
+/// Writes a record with this head; its kind and its length.
+type Writer<'a> = &'a dyn Fn(Head, &mut [u8; RECORD_BYTES_MAX]) -> (Kind, usize);
+
 /// A sound file of the journal: one record of each kind of input, some times.
 fn journal() -> Vec<u8> {
     let text = r#"{"engine_id":"e","sources":[{"id":1,"name":"one","scope":"global","owner":"","priority":1}],"instruments":[{"id":1,"symbol":"EURUSD","class":"fx","digits":5,"pip":"0.0001"}]}"#;
     let catalogue: Catalogue = serde_json::from_str(text).unwrap();
     let header = SegmentHeader { id: SegmentId { epoch: 1, number: 1 }, first_seq: 1, catalogue };
     let mut file = header.to_bytes();
-    let mut add = |record: &dyn Fn(Head, &mut [u8; RECORD_BYTES_MAX]) -> (tickwire_schemas::words::Kind, usize),
-                   seq| {
+    let mut add = |record: Writer<'_>, seq| {
         let head = Head { epoch: 1, seq, chain: seq, source_id: 1, instrument_id: 1, ts_publish_ns: 5 };
         let (mut bytes, mut entry) = ([0; RECORD_BYTES_MAX], [0; RECORD_BYTES_MAX + 16]);
         let (kind, length) = record(head, &mut bytes);
@@ -51,6 +54,7 @@ fn journal() -> Vec<u8> {
 }
 
 /// Puts most checksums right.
+#[allow(clippy::ptr_arg)] // All repairs have this form.
 fn repair_journal(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     if random.u8(..4) == 0 {
         return;

@@ -108,6 +108,7 @@ fn core() -> Core {
 }
 
 /// Makes most frames as long as their headers say.
+#[allow(clippy::ptr_arg)] // All repairs have this form.
 fn repair(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     if random.u8(..4) == 0 || input.len() < HEADER_BYTES {
         return;

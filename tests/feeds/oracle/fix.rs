@@ -2,7 +2,7 @@
 
 use tickwire::feeds::fix;
 
-use super::{Level, Memory, Opinion, Said, Spoken, price, size, tick};
+use super::{Level, Memory, Opinion, Said, Silence, Spoken, price, size, tick};
 
 /// The fields of a message of FIX whose length and checksum are right.
 fn tags(frame: &[u8]) -> Option<Vec<(u32, &[u8])>> {
@@ -31,15 +31,9 @@ pub fn ctrader(frame: &[u8], name: &str, memory: &mut Memory) -> Opinion {
     match fields[2].1 {
         b"W" => {}
         // Names of other numbers.
-        b"y" => {
-            memory.lost = true;
-            return Ok(Vec::new());
-        }
-        b"X" => return Err(()),
+        b"y" => return Err(Silence::Connection),
+        b"X" => return Err(Silence::Message),
         _ => return Ok(Vec::new()),
-    }
-    if memory.lost {
-        return Err(());
     }
     Ok(snapshot(&fields[3..fields.len() - 1], name, memory).unwrap_or_default())
 }

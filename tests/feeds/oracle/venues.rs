@@ -4,7 +4,7 @@ use tickwire::feeds::event::utc_time;
 use tickwire::market::time_text::{date_time, unix_by_magnitude, unix_seconds};
 use tickwire::market::{BrokerClock, BrokerTime};
 
-use super::{Level, Memory, Node, Opinion, Said, Spoken, json, price, size, tick};
+use super::{Level, Memory, Node, Opinion, Said, Silence, Spoken, json, price, size, tick};
 
 /// A clock of New York plus seven hours, in UTC.
 fn broker_time(text: &str) -> Option<i64> {
@@ -220,9 +220,6 @@ fn sides(item: &Node<'_>, keys: [&str; 4], counts: impl Fn(&str) -> bool) -> Opt
 
 pub fn coinbase(frame: &[u8], symbol: &str, memory: &mut Memory) -> Opinion {
     let mut unknown = false;
-    if memory.lost {
-        return Err(());
-    }
     let spoken = json(frame, |root| {
         root.members()?;
         texts(root, &["channel", "timestamp", "type", "message"])?;
@@ -255,9 +252,7 @@ pub fn coinbase(frame: &[u8], symbol: &str, memory: &mut Memory) -> Opinion {
         }
         Some(all)
     });
-    // The number of a message that is not read is not known.
-    memory.lost = spoken.is_err();
-    if unknown { Err(()) } else { spoken }
+    if unknown { Err(Silence::Message) } else { spoken }
 }
 
 fn coinbase_event(event: &Node<'_>, channel: &str, stamp: Option<Option<i64>>, symbol: &str) -> Spoken {
