@@ -19,7 +19,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
-use super::{Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, mtapi, mtapi_accounts, mtsocketapi, oanda};
+use super::{
+    Server, binance, bybit, candles, coinbase, ctrader, fxcm, kraken, mtapi, mtapi_accounts, mtsocketapi, oanda,
+};
 
 /// A reply's body: whole or streamed.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
