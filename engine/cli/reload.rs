@@ -80,7 +80,7 @@ pub(super) fn listen(hangups: Receiver<()>, control: Control, common: Common) ->
         let mut count = 0;
         while hangups.recv().is_ok() {
             count += 1;
-            let changed = common.settings().map_err(|e| e.to_string());
+            let changed = common.settings().map_err(|failure| failure.sentence);
             let changed = changed.and_then(|settings| control.reconfigure(&settings).map_err(|e| e.to_string()));
             let mut answer = Answer { pid: std::process::id(), count, ..Answer::default() };
             match changed {

@@ -198,6 +198,8 @@ impl Seen {
 impl Stage for Dedupe {
     const NAME: &'static str = "dedupe";
     const DERIVES: bool = false;
+    // A minute of every tick: by far the most that any stage remembers.
+    const MOVES: bool = true;
     type Config = Config;
 
     fn build(config: Config, market: &Market) -> Result<Self, String> {
@@ -231,6 +233,11 @@ impl Stage for Dedupe {
         if mark.verdict == Verdict::Accepted {
             mark.verdict = verdict;
         }
+    }
+
+    fn take_over(&mut self, smaller: &mut Dedupe) {
+        self.ticks.take_over(&mut smaller.ticks);
+        self.trades.take_over(&mut smaller.trades);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -169,7 +169,7 @@ impl Group {
     }
 
     /// Goes on as `larger`, which was built without state for a market that has grown, with the state of this group. Gives
-    /// back what this one was, to be dropped where there is time for it.
+    /// back what is left of this one, to be dropped where there is time for it.
     ///
     /// What a source or instrument without inputs adds changes no record of the others: so it does not matter between
     /// which two inputs this is done, and a replay may have the grown market from its beginning.
@@ -178,18 +178,16 @@ impl Group {
     /// When the new stages cannot take up the state; this group is as it was.
     pub fn grow(&mut self, mut larger: Group) -> Result<Group, StateError> {
         let mut states = Vec::new();
-        self.save(&mut states);
+        save(self.stages.iter().filter(|stage| !stage.moves()), &mut states);
         larger.load(&states)?;
+        // From here on nothing fails.
+        larger.stages.iter_mut().zip(&mut self.stages).for_each(|(stage, smaller)| stage.take_over(smaller));
         Ok(std::mem::replace(self, larger))
     }
 
     /// Appends the state of every stage, each under its name.
     pub fn save(&self, out: &mut Vec<(String, Vec<u8>)>) {
-        for stage in &self.stages {
-            let mut bytes = Vec::new();
-            stage.save(&mut bytes);
-            out.push((stage.name().into(), bytes));
-        }
+        save(self.stages.iter(), out);
     }
 
     /// Takes up the states of the stages that this group has; the others belong to other groups.
@@ -203,6 +201,14 @@ impl Group {
             }
         }
         Ok(())
+    }
+}
+
+fn save<'a>(stages: impl Iterator<Item = &'a AnyStage>, out: &mut Vec<(String, Vec<u8>)>) {
+    for stage in stages {
+        let mut bytes = Vec::new();
+        stage.save(&mut bytes);
+        out.push((stage.name().into(), bytes));
     }
 }
 

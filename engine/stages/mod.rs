@@ -32,6 +32,9 @@ pub trait Stage: Sized + Send {
     /// Whether it publishes records; such stages belong to the last group.
     const DERIVES: bool;
 
+    /// Whether [`Stage::take_over`] does what saving and loading would do, in less time.
+    const MOVES: bool = false;
+
     /// Its section of the configuration, which refuses unknown keys.
     type Config: serde::de::DeserializeOwned;
 
@@ -49,6 +52,10 @@ pub trait Stage: Sized + Send {
 
     /// Publishes what is still forming, marked as such: at the end of a recording.
     fn finish(&mut self, _out: &mut Derived<'_>) {}
+
+    /// Takes the state of the same stage, built for a market that has grown since and without state of its own: with
+    /// [`Stage::MOVES`] when the running engine grows.
+    fn take_over(&mut self, _smaller: &mut Self) {}
 
     /// Appends its state, keyed by persistent ids, so that a run with other sources can read it.
     ///
@@ -89,6 +96,17 @@ macro_rules! stages {
 
             fn derives(&self) -> bool {
                 match self { $(AnyStage::$stage(_) => <$module::$stage as Stage>::DERIVES,)* }
+            }
+
+            fn moves(&self) -> bool {
+                match self { $(AnyStage::$stage(_) => <$module::$stage as Stage>::MOVES,)* }
+            }
+
+            fn take_over(&mut self, smaller: &mut AnyStage) {
+                match (self, smaller) {
+                    $((AnyStage::$stage(stage), AnyStage::$stage(smaller)) => stage.take_over(smaller),)*
+                    _ => {}
+                }
             }
 
             #[inline]

@@ -155,6 +155,14 @@ impl<T: Default> PerPair<T> {
         &self.cells[source * self.instruments + instrument]
     }
 
+    /// Takes the cells of a table over the same sources and instruments, of which this one may have more.
+    pub fn take_over(&mut self, smaller: &mut PerPair<T>) {
+        let instruments = smaller.instruments;
+        for (at, cell) in smaller.cells.iter_mut().enumerate() {
+            *self.at((at / instruments, at % instruments)) = std::mem::take(cell);
+        }
+    }
+
     /// Every pair with its cell, by source, then instrument.
     pub fn iter(&self) -> impl Iterator<Item = ((usize, usize), &T)> {
         let instruments = self.instruments;
