@@ -130,8 +130,7 @@ impl Gaps {
     fn tell_again(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
         for instrument in 0..self.market.instruments().len() {
             if let Some(hole) = self.flows.get((source, instrument)).open {
-                let ids = (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
-                out.gap(hole.record(ids, now_ns, NO_TIME, GapState::Open));
+                out.gap(hole.record(self.ids((source, instrument)), now_ns, NO_TIME, GapState::Open));
             }
         }
     }
