@@ -104,7 +104,7 @@ fn core() -> Core {
     let catalogue = Arc::new(Catalogue::new((1..=8).map(instrument).collect(), Vec::new()));
     let access = Box::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
     let window = Window::new(1_024, catalogue.clone());
-    Core { catalogue, access, window, engine_id: "test".into(), epoch: 3 }
+    Core { catalogue, access, window, engine_id: "test".into(), epoch: 3, grown: 0 }
 }
 
 /// Makes most frames as long as their headers say.
