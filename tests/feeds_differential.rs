@@ -20,7 +20,7 @@ use tickwire::feeds::event::Event;
 use tickwire::feeds::fix::Draft;
 
 /// Adapters without a second opinion: `json-poll` reads the same fields as `json-ws`, and is silent about repeats.
-const NO_OPINION: &[&str] = &["json-poll"];
+const NO_OPINION: &[&str] = &["json-poll", "mtapi-accounts", "fxcm", "dwx", "mql5-json-api"];
 
 /// A message that can be changed.
 #[derive(Debug, Clone)]

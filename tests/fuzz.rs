@@ -31,6 +31,8 @@ use tickwire::feeds::fix::session::{Identity, Now, Session};
 use tickwire::feeds::fix::{self, Message};
 use tickwire::feeds::json::Cursor;
 use tickwire::feeds::lines::LineSplitter;
+use tickwire::feeds::zmq::Kind;
+use tickwire::feeds::zmq::peer::Peer;
 use tickwire::market::{Price, Size, time_text};
 
 /// Words of JSON and of what venues say in it.
@@ -346,5 +348,37 @@ fn fix_session() {
             session = begin(at);
         }
         kind
+    });
+}
+
+#[test]
+fn zeromq() {
+    const LIMIT: usize = 4_096;
+    // What a peer says on a new connection, then messages.
+    let stream = |kind, messages: &[Vec<u8>]| {
+        let mut peer = Peer::new(kind, LIMIT);
+        let greeting = std::mem::take(peer.out());
+        let mut other = Peer::new(Kind::Pull, LIMIT);
+        peer.push(&std::mem::take(other.out()), |_| {}).unwrap();
+        let ready = std::mem::take(peer.out());
+        messages.iter().for_each(|message| peer.say(message));
+        [greeting, ready, std::mem::take(peer.out())].concat()
+    };
+    let seeds = all_messages(true).chunks(2).map(|some| stream(Kind::Push, some)).collect();
+    let words: &[&[u8]] = &[b"\x00", b"\x01", b"\x02", b"\x04", b"\x06", b"\x04PING", b"\x05READY", b"\xFF"];
+    let mut count = 0;
+    Target::new("zeromq", seeds, words).run(|bytes| {
+        count += 1;
+        let read = |size: usize| {
+            let (mut peer, mut heard) = (Peer::new(Kind::Pull, LIMIT), Vec::new());
+            let ended = bytes.chunks(size).find_map(|piece| peer.push(piece, |body| heard.push(body.to_vec())).err());
+            assert!(heard.iter().all(|body| body.len() <= LIMIT));
+            // It answers pings, and says nothing that grows beyond what it was sent.
+            assert!(peer.out().len() <= 256 + 2 * bytes.len());
+            (heard, ended.map(|fault| discriminant(&fault)))
+        };
+        let whole = read(bytes.len().max(1));
+        assert_eq!(read(1 + count % 700), whole, "however it is cut");
+        hash(&(whole.0.len().min(8), whole.1))
     });
 }
