@@ -415,7 +415,7 @@ mod tests {
             let fraction = format!("{fraction:08}");
             let text = if digits == 0 { whole.to_string() } else { format!("{whole}.{}", &fraction[..digits]) };
             prop_assert!(plain(text.as_bytes(), 9).is_some(), "{}", text);
-            prop_assert!(quoted(format!("{text}\",\"B\":\"1.5\"").as_bytes(), 9).is_some(), "{}", text);
+            prop_assert!(quoted(format!("{text}\",\"B\":\"1.50000\",\"a\"").as_bytes(), 9).is_some(), "{}", text);
         }
 
         #[test]

@@ -166,8 +166,7 @@ impl Engine {
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let (repairer, repairs) =
-            repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
+        let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
         let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;

@@ -211,11 +211,16 @@ impl Run<'_> {
             progress = begin;
         }
         let (work, until_ns) = (&self.plan.work, self.plan.until_ns);
+        let left_ns = progress.not_before_ns.saturating_sub(clock::now_ns());
+        if left_ns > 0 {
+            self.hosts.hold(work.host(), clock::monotonic_ns().saturating_add(left_ns));
+            tell(Told::Note(&format!("the venue asked to wait; going on in {} s", left_ns / 1_000_000_000 + 1)));
+        }
         tell(Told::Progress(&progress, until_ns));
         while progress.done_ns < until_ns {
             let chunk = (progress.done_ns, work.chunk_end(progress.done_ns).min(until_ns));
             if !work.is_idle(&mut self.calendar, chunk) {
-                let fetched = self.fetch(chunk, &mut progress, tell).await?;
+                let fetched = self.fetch(chunk, &mut progress, file, tell).await?;
                 let there = self.there(chunk).await?;
                 let ids = (self.source_id, self.instrument_id);
                 let rows = work.rows(fetched, chunk, ids, &mut self.calendar, &mut progress, there);
@@ -233,6 +238,7 @@ impl Run<'_> {
         &mut self,
         chunk: Chunk,
         progress: &mut Progress,
+        file: &progress::File,
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<Fetched, String> {
         let work = &self.plan.work;
@@ -261,6 +267,10 @@ impl Run<'_> {
             let wait = failure.retry_after.unwrap_or_else(|| backoff(failures));
             let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
             self.hosts.hold(work.host(), clock::monotonic_ns().saturating_add(wait_ns));
+            if failure.retry_after.is_some() {
+                progress.not_before_ns = clock::now_ns().saturating_add(wait_ns);
+                file.write(progress)?;
+            }
             tell(Told::Note(&format!("{}: {failure}; again in {} s", self.plan.source.name, wait.as_secs())));
         }
     }

@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::config::Broker;
 use super::{
-    Server, binance, bybit, candles, coinbase, ctrader, dwx, fxcm, kraken, listing, mql5_json_api, mtapi, mtapi_accounts,
-    mtsocketapi, oanda,
+    Server, binance, bybit, candles, coinbase, ctrader, dwx, fxcm, kraken, listing, mql5_json_api, mtapi,
+    mtapi_accounts, mtsocketapi, oanda,
 };
 
 /// A reply's body: whole or streamed.

@@ -29,6 +29,9 @@ pub struct Progress {
     pub odd_cuts: u64,
     /// Bars that the venue did not have although the market was open; of ticks, hours without any.
     pub missing: Missing,
+    /// The venue asked to be left alone until then, nanoseconds UTC; it bans who begins anew to get around that.
+    #[serde(default)]
+    pub not_before_ns: i64,
 }
 
 impl Progress {
@@ -36,7 +39,16 @@ impl Progress {
     #[must_use]
     pub fn new(from_ns: i64) -> Progress {
         let missing = Missing::default();
-        Progress { version: VERSION, done_ns: from_ns, rows: 0, requests: 0, throttled: 0, odd_cuts: 0, missing }
+        Progress {
+            version: VERSION,
+            done_ns: from_ns,
+            rows: 0,
+            requests: 0,
+            throttled: 0,
+            odd_cuts: 0,
+            missing,
+            not_before_ns: 0,
+        }
     }
 }
 
