@@ -63,8 +63,11 @@ fn past(config: &str, source: &str, timeframes: &[Timeframe]) -> BTreeMap<(u8, i
     all
 }
 
+/// Records with the names of their sources.
+type Named<T> = Vec<(String, T)>;
+
 /// The ledger and the mended bars of a journal, with the names of their sources.
-fn journaled(dir: &Path) -> (Vec<(String, Gap)>, Vec<(String, Bar)>) {
+fn journaled(dir: &Path) -> (Named<Gap>, Named<Bar>) {
     let (mut gaps, mut bars) = (Vec::new(), Vec::new());
     let mut reader = Reader::open(&dir.join("state/journal"), None).unwrap();
     let mut sources = BTreeMap::new();
