@@ -63,6 +63,7 @@ const JSON: &[&[u8]] = &[
     b"\x00",
     b"\"a\":1,",
     b",\"b\":\"1.5\"",
+    b",\"data\":[1]",
     b"snapshot",
     b"update",
     b"ticker",
@@ -103,6 +104,10 @@ const FIX: &[&[u8]] = &[
     b"10=000\x01",
 ];
 
+/// Words of what has neither quotes nor tags.
+const FIELDS: &[&[u8]] =
+    &[b":|:", b";", b":", b"|", b"EURUSD", b"EURUSD:|:1.5;2", b"1.5;", b"-", b"0", b".", b"1e5", b"\xFF", b"\x00"];
+
 /// Makes most of what looks like a message of FIX one: its length and its checksum are right.
 fn repair_fix(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     let Some(from) = memchr::memmem::find(input, b"35=") else { return };
@@ -134,9 +139,13 @@ fn decoders() {
     for entry in adapters() {
         let any = Any::new(entry);
         let seeds = [any.messages(), any::recorded(any.entry.name)].concat();
-        let mut target =
-            Target::new(format!("decode-{}", any.entry.name), seeds, if any.is_json() { JSON } else { FIX });
-        if !any.is_json() {
+        let words = match (any.is_json(), any.is_fix()) {
+            (true, _) => JSON,
+            (_, true) => FIX,
+            _ => FIELDS,
+        };
+        let mut target = Target::new(format!("decode-{}", any.entry.name), seeds, words);
+        if any.is_fix() {
             target.repair = repair_fix;
         }
         let (mut decode, mut oracle, mut heard) = (any.decoder(), Oracle::new(&any), Vec::<Vec<u8>>::new());
@@ -152,7 +161,8 @@ fn decoders() {
             assert!(!events.is_empty(), "a frame without an event");
             let said = |event: &&Event| matches!(event, Event::Tick(_) | Event::Trade(_) | Event::Confirmed);
             if any.is_json() && events.iter().any(|event| said(&event)) {
-                assert!(serde_json::from_slice::<IgnoredAny>(frame).is_ok(), "a price out of what is not JSON");
+                let json = any.split(frame).is_some_and(|(_, json)| serde_json::from_slice::<IgnoredAny>(json).is_ok());
+                assert!(json, "a price out of what is not JSON");
             }
             for event in &events {
                 let prices = match event {
@@ -182,15 +192,15 @@ fn kind(event: &Event) -> u64 {
     }
 }
 
-/// Every message of every adapter.
-fn all_messages(json: bool) -> Vec<Vec<u8>> {
-    let all = adapters().into_iter().map(Any::new).filter(|any| any.is_json() == json);
+/// Every message of every adapter of a kind.
+fn all_messages(kind: fn(&Any) -> bool) -> Vec<Vec<u8>> {
+    let all = adapters().into_iter().map(Any::new).filter(kind);
     all.flat_map(|any| [any.messages(), any::recorded(any.entry.name)].concat()).collect()
 }
 
 #[test]
 fn json() {
-    Target::new("json", all_messages(true), JSON).run(|text| {
+    Target::new("json", all_messages(Any::is_json), JSON).run(|text| {
         let mut cursor = Cursor::new(text);
         let read = cursor.skip().and_then(|()| cursor.end());
         let general = serde_json::from_slice::<IgnoredAny>(text);
@@ -258,7 +268,7 @@ fn numbers_and_times() {
 #[test]
 fn lines() {
     const LIMIT: usize = 1_024;
-    let seeds = all_messages(true).chunks(3).map(|some| some.join(&b"\r\n"[..])).collect();
+    let seeds = all_messages(Any::is_json).chunks(3).map(|some| some.join(&b"\r\n"[..])).collect();
     let mut count = 0;
     Target::new("lines", seeds, &[b"\n", b"\r\n", b"\r", b"\n\n"]).run(|bytes| {
         count += 1;
@@ -284,7 +294,8 @@ fn lines() {
 #[test]
 fn fix_frames() {
     const LIMIT: usize = 4_096;
-    let mut target = Target::new("fix-frames", all_messages(false).chunks(2).map(|some| some.concat()).collect(), FIX);
+    let mut target =
+        Target::new("fix-frames", all_messages(Any::is_fix).chunks(2).map(|some| some.concat()).collect(), FIX);
     target.repair = |input, random| {
         if random.bool() {
             repair_fix(input, random);
@@ -321,7 +332,7 @@ fn fix_frames() {
 
 #[test]
 fn fix_session() {
-    let mut target = Target::new("fix-session", all_messages(false), FIX);
+    let mut target = Target::new("fix-session", all_messages(Any::is_fix), FIX);
     target.repair = repair_fix;
     let identity =
         || Identity { sender: "a".into(), target: "b".into(), sender_sub: "c".into(), target_sub: String::new() };
@@ -364,7 +375,7 @@ fn zeromq() {
         messages.iter().for_each(|message| peer.say(message));
         [greeting, ready, std::mem::take(peer.out())].concat()
     };
-    let seeds = all_messages(true).chunks(2).map(|some| stream(Kind::Push, some)).collect();
+    let seeds = all_messages(Any::is_json).chunks(2).map(|some| stream(Kind::Push, some)).collect();
     let words: &[&[u8]] = &[b"\x00", b"\x01", b"\x02", b"\x04", b"\x06", b"\x04PING", b"\x05READY", b"\xFF"];
     let mut count = 0;
     Target::new("zeromq", seeds, words).run(|bytes| {

@@ -124,6 +124,39 @@ const MESSAGES: &[(&str, &[&str])] = &[
             r#"{"prices":[]}"#,
         ],
     ),
+    (
+        "mtapi-accounts",
+        &[
+            "EURUSD\n{\"bid\":1.0851,\"ask\":1.08523,\"timestamp\":1715940930123}",
+            r#"[{"symbol":"EURUSD","bid":1.0852,"ask":null,"time":1715940930.5},{"symbol":"US30","bid":1,"ask":2},{"symbol":"EURUSD","bid":1.0852,"ask":1.0853,"time":null}]"#,
+            r#"{"prices":[{"symbol":"EURUSD","bid":"1.0852","ask":"1.0853","time":"2024-05-17T10:15:31+02:00"},{"symbol":"EURUSD","bid":"1.0852","ask":"1.0853","time":"2024-05-17T10:15:31+02:00"}]}"#,
+            r#"{"data":{"symbol":"EURUSD","bid":1.0851,"ask":1.0852},"error":null}"#,
+            r#"{"error":"NOT_FOUND","message":"Account not found"}"#,
+        ],
+    ),
+    (
+        "fxcm",
+        &[
+            r#"42["EUR/USD","{\"Updated\":1504167080,\"Rates\":[1.17614,1.17637,1.1771,1.17298],\"Symbol\":\"EUR\\/USD\"}"]"#,
+            r#"42["EUR/USD",{"Updated":1504167080,"Rates":[null,1.17637]}]"#,
+            r#"0{"sid":"yk8Zw7","upgrades":[],"pingInterval":25000,"pingTimeout":60000}"#,
+            "40",
+            "3",
+            r#"44"Session ended""#,
+            r#"44"ORA-20301: Too many calls""#,
+        ],
+    ),
+    ("dwx", &["EURUSD_M5:|:1581611100;1.085250;1.085250;1.085200;1.085200;10;0;0", "EURUSD:|:"]),
+    (
+        "mql5-json-api",
+        &[
+            r#"{"status":"CONNECTED","symbol":"EURUSD","timeframe":"TICK","data":[1581611172734,1.08515,1.08521]}"#,
+            r#"{"status":"CONNECTED","symbol":"EURUSD","timeframe":"M1","data":[1581611100,1.08525,1.08525,1.08520,1.08520,10.0]}"#,
+            r#"{"status":"DISCONNECTED"}"#,
+            r#"{"error":true,"lastError":"4301","description":"Unknown symbol","function":"f"}"#,
+            r#"{"error":true,"lastError":"10024","description":"d","function":"f"}"#,
+        ],
+    ),
 ];
 
 /// Messages of cTrader's: FIX is not written by hand.
@@ -187,9 +220,26 @@ impl Any {
         decode
     }
 
-    /// Whether its messages are JSON.
+    /// Whether its messages are JSON, by themselves or behind a few bytes.
     pub fn is_json(&self) -> bool {
-        self.entry.example.1.starts_with(['{', '['])
+        self.split(self.entry.example.1.as_bytes()).is_some_and(|(_, json)| matches!(json.first(), Some(b'{' | b'[')))
+    }
+
+    /// Whether its messages are FIX.
+    pub fn is_fix(&self) -> bool {
+        self.entry.example.1.starts_with("8=FIX")
+    }
+
+    /// What stands in front of the JSON of a message, and the JSON; `None` of a packet of socket.io that has none.
+    pub fn split<'a>(&self, message: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let bare = matches!(message.trim_ascii_start().first(), Some(b'{' | b'[') | None);
+        let asked = || message.iter().position(|byte| *byte == b'\n').filter(|_| !bare);
+        match self.entry.name {
+            "fxcm" => message.starts_with(b"42").then(|| message.split_at(2)),
+            // The symbol that was asked for.
+            "mtapi-accounts" => Some(message.split_at(asked().map_or(0, |end| end + 1))),
+            _ => Some((b"", message)),
+        }
     }
 
     /// The example and all other messages.

@@ -1,10 +1,11 @@
 //! A second opinion on every message: the prices and trades in it as a general parser finds them (`serde_json` for the
 //! tree, a list of tags for FIX) and plain arithmetic reads them, against what the decoder told.
 //!
-//! A new adapter gets one with an entry in [`READERS`]; without, its prices need only stand in the text and be told out
-//! of sound messages.
+//! A new adapter gets one with an entry in [`READERS`].
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)] // Each test binary uses its part.
 
+#[path = "oracle/bridges.rs"]
+mod bridges;
 #[path = "oracle/fix.rs"]
 mod fix;
 #[path = "oracle/venues.rs"]
@@ -15,6 +16,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tickwire::feeds::event::Event;
 use tickwire::market::{Price, Size};
+use tickwire_schemas::words::Cause;
 
 use super::any::Any;
 
@@ -35,6 +37,10 @@ pub struct Said {
     pub snapshot: bool,
     /// Whether the aggressor bought.
     pub bought: bool,
+    /// No price: the one from before stands.
+    pub confirmed: bool,
+    /// No price: the venue refuses.
+    pub refused: Option<Cause>,
 }
 
 /// What a reader makes of a message: what it says, or why it does not say.
@@ -60,6 +66,11 @@ fn tick(bid: Level, ask: Level) -> Said {
     Said { bid_e9: bid.0, bid_size_e8: bid.1, ask_e9: ask.0, ask_size_e8: ask.1, ..Said::default() }
 }
 
+/// Not a price.
+fn refusal(cause: Cause) -> Said {
+    Said { refused: Some(cause), ..Said::default() }
+}
+
 /// What a reader remembers of a connection.
 #[derive(Default)]
 pub struct Memory {
@@ -67,6 +78,8 @@ pub struct Memory {
     pub seen: bool,
     /// Number of the last message.
     pub last: Option<u64>,
+    /// The last price, where repeats are told apart.
+    pub told: Option<Said>,
 }
 
 /// Reads a message for the one symbol that is subscribed.
@@ -82,11 +95,20 @@ const READERS: &[(&str, Reader)] = &[
     ("bybit", |frame, symbol, _| json(frame, |root| venues::bybit(root, symbol))),
     ("mtsocketapi", |frame, symbol, _| json(frame, |root| venues::mtsocketapi(root, symbol))),
     ("json-ws", |frame, symbol, _| json(frame, |root| venues::json_ws(root, symbol))),
+    ("json-poll", |frame, symbol, memory| json(frame, |root| bridges::json_poll(root, symbol, memory))),
+    ("mtapi-accounts", bridges::mtapi_accounts),
+    ("fxcm", |frame, symbol, _| bridges::fxcm(frame, symbol)),
+    ("dwx", |frame, symbol, _| bridges::dwx(frame, symbol)),
+    ("mql5-json-api", |frame, symbol, _| json(frame, |root| bridges::mql5_json_api(root, symbol))),
     ("ctrader", fix::ctrader),
 ];
 
+/// Adapters whose readers say refusals too.
+const REFUSALS: &[&str] = &["mtapi-accounts", "fxcm", "dwx", "mql5-json-api"];
+
 /// The second opinion on one connection's messages.
 pub struct Oracle {
+    refusals: bool,
     reader: Option<Reader>,
     symbol: String,
     memory: Memory,
@@ -98,6 +120,7 @@ impl Oracle {
     pub fn new(any: &Any) -> Oracle {
         let reader = READERS.iter().find(|(name, _)| *name == any.entry.name).map(|(_, reader)| *reader);
         Oracle {
+            refusals: REFUSALS.contains(&any.entry.name),
             reader,
             symbol: any.symbols.names().next().unwrap().to_string(),
             memory: Memory::default(),
@@ -123,7 +146,8 @@ impl Oracle {
                 return false;
             }
         };
-        let told: Vec<Said> = events.iter().filter_map(said).collect();
+        let told: Vec<Said> =
+            events.iter().filter_map(said).filter(|said| self.refusals || said.refused.is_none()).collect();
         assert_eq!(told, expected, "left: the decoder, right: the general parser, of {}", frame.escape_ascii());
         !expected.is_empty()
     }
@@ -150,6 +174,8 @@ fn said(event: &Event) -> Option<Said> {
             bought: trade.aggressor.word() == "buy",
             ..Said::default()
         }),
+        Event::Refused(cause) => Some(refusal(*cause)),
+        Event::Confirmed => Some(Said { confirmed: true, ..Said::default() }),
         _ => None,
     }
 }

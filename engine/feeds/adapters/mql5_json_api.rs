@@ -370,7 +370,12 @@ impl<'a> Fields<'a> {
                 b"status" => fields.status = Some(c.text()?),
                 b"symbol" => fields.symbol = Some(c.text()?),
                 b"timeframe" => fields.timeframe = Some(c.text()?),
-                b"data" if c.peek() == b'[' => {
+                b"data" => {
+                    // Of a member that comes twice the last counts, as a whole.
+                    fields.data = [None; 3];
+                    if c.peek() != b'[' {
+                        return c.skip();
+                    }
                     let mut at = 0;
                     c.array(|c| {
                         match fields.data.get_mut(at) {

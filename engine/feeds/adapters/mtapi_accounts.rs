@@ -240,6 +240,7 @@ impl AccountsDecoder {
                 Ok(())
             })?;
             if found.refused {
+                cursor.end()?;
                 // The status of the answer would have said more than this.
                 sink(Event::Refused(Cause::ProtocolError));
                 return Ok(());

@@ -14,19 +14,19 @@ fn broker_time(text: &str) -> Option<i64> {
 }
 
 /// That the members of these names are what they must be, however often they come.
-fn texts(node: &Node<'_>, keys: &[&str]) -> Option<()> {
+pub fn texts(node: &Node<'_>, keys: &[&str]) -> Option<()> {
     node.all(keys, |value| value.text().is_some()).then_some(())
 }
 
-fn wholes(node: &Node<'_>, keys: &[&str]) -> Option<()> {
+pub fn wholes(node: &Node<'_>, keys: &[&str]) -> Option<()> {
     node.all(keys, |value| value.whole().is_some()).then_some(())
 }
 
-fn numbers(node: &Node<'_>, keys: &[&str]) -> Option<()> {
+pub fn numbers(node: &Node<'_>, keys: &[&str]) -> Option<()> {
     node.all(keys, |value| value.number().is_some()).then_some(())
 }
 
-fn booleans(node: &Node<'_>, keys: &[&str]) -> Option<()> {
+pub fn booleans(node: &Node<'_>, keys: &[&str]) -> Option<()> {
     node.all(keys, |value| value.boolean().is_some()).then_some(())
 }
 

@@ -46,6 +46,9 @@ fn what_is_no_tick_is_told_apart() {
     ] {
         assert_eq!(decode(message.as_bytes()), expected, "{message}");
     }
+    // Not the time of one and the price of the other.
+    let twice = Broker::EXAMPLE.1.replace('}', ",\"data\":[1715940931123]}");
+    assert!(matches!(decode(twice.as_bytes()), Event::Reject(Reject::Expected(_))));
     let late = Broker::EXAMPLE.1.replace("1715940930123", "18446744073709551615");
     assert!(matches!(decode(late.as_bytes()), Event::Reject(Reject::Malformed(_))));
 }

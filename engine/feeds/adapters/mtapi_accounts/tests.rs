@@ -104,6 +104,7 @@ fn what_is_wrong_is_named() {
     for (frame, event) in [
         (r#"{"error":true,"message":"Too many"}"#.to_string(), Event::Refused(Cause::ProtocolError)),
         ("EURUSD\n{\"error\":\"NOT_FOUND\"}".into(), Event::Refused(Cause::ProtocolError)),
+        ("{\"error\":1}x".into(), Event::Reject(Reject::Malformed(Malformed("the end of the message")))),
         (PRICE.replace("\"bid\":1.0851,", ""), Event::Reject(Reject::Expected("a bid"))),
         (PRICE.replace("\"ask\":1.08523,", ""), Event::Reject(Reject::Expected("an ask"))),
         (PRICE.replace("EURUSD", "GBPUSD"), Event::Reject(Reject::UnknownSymbol)),
