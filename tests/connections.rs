@@ -68,7 +68,7 @@ impl Bench {
             "--set",
             &url,
             "--set",
-            "user=\"7\"",
+            "user=7",
             "--set",
             "server=Demo-Server",
             "--set",

@@ -107,7 +107,8 @@ pub struct LogEntry {
     pub metadata: Json,
 }
 
-/// Between the state directory, the name and the key of a full reference; no name of a source holds it.
+/// Between the state directory, the name, the key and the time of the last change in a full reference; no name of a source
+/// holds it. With the time a changed secret makes a changed section, which a running engine then takes up.
 const BETWEEN: char = '#';
 
 /// Opens the secret that a full reference names, given without its first word: what
@@ -117,7 +118,8 @@ const BETWEEN: char = '#';
 /// One sentence; never a secret.
 pub fn open_reference(reference: &str) -> Result<String, String> {
     let unknown = || "is no reference to a sealed secret".to_string();
-    let (rest, key) = reference.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let (rest, _changed) = reference.rsplit_once(BETWEEN).ok_or_else(unknown)?;
+    let (rest, key) = rest.rsplit_once(BETWEEN).ok_or_else(unknown)?;
     let (state_dir, name) = rest.rsplit_once(BETWEEN).ok_or_else(unknown)?;
     let mut connections = Connections::open(Path::new(state_dir)).map_err(|e| e.to_string())?;
     let credentials = connections.credentials(name).map_err(|e| e.to_string())?;
@@ -130,7 +132,8 @@ impl DataConnection {
     #[must_use]
     pub fn section(&self, state_dir: &Path) -> Table {
         let mut table = self.draft.config.clone();
-        refer(&mut table, "", &format!("{}{BETWEEN}{}{BETWEEN}", state_dir.display(), self.name));
+        let whose = format!("{}{BETWEEN}{}{BETWEEN}", state_dir.display(), self.name);
+        refer(&mut table, "", &whose, &format!("{BETWEEN}{}", self.changed_ns));
         table.insert("adapter".into(), self.draft.adapter.clone().into());
         if !self.owner.is_empty() {
             table.insert("scope".into(), "private".into());

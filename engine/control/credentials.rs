@@ -101,12 +101,12 @@ fn part(table: &mut Table, path: &str, all: bool, credentials: &mut Credentials)
 }
 
 /// Puts the full reference of each secret where [`part_secrets`] left its mark.
-pub(super) fn refer(table: &mut Table, path: &str, whose: &str) {
+pub(super) fn refer(table: &mut Table, path: &str, whose: &str, since: &str) {
     for (key, value) in table.iter_mut() {
         let at = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
         match value {
-            Value::Table(inner) => refer(inner, &at, whose),
-            Value::String(text) if text == SEALED => *text = format!("{SEALED}{whose}{at}"),
+            Value::Table(inner) => refer(inner, &at, whose, since),
+            Value::String(text) if text == SEALED => *text = format!("{SEALED}{whose}{at}{since}"),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@
 //! - Bars of one symbol and timeframe that fit in a page of the venue are one request, whatever number of holes they are
 //!   of. A bar is handed out once, under the oldest hole that it belongs to.
 //! - The ledger entry is closed when all bars of the shortest timeframe are there, and all longer ones that could be had
-//!   by then, or when the hole was taken up: `repaired`. Longer bars that still form follow under the same hole when they have ended. A market that was
+//!   by then, or when the hole was taken up: `repaired`, or `lost` where the venue had not one of them. Longer bars that still form follow under the same hole when they have ended. A market that was
 //!   closed all the time has nothing to mend: `repaired` without bars.
 //! - A request that fails is made again, after a wait that doubles, and a random part of it; waits that the venue asked
 //!   for do not count. After the last failure the bars are given up (all timeframes, unless the venue refused just this
@@ -163,6 +163,11 @@ impl Plan {
         if RepairStep::from_code(repair.step) != Some(RepairStep::Bar) {
             return self.close(key);
         }
+        let span = Span { from_ns: repair.from_ns, to_ns: repair.to_ns };
+        for hole in self.holes.values_mut().filter(|hole| hole.facts.source_id == repair.head.source_id) {
+            let is_its = [INSTRUMENT_ALL, repair.head.instrument_id].contains(&hole.facts.instrument_id);
+            hole.found |= is_its && hole.facts.touches(span);
+        }
         let (Some(timeframe), Some(hole)) = (Timeframe::from_code(repair.timeframe), self.holes.get_mut(&key)) else {
             return;
         };
@@ -245,11 +250,13 @@ impl Plan {
             self.hand_out(job, bar, now_ns);
         }
         let calendar = &mut self.calendars[self.venues[job.venue].symbols[job.symbol].class as usize];
+        let told: Vec<Span> = bars.iter().filter_map(|bar| calendar.interval(job.timeframe, bar.open_ts_ns)).collect();
         let mut touched = Vec::new();
         for (key, hole) in &mut self.holes {
             let facts = hole.facts;
             if let Some(next) = asked(hole, job) {
                 *next = facts.next(calendar, job.timeframe, job.to_ns);
+                hole.found |= told.iter().any(|span| facts.touches(*span));
                 touched.push(*key);
             }
         }
@@ -283,8 +290,9 @@ impl Plan {
             return;
         }
         let venue = self.venues.iter().position(|venue| venue.source_id == facts.source_id);
-        let mut hole =
-            Hole { facts, venue: venue.unwrap_or(usize::MAX), until_ns: 0, is_open: true, failed: None, parts: vec![] };
+        let venue_at = venue.unwrap_or(usize::MAX);
+        let (until_ns, is_open, asks, found, failed, parts) = (0, true, false, false, None, vec![]);
+        let mut hole = Hole { facts, venue: venue_at, until_ns, is_open, asks, found, failed, parts };
         match self.parts(&facts, venue) {
             _ if self.holes.len() >= self.config.pending_max => {
                 self.overflowed += 1;
@@ -293,6 +301,7 @@ impl Plan {
             Ok((parts, until_ns)) => (hole.parts, hole.until_ns) = (parts, until_ns),
             Err(why) => hole.failed = Some(why.into()),
         }
+        hole.asks = hole.parts.iter().any(|part| part.next.iter().any(Option::is_some));
         self.holes.insert(key, hole);
         self.fresh.push(key);
     }
@@ -363,8 +372,11 @@ impl Plan {
     /// Closes the ledger entry of a hole when it can be.
     fn settle(&mut self, key: Key, now_ns: i64) {
         let delay_ns = self.delay_ns();
-        let Some(hole) = self.holes.get(&key) else { return };
+        let Some(hole) = self.holes.get_mut(&key) else { return };
         if hole.is_open && hole.is_mended(delay_ns) {
+            if hole.asks && !hole.found && hole.failed.is_none() {
+                hole.failed = Some("the market was open, and its venue has no bar of that time".into());
+            }
             let step = if hole.failed.is_some() { RepairStep::Lost } else { RepairStep::Repaired };
             let repair = Repair { ts_recv_ns: now_ns, step: step.code(), ..told::of_hole(key, &hole.facts) };
             let venue = Some(hole.venue).filter(|venue| *venue < self.venues.len());

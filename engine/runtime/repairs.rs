@@ -10,7 +10,7 @@ use super::assemble::RunError;
 use super::inputs::Inputs;
 use crate::feeds::SourceSpec;
 use crate::journal::JournalHandle;
-use crate::market::Class;
+use crate::market::{Class, Source};
 use crate::repair::{self, Asked, Past, RepairSources, Repairer, Symbol, Venue};
 use crate::stages::Market;
 
@@ -34,12 +34,10 @@ pub(super) fn start(
         return Ok(None);
     }
     let published: Published = settings.config.section("bars").map_err(|e| RunError::Other(e.to_string()))?;
-    let sources = settings.sources.iter().zip(market.sources());
-    let asked = sources.map(|(spec, source)| asked(spec, source.id.0, market, &published.timeframes));
     let calendars: Result<Vec<_>, String> = Class::ALL.iter().map(|class| market.calendar(*class)).collect();
     let setup = repair::Setup {
         config: settings.repair.clone(),
-        sources: asked.collect(),
+        sources: all_asked(&settings.sources, market, &published.timeframes),
         calendars: calendars.map_err(RunError::Other)?,
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -69,6 +67,13 @@ impl Repairs {
     }
 }
 
+/// All sources, in the order of the market: the settings have another.
+fn all_asked(specs: &[SourceSpec], market: &Market, published: &[Timeframe]) -> Vec<Asked> {
+    let spec_of = |name: &str| specs.iter().find(|spec| spec.name == name);
+    let of = |source: &Source| Some(asked(spec_of(&source.name)?, source.id.0, market, published));
+    market.sources().iter().filter_map(of).collect()
+}
+
 /// What is asked of a source: the published timeframes that it has, of its symbols.
 fn asked(spec: &SourceSpec, source_id: u32, market: &Market, published: &[Timeframe]) -> Asked {
     let past = spec.venue.any_history().and_then(|history| {
@@ -84,4 +89,42 @@ fn asked(spec: &SourceSpec, source_id: u32, market: &Market, published: &[Timefr
     });
     let venue = Venue { source_id, past, symbols: symbols.collect() };
     Asked { name: spec.name.clone(), venue, adapter: spec.venue.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::feeds::config::sources;
+    use crate::market::{Instrument, InstrumentId, Scope, SourceId, VolumeOf};
+
+    #[test]
+    fn each_hole_is_asked_of_its_own_venue_whatever_the_order_of_the_names() {
+        let mut config = Config::load(&[], std::iter::empty()).unwrap();
+        let keys = "adapter = \"binance\"\nbase_url = \"ws://h\"\nsymbols = [\"BTCUSDT\"]";
+        let text = format!("[sources.a]\n{keys}\nrest_url = \"http://h\"\n[sources.z]\n{keys}\n");
+        config.overlay(&text, "test").unwrap();
+        let source = |id, name: &str| Source {
+            id: SourceId(id),
+            name: name.into(),
+            scope: Scope::Global,
+            owner: String::new(),
+            priority: 1,
+            volume: VolumeOf::default(),
+        };
+        let instrument = Instrument {
+            id: InstrumentId(4),
+            symbol: "BTCUSDT".into(),
+            class: Class::Crypto,
+            digits: 2,
+            pip: "1".parse().unwrap(),
+        };
+        // The catalogue met `z` first.
+        let market = Market::new(vec![source(1, "z"), source(2, "a")], vec![instrument]);
+        let asked = all_asked(&sources(&config).unwrap(), &market, &[Timeframe::M1]);
+        let found: Vec<_> =
+            asked.iter().map(|a| (a.name.as_str(), a.venue.source_id, a.venue.past.is_some())).collect();
+        assert_eq!(found, [("z", 1, false), ("a", 2, true)]);
+    }
 }

@@ -177,7 +177,7 @@ fn secrets_are_parted_from_a_section_and_found_again_by_their_references() {
     let resolve = |value: &Value| crate::config::Secret::new(value.as_str().unwrap()).resolve();
     assert_eq!(resolve(&section["password"]).unwrap(), CANARY);
     assert_eq!(resolve(&section["secrets"]["anything"]).unwrap(), format!("{CANARY}-2"));
-    let unknown = resolve(&format!("vault:{}#demo#other", dir.path().display()).into()).unwrap_err();
+    let unknown = resolve(&format!("vault:{}#demo#other#1", dir.path().display()).into()).unwrap_err();
     assert!(unknown.contains("no secret is sealed"), "{unknown}");
 }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
 use super::{Account, Adapter, Decoder, History, SettingsError, Stream, SymbolList, TickHistory};
-use crate::config::Secret;
+use crate::config::{Secret, text_or_number};
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::fields::Polled;
 use crate::feeds::json::{Cursor, Malformed};
@@ -46,6 +46,7 @@ pub struct Settings {
     /// WebSocket base; by default the same host.
     pub stream_url: Option<String>,
     /// Login number of the trading account.
+    #[serde(deserialize_with = "text_or_number")]
     pub user: String,
     /// Its password (the investor password suffices).
     pub password: Secret,

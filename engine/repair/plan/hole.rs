@@ -106,6 +106,10 @@ pub(super) struct Hole {
     pub(super) until_ns: i64,
     /// Its ledger entry is open.
     pub(super) is_open: bool,
+    /// There were bars to ask for when it was taken up.
+    pub(super) asks: bool,
+    /// The venue had one of them.
+    pub(super) found: bool,
     /// Why not all of it can be mended.
     pub(super) failed: Option<String>,
     pub(super) parts: Vec<Part>,

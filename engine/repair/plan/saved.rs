@@ -17,6 +17,8 @@ struct SavedHole {
     key: Key,
     facts: Facts,
     is_open: bool,
+    #[serde(default)]
+    found: bool,
     failed: Option<String>,
     parts: Vec<SavedPart>,
 }
@@ -41,17 +43,17 @@ impl Plan {
                 }
             });
             let (parts, failed) = (parts.collect(), hole.failed.clone());
-            SavedHole { key: *key, facts: hole.facts, is_open: hole.is_open, failed, parts }
+            SavedHole { key: *key, facts: hole.facts, is_open: hole.is_open, found: hole.found, failed, parts }
         });
         Saved { holes: holes.collect() }
     }
 
     /// Takes up what was saved; to be called on a new planner, before it reads on in the journal.
     pub fn load(&mut self, saved: &Saved) {
-        for SavedHole { key, facts, is_open, failed, parts } in &saved.holes {
+        for SavedHole { key, facts, is_open, found, failed, parts } in &saved.holes {
             self.take_up(*key, *facts);
             let Some(hole) = self.holes.get_mut(key) else { continue };
-            hole.is_open = *is_open;
+            (hole.is_open, hole.found) = (*is_open, *found);
             // What became of the source since may be worse.
             hole.failed = failed.clone().or(hole.failed.take());
             for part in &mut hole.parts {
