@@ -17,7 +17,7 @@ use crate::feeds::event::Symbols;
 use crate::feeds::net;
 use crate::feeds::probe::Probe;
 use crate::market::{InstrumentId, SourceId};
-use crate::runtime::source_of;
+use crate::runtime::{fits, source_of};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -207,12 +207,14 @@ impl Desk<'_> {
             say(format_args!("{}\n", json!(rows)))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut text = format!("{:<24} {:<16} {:<14} {:<9} {}\n", "name", "adapter", "owner", "status", "kept in");
+        let mut text =
+            format!("{:<24} {:<16} {:<14} {:<7} {:<9} {}\n", "name", "adapter", "owner", "wanted", "status", "kept in");
         for row in &rows {
             let word = |key: &str| row[key].as_str().unwrap_or_default().to_string();
             let owner = Some(word("owner")).filter(|owner| !owner.is_empty()).unwrap_or_else(|| "(global)".into());
             let (name, adapter, status, origin) = (word("name"), word("adapter"), word("status"), word("origin"));
-            text += &format!("{name:<24} {adapter:<16} {owner:<14} {status:<9} {origin}\n");
+            let wanted = if row["is_active"] == false { "no" } else { "yes" };
+            text += &format!("{name:<24} {adapter:<16} {owner:<14} {wanted:<7} {status:<9} {origin}\n");
         }
         say(text)?;
         Ok(ExitCode::SUCCESS)
@@ -240,6 +242,11 @@ impl Desk<'_> {
     }
 
     fn activate(&mut self, name: &str, is_active: bool) -> Done {
+        if is_active {
+            let connection = self.get(name)?;
+            fits(&self.common.config()?, &connection, &self.common.state_dir)
+                .map_err(|problem| Failure::usage(format!("connection {name}: {problem}")))?;
+        }
         self.all.set_active(name, is_active, clock::now_ns()).map_err(Failure::failed)?;
         let (action, text) = match is_active {
             true => ("activate", format!("{name} is wanted: connected from the next start or reload on")),

@@ -43,6 +43,18 @@ pub fn add_connections(config: &mut Config, state_dir: &Path) -> Result<Vec<Unfi
 
 fn add(config: &mut Config, connection: &DataConnection, state_dir: &Path) -> Result<(), String> {
     let name = &connection.name;
+    fits(config, connection, state_dir)?;
+    let section = Table::from_iter([(name.clone(), Value::Table(connection.section(state_dir)))]);
+    let sources = Table::from_iter([("sources".to_string(), Value::Table(section))]);
+    config.overlay(&sources.to_string(), &format!("data connection {name}")).map_err(|e| e.to_string())
+}
+
+/// Whether a connection can be a source beside those of the configuration.
+///
+/// # Errors
+/// One sentence saying why not.
+pub fn fits(config: &Config, connection: &DataConnection, state_dir: &Path) -> Result<(), String> {
+    let name = &connection.name;
     let there: BTreeMap<String, Table> = config.section("sources").map_err(|e| e.to_string())?;
     if there.contains_key(name) {
         return Err(format!("the configuration has a section [sources.{name}] too, expected another name"));
@@ -53,9 +65,7 @@ fn add(config: &mut Config, connection: &DataConnection, state_dir: &Path) -> Re
         let symbol = &symbol.canonical;
         return Err(format!("symbols: {symbol} is no instrument, expected a section [instruments.{symbol}]"));
     }
-    let section = Table::from_iter([(name.clone(), Value::Table(connection.section(state_dir)))]);
-    let sources = Table::from_iter([("sources".to_string(), Value::Table(section))]);
-    config.overlay(&sources.to_string(), &format!("data connection {name}")).map_err(|e| e.to_string())
+    Ok(())
 }
 
 /// What a connection of `state_dir` is as a source.
