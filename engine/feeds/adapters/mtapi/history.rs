@@ -55,7 +55,7 @@ impl History for Broker {
         let symbol = venue_symbol.to_string();
         Box::pin(async move {
             let mut clock = BrokerClock::new(self.broker_time);
-            let mut wall = |ns| wall_clock(server_ns(&mut clock, ns)).ok_or_else(|| not_understood("time", ns));
+            let mut wall = |ns| wall_clock(clock.server_ns(ns)).ok_or_else(|| not_understood("time", ns));
             // By number they are counted back from the last that opens before the end.
             let (from, to, last) = (wall(from_ns)?, wall(to_ns)?, wall(to_ns - time_text::SECOND_NS)?);
             let mut query = vec![("symbol", symbol.as_str()), ("timeFrame", minutes(timeframe))];
@@ -80,14 +80,6 @@ impl History for Broker {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(self.log_out())
     }
-}
-
-/// Nanoseconds on the broker's clock of a time in UTC: found the other way around, since its offset is known by server
-/// time.
-pub(super) fn server_ns(clock: &mut BrokerClock, utc_ns: i64) -> i64 {
-    let offset_at = |clock: &mut BrokerClock, server_ns: i64| server_ns - clock.utc_ns(server_ns);
-    let near = utc_ns + offset_at(clock, utc_ns);
-    utc_ns + offset_at(clock, near)
 }
 
 /// `2022-01-01T00:00:00`; `None` beyond the years that can be written so.
@@ -181,7 +173,7 @@ mod tests {
             ("2024-11-03T08:00:00Z", "2024-11-03T10:00:00"),
         ] {
             let ns = i64::try_from(utc.parse::<jiff::Timestamp>().unwrap().as_nanosecond()).unwrap();
-            assert_eq!(wall_clock(server_ns(&mut clock, ns)).unwrap(), server, "{utc}");
+            assert_eq!(wall_clock(clock.server_ns(ns)).unwrap(), server, "{utc}");
         }
     }
 }

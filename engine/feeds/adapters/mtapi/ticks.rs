@@ -10,7 +10,6 @@ use tickwire_schemas::words::Cause;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::history::server_ns;
 use super::{Broker, VendorError, utc_ns};
 use crate::clock;
 use crate::feeds::adapters::{Answer, PastTick, TickHistory};
@@ -70,8 +69,8 @@ impl TickHistory for Broker {
         let symbol = venue_symbol.to_string();
         Box::pin(async move {
             let mut clock = BrokerClock::new(self.broker_time);
-            let first = server_ns(&mut clock, from_ns).div_euclid(DAY_NS);
-            let last = server_ns(&mut clock, to_ns - 1).div_euclid(DAY_NS);
+            let first = clock.server_ns(from_ns).div_euclid(DAY_NS);
+            let last = clock.server_ns(to_ns - 1).div_euclid(DAY_NS);
             let mut kept = self.last_day.0.lock().await;
             let mut found = Vec::new();
             for number in first..=last {
