@@ -18,8 +18,8 @@ pub mod fanout; // subscriptions, conflation, resume; QUIC sessions
 pub mod storage; // rows, batches, the ClickHouse writer, the embedded store process
 pub mod quality; // how good each source is, by symbol and minute, from the journal
 pub mod repair; // mends holes: asks venues for the bars of what was missed
-pub mod control; // catalogue of ids
-pub mod console; // HTTP: health and metrics
+pub mod control; // catalogue of ids, connections and their secrets, users, jobs, alerts
+pub mod console; // HTTP: health, metrics, JSON API, web pages
 pub mod simulator; // brokers that speak the real protocols on loopback
 pub mod runtime; // assemble threads from the config, pin, supervise, shut down
 pub mod cli; // one file per subcommand

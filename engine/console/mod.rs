@@ -1,8 +1,12 @@
-//! HTTP: `/health` and `/metrics`.
+//! HTTP: `/health`, `/metrics`, the API and the pages.
 
+mod api;
 mod health;
+mod routes;
+mod viewer;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +19,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use api::{Services, Shared};
 use health::Sampler;
 pub use health::{Facts, LastSeen, Shown, View, never_seen};
 
@@ -75,13 +80,14 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// One sentence when the port is taken or the thread cannot be started.
-pub fn start(config: &ConsoleConfig, facts: Facts) -> Result<ConsoleHandle, String> {
+pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<ConsoleHandle, String> {
     let occupied = |e| format!("console.listen: cannot listen on {}: {e}", config.listen);
     let listener = std::net::TcpListener::bind(config.listen).map_err(occupied)?;
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
     let sampler = Arc::new(Sampler::new(facts));
+    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {
@@ -97,8 +103,8 @@ pub fn start(config: &ConsoleConfig, facts: Facts) -> Result<ConsoleHandle, Stri
                 sampling.sample(clock::now_ns());
             }
         });
-        let app =
-            Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page)).with_state(sampler);
+        let app = Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page));
+        let app = app.merge(routes::all().0).with_state(Arc::new(services));
         tokio::select! {
             served = async { axum::serve(listener, app).await } => if let Err(error) = served {
                 tracing::error!("console: {error}");
@@ -113,8 +119,8 @@ pub fn start(config: &ConsoleConfig, facts: Facts) -> Result<ConsoleHandle, Stri
     Ok(ConsoleHandle { address, stop, thread })
 }
 
-async fn health_page(State(sampler): State<Arc<Sampler>>) -> Response {
-    let (serves, body) = sampler.health(clock::now_ns());
+async fn health_page(State(services): State<Shared>) -> Response {
+    let (serves, body) = services.sampler.health(clock::now_ns());
     let status = if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

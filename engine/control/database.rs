@@ -9,6 +9,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../schemas/control/0001_catalogue.sql"),
     include_str!("../../schemas/control/0002_indicators.sql"),
     include_str!("../../schemas/control/0003_connections.sql"),
+    include_str!("../../schemas/control/0004_users.sql"),
+    include_str!("../../schemas/control/0005_jobs.sql"),
+    include_str!("../../schemas/control/0006_alerts.sql"),
 ];
 
 /// What is wrong with the control database.

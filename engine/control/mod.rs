@@ -5,6 +5,7 @@ pub mod connections;
 pub mod credentials;
 mod database;
 mod instruments;
+pub mod users;
 pub mod vault;
 
 pub use catalogue::Catalogue;

@@ -168,7 +168,7 @@ impl Engine {
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
-        let console = console::start(&settings.console, facts).map_err(RunError::Other)?;
+        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let control = Control::new(Running {
             state_dir: state_dir.into(),

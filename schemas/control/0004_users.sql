@@ -1,0 +1,1 @@
+-- Users of the console, their sessions and API tokens, and settings. Times are nanoseconds since 1970 UTC.

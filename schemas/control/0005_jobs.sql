@@ -1,0 +1,1 @@
+-- Jobs: what was asked for, what runs, what came of it. Times are nanoseconds since 1970 UTC.

@@ -1,0 +1,1 @@
+-- Alerts and whom they are sent to. Times are nanoseconds since 1970 UTC.
