@@ -2,6 +2,8 @@
 
 mod api;
 mod assets;
+#[allow(dead_code)] // taken by routes as they come
+mod extract;
 mod health;
 mod routes;
 mod viewer;
