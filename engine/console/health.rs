@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{Cause, Check, SourceStatus, Verdict};
 
+use super::live::Board;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
 use crate::stages::Market;
-use crate::storage::StorageStatus;
+use crate::storage::{MarketData, StorageStatus};
 use crate::{metrics, quality};
 
 /// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
@@ -76,6 +77,10 @@ pub struct Facts {
     pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// What is so now.
+    pub live: Arc<Board>,
+    /// What is stored; none when nothing is.
+    pub market_data: Option<Arc<MarketData>>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
 }
