@@ -46,7 +46,7 @@ impl From<BackfillError> for Failure {
     fn from(error: BackfillError) -> Failure {
         match error {
             BackfillError::Request(_) => Failure::usage(error),
-            BackfillError::Failed(_) | BackfillError::Database(_) => Failure::failed(error),
+            BackfillError::Failed(_) | BackfillError::Database(_) | BackfillError::Stopped => Failure::failed(error),
         }
     }
 }

@@ -112,6 +112,13 @@ impl Repairer {
         self.orders.try_send(Order::Retry(key)).is_ok()
     }
 
+    /// What lets others ask for the same as [`Repairer::retry`].
+    #[must_use]
+    pub fn retries(&self) -> impl Fn(Key) -> bool + Send + Sync + use<> {
+        let orders = self.orders.clone();
+        move |key| orders.try_send(Order::Retry(key)).is_ok()
+    }
+
     /// What lets it know sources that come or change while the engine runs.
     #[must_use]
     pub fn sources(&self) -> RepairSources {

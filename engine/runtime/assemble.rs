@@ -82,6 +82,7 @@ pub struct Engine {
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
     control: Control,
+    scheduler: Option<SchedulerHandle>,
     note: PathBuf,
     _state: StateDir,
 }
@@ -168,8 +169,10 @@ impl Engine {
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let jobs = Arc::new(Jobs::open(state_dir)?);
+        let console = console::start(&settings.console, state_dir, facts, Desk { jobs: Arc::clone(&jobs), attempts: settings.jobs.attempts, state_dir: state_dir.into(), endpoint: Box::new(move || endpoint.borrow().clone()), database: settings.storage.database.clone(), retention: settings.retention.clone() }).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
+        let ground = Ground::of_engine(&settings, state_dir, endpoint, &inputs, repairer.as_ref());
         let control = Control::new(Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
@@ -189,6 +192,7 @@ impl Engine {
             repairs,
             feeds: inputs.control(),
         });
+        let scheduler = ground.map(|ground| jobs::start(jobs, ground.in_effect(control.clone()))).transpose()?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -203,6 +207,7 @@ impl Engine {
             store_error,
             console,
             control,
+            scheduler,
             note,
             _state: state,
         })
@@ -290,6 +295,9 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        if let Some(scheduler) = self.scheduler {
+            scheduler.stop();
+        }
         if let Some(repairer) = self.repairer {
             repairer.stop();
         }
