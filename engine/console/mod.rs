@@ -1,6 +1,8 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+#[allow(dead_code)] // taken by routes as they come
+mod extract;
 mod health;
 mod routes;
 mod viewer;
