@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::desk::Desk;
 use super::health::Sampler;
+use crate::control::jobs::Jobs;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
@@ -20,6 +22,10 @@ pub(super) struct Services {
     pub(super) sampler: Arc<Sampler>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
+    /// Jobs.
+    pub(super) jobs: Arc<Jobs>,
+    /// What the pages about jobs and storage stand on.
+    pub(super) desk: Arc<Desk>,
 }
 
 /// Why a request is not answered as asked.

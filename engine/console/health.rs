@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{Cause, Check, SourceStatus, Verdict};
 
+use super::desk::Desk;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
@@ -76,6 +77,8 @@ pub struct Facts {
     pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// What the pages about jobs and storage stand on.
+    pub desk: Arc<Desk>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
 }

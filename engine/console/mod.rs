@@ -1,6 +1,7 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+mod desk;
 #[allow(dead_code)] // taken by routes as they come
 mod extract;
 mod health;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 use api::{Services, Shared};
 use health::Sampler;
+pub use desk::{Desk, EndpointNow};
 pub use health::{Facts, LastSeen, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
@@ -88,8 +90,9 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<C
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
+    let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
-    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into() };
+    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into(), jobs: Arc::clone(&desk.jobs), desk };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {

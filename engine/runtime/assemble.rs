@@ -9,12 +9,15 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::jobs::{self, Ground, RetryGap};
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Shown, View};
+use crate::control::jobs::scheduler::SchedulerHandle;
+use crate::control::jobs::{Jobs, JobsError};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -45,6 +48,9 @@ pub enum RunError {
     /// The control database.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -168,11 +174,18 @@ impl Engine {
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
-        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
         let jobs = Arc::new(Jobs::open(state_dir)?);
-        let console = console::start(&settings.console, state_dir, facts, Desk { jobs: Arc::clone(&jobs), attempts: settings.jobs.attempts, state_dir: state_dir.into(), endpoint: Box::new(move || endpoint.borrow().clone()), database: settings.storage.database.clone(), retention: settings.retention.clone() }).map_err(RunError::Other)?;
+        let desk = desk_of(&jobs, &settings, &database, &journal, shown.clone());
+        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, desk, started_ns) };
+        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
-        let ground = Ground::of_engine(&settings, state_dir, endpoint, &inputs, repairer.as_ref());
+        let ground = inputs.hosts().map(|hosts| {
+            let retry = repairer.as_ref().map(|repairer| {
+                let retry = repairer.retries();
+                Box::new(move |epoch, id| retry(Key { epoch, id })) as RetryGap
+            });
+            Ground::new(&settings, state_dir, endpoint_of(&database), hosts).with_repairs(retry)
+        });
         let control = Control::new(Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
@@ -192,7 +205,12 @@ impl Engine {
             repairs,
             feeds: inputs.control(),
         });
-        let scheduler = ground.map(|ground| jobs::start(jobs, ground.in_effect(control.clone()))).transpose()?;
+        // A recording asks no venue for anything, and nothing of it is due.
+        let scheduler = ground.map(|ground| {
+            let control = control.clone();
+            jobs::start(jobs, ground.with_in_effect(Box::new(move || control.in_effect())))
+        });
+        let scheduler = scheduler.transpose()?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -344,7 +362,44 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Database, started_ns: i64) -> Facts {
+/// What the console shows of jobs and of the storage.
+fn desk_of(
+    jobs: &Arc<Jobs>,
+    settings: &Settings,
+    database: &Database,
+    journal: &JournalHandle,
+    shown: Shown,
+) -> Arc<console::Desk> {
+    let sources = move || {
+        let view = shown.now();
+        let sources = view.market.sources().iter().enumerate().filter(|(at, _)| !view.removed.contains(at));
+        sources.map(|(_, source)| (source.name.clone(), source.owner.clone())).collect()
+    };
+    Arc::new(console::Desk {
+        jobs: Arc::clone(jobs),
+        attempts: settings.jobs.attempts,
+        endpoint: endpoint_of(database),
+        database: settings.storage.database.clone(),
+        retention: settings.retention.clone(),
+        journal_dir: journal.dir().to_path_buf(),
+        sources: Box::new(sources),
+    })
+}
+
+/// Says where the database is, as soon as it is up.
+fn endpoint_of(database: &Database) -> console::EndpointNow {
+    let endpoint = database.endpoint.clone();
+    Box::new(move || endpoint.as_ref().and_then(|endpoint| endpoint.borrow().clone()))
+}
+
+fn facts(
+    shown: Shown,
+    inputs: &Inputs,
+    fanout: &FanoutHandle,
+    database: &Database,
+    desk: Arc<console::Desk>,
+    started_ns: i64,
+) -> Facts {
     let status = database.writer.as_ref().map(storage::Writer::status_handle);
     let (mode, store_error) = (database.mode, Arc::clone(&database.error));
     Facts {
@@ -358,6 +413,7 @@ fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Databa
             now
         }),
         quality: Arc::default(),
+        desk,
         started_ns,
     }
 }
@@ -374,6 +430,8 @@ struct Database {
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
     minutes: Option<Offer<SourceMinute>>,
+    /// Where it is, as soon as it is up; `None` when nothing is stored.
+    endpoint: Option<watch::Receiver<Option<Endpoint>>>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
@@ -388,7 +446,7 @@ fn start_storage(
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
         let (mode, starter) = (config.mode, None);
-        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None });
+        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None, endpoint: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -423,6 +481,7 @@ fn start_storage(
         tell.send_replace(Some(config.server().map_err(RunError::Other)?));
         None
     };
+    let known = Some(endpoint.clone());
     let stored = journal.stored();
     let (seconds, rows) = storage::telemetry::channel();
     let (minutes, rows_of_minutes) = storage::telemetry::channel();
@@ -440,7 +499,7 @@ fn start_storage(
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, seconds, minutes })
+    Ok(Database { mode, writer, store, starter, error, seconds, minutes, endpoint: known })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -59,23 +59,29 @@ impl Ground {
     pub fn new(
         settings: &Settings,
         state_dir: &Path,
-        in_effect: Box<dyn Fn() -> InEffectNow + Send + Sync>,
         endpoint: Box<dyn Fn() -> Option<Endpoint> + Send + Sync>,
         hosts: SharedHosts,
     ) -> Ground {
+        let now = InEffectNow { sources: settings.sources.clone(), instruments: settings.instruments.clone() };
         Ground {
             state_dir: state_dir.into(),
             config: settings.jobs.clone(),
             retention: settings.retention.clone(),
             storage: settings.storage.clone(),
             holidays: settings.holidays.clone(),
-            in_effect,
+            in_effect: Box::new(move || now.clone()),
             endpoint,
             hosts,
             retry_gap: None,
             polled: Polled::default(),
             connections: Mutex::new(None),
         }
+    }
+
+    /// With what is in effect where that changes; without this it is what the settings say.
+    #[must_use]
+    pub(super) fn with_in_effect(self, in_effect: Box<dyn Fn() -> InEffectNow + Send + Sync>) -> Ground {
+        Ground { in_effect, ..self }
     }
 
     /// With somebody who mends holes.
