@@ -130,6 +130,11 @@ impl Sampler {
         samples.push_back(Sample { at_ns, totals });
     }
 
+    /// How the database writer is doing.
+    pub(super) fn storage(&self) -> StorageStatus {
+        (self.facts.storage)()
+    }
+
     fn rate(&self, source: usize, now_ns: i64) -> f64 {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(oldest) = samples.front() else { return 0.0 };

@@ -2,7 +2,6 @@
 
 mod api;
 mod desk;
-#[allow(dead_code)] // taken by routes as they come
 mod extract;
 mod health;
 mod routes;
@@ -23,8 +22,8 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use api::{Services, Shared};
-use health::Sampler;
 pub use desk::{Desk, EndpointNow};
+use health::Sampler;
 pub use health::{Facts, LastSeen, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
@@ -92,7 +91,8 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<C
     let (stop, mut stopped) = watch::channel(false);
     let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
-    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into(), jobs: Arc::clone(&desk.jobs), desk };
+    let services =
+        Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into(), jobs: Arc::clone(&desk.jobs), desk };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {

@@ -282,7 +282,8 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
 /// Of everything but the symbols, and the timeframes, which are no concern of its session.
 fn fingerprint(adapter: &str, keys: &Table) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let keys: Table = keys.iter().filter(|(key, _)| *key != "timeframes").map(|(k, v)| (k.clone(), v.clone())).collect();
+    let keys: Table =
+        keys.iter().filter(|(key, _)| *key != "timeframes").map(|(k, v)| (k.clone(), v.clone())).collect();
     (adapter, keys.to_string()).hash(&mut hasher);
     hasher.finish()
 }

@@ -9,8 +9,8 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::jobs::{self, Ground, RetryGap};
 use super::inputs::{Inputs, Origin, announce_restart};
+use super::jobs::{self, Ground, RetryGap};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
@@ -446,7 +446,16 @@ fn start_storage(
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
         let (mode, starter) = (config.mode, None);
-        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None, endpoint: None });
+        return Ok(Database {
+            mode,
+            writer: None,
+            store,
+            starter,
+            error,
+            seconds: None,
+            minutes: None,
+            endpoint: None,
+        });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use super::Settings;
 use super::backfill::{BackfillError, Known, Polled};
 use super::connections::source_of;
+use crate::clock;
 use crate::control::InstrumentSpec;
 use crate::control::connections::{Connections, DataConnection, LogEntry};
 use crate::control::jobs::scheduler::{self, SchedulerHandle, StandingNow};
@@ -22,7 +23,6 @@ use crate::feeds::{SharedHosts, SourceSpec};
 use crate::market::Holidays;
 use crate::storage::retention::RetentionConfig;
 use crate::storage::{Endpoint, Mode, StorageConfig};
-use crate::clock;
 
 /// Sources and instruments that are in effect.
 #[derive(Debug, Clone)]

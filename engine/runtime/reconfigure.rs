@@ -14,9 +14,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::jobs::InEffectNow;
 use super::growth::Growing;
 use super::inputs::{feed_of, wanted};
+use super::jobs::InEffectNow;
 use super::market::entries;
 use super::repairs::Repairs;
 use crate::config::Config;

@@ -225,11 +225,15 @@ impl Audit<'_> {
             None => (found.rows, found.seq_sum, found.seq_xor) == (left, sums.0, sums.1),
         };
         let Digest { rows, .. } = expected;
-        let text = format!("{name}: {rows} rows were stored, retention deleted {} of them, {} are there", gone.rows, found.rows);
+        let text = format!(
+            "{name}: {rows} rows were stored, retention deleted {} of them, {} are there",
+            gone.rows, found.rows
+        );
         match (as_expected, begun) {
             (true, None) => self.report.notes.push(text),
             (true, Some(begun)) => {
-                let more = format!("{text}; it was broken off while it deleted {} more, which its next run does", begun.rows);
+                let more =
+                    format!("{text}; it was broken off while it deleted {} more, which its next run does", begun.rows);
                 self.report.notes.push(more);
             }
             (false, _) => self.pending(text),

@@ -400,8 +400,14 @@ mod tests {
     #[test]
     fn the_smaller_of_table_and_connection_counts_and_a_connection_may_keep_more_than_usual() {
         let rules = rules();
-        assert_eq!([rules.days_for("bars", "a"), rules.days_for("bars", "b"), rules.days_for("bars", "x")], [10, 700, 365]);
-        assert_eq!([rules.days_for("ticks", "a"), rules.days_for("ticks", "b"), rules.days_for("ticks", "x")], [10, 30, 30]);
+        assert_eq!(
+            [rules.days_for("bars", "a"), rules.days_for("bars", "b"), rules.days_for("bars", "x")],
+            [10, 700, 365]
+        );
+        assert_eq!(
+            [rules.days_for("ticks", "a"), rules.days_for("ticks", "b"), rules.days_for("ticks", "x")],
+            [10, 30, 30]
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The API: a file for each subject.
 
+mod backfill;
+mod jobs;
 mod openapi;
+mod storage;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,5 +17,10 @@ struct Document;
 
 /// All routes, and the document that describes them.
 pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(openapi::routes()).split_for_parts()
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(backfill::routes())
+        .merge(jobs::routes())
+        .merge(openapi::routes())
+        .merge(storage::routes())
+        .split_for_parts()
 }

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::schedule::{Planner, Schedule};
 use super::{
-    ACTIVATION, Choice, Job, JobError, JobKind, Jobs, JobsConfig, JobsError, Outcome, Parameters, Prune, Request, Runner,
-    SCHEDULE, State, Stop, Watch,
+    ACTIVATION, Choice, Job, JobError, JobKind, Jobs, JobsConfig, JobsError, Outcome, Parameters, Prune, Request,
+    Runner, SCHEDULE, State, Stop, Watch,
 };
 use crate::clock;
 

@@ -43,10 +43,7 @@ impl<'a> Backfill<'a> {
     }
 
     /// The same against what is in effect.
-    pub(in crate::runtime) fn of(
-        settings: Known<'a>,
-        request: BackfillRequest,
-    ) -> Result<Backfill<'a>, BackfillError> {
+    pub(in crate::runtime) fn of(settings: Known<'a>, request: BackfillRequest) -> Result<Backfill<'a>, BackfillError> {
         let BackfillRequest { connection, symbol, wanted, from_ns, to_ns } = &request;
         let Some(source) = settings.sources.iter().find(|source| source.name == *connection) else {
             let names = known(settings.sources.iter().map(|source| source.name.as_str()).collect());

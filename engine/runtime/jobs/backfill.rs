@@ -19,7 +19,9 @@ impl JobKind for BackfillJob {
         let name = connection_of(job)?;
         let came = self.fetch(name, job, watch);
         match &came {
-            Ok(Outcome { rows, message }) => self.0.log(name, "backfill", Ok(message), json!({ "rows": rows, "job": job.id })),
+            Ok(Outcome { rows, message }) => {
+                self.0.log(name, "backfill", Ok(message), json!({ "rows": rows, "job": job.id }))
+            }
             Err(JobError::Failed(text) | JobError::Hopeless(text)) => {
                 self.0.log(name, "backfill", Err(text), json!({ "job": job.id }));
             }

@@ -32,7 +32,8 @@ impl JobKind for FetchBars {
         let to_ns = clock::now_ns();
         let from_ns = to_ns - length_ns(timeframe).saturating_mul(latest as i64);
         let symbols = spec.symbols.iter().map(|symbol| &symbol.canonical);
-        let symbols: Vec<_> = symbols.filter(|symbol| asked.symbol.as_ref().is_none_or(|only| only == *symbol)).collect();
+        let symbols: Vec<_> =
+            symbols.filter(|symbol| asked.symbol.as_ref().is_none_or(|only| only == *symbol)).collect();
         let (mut rows, mut failed) = (0, None);
         for (done, symbol) in symbols.iter().enumerate() {
             let request = BackfillRequest {

@@ -68,9 +68,7 @@ async fn account(spec: &SourceSpec) -> Result<(Value, String), JobError> {
     let account = account.ok_or_else(|| JobError::Hopeless(format!("{} has no account to look at", spec.name)))?;
     let failed = |failure: crate::feeds::net::Failure| JobError::Failed(format!("{}: {}", spec.name, failure.text));
     let (summary, open) = (account.summary().await.map_err(failed)?, account.positions().await.map_err(failed)?);
-    let one = |p: &crate::feeds::adapters::Position| {
-        json!({ "id": p.id, "symbol": p.venue_symbol, "size": p.size, "open_price": p.open_price, "profit": p.profit })
-    };
+    let one = |p: &crate::feeds::adapters::Position| json!({ "id": p.id, "symbol": p.venue_symbol, "size": p.size, "open_price": p.open_price, "profit": p.profit });
     let currency = Some(&summary.currency).filter(|word| !word.is_empty());
     let answer = json!({
         "currency": currency, "balance": summary.balance, "equity": summary.equity, "margin": summary.margin,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{Ground, wait_for};
 use crate::control::jobs::{Job, JobError, JobKind, Kind, Outcome, Watch};
+use crate::storage::Mode;
 use crate::storage::client::{self, DatabaseError, database_of};
 use crate::storage::rows::Audience;
-use crate::storage::Mode;
 
 /// How long the ledger is watched for an end, and how often it is looked at.
 const WATCHED: Duration = Duration::from_secs(120);
@@ -29,7 +29,9 @@ impl JobKind for Repair {
             JobError::Hopeless("holes are mended by the running engine, with repair.enabled; here it is not".into())
         })?;
         let before = if self.0.storage.mode == Mode::Off { None } else { wait_for(self.last(epoch, id), watch)? };
-        if let Some((state, _)) = &before && state == "repaired" {
+        if let Some((state, _)) = &before
+            && state == "repaired"
+        {
             return Ok(Outcome { rows: None, message: "it is repaired already".into() });
         }
         if !retry(epoch, id) {
@@ -56,7 +58,9 @@ impl Repair {
         for audience in [Audience::Global, Audience::Private] {
             let client = endpoint.client().with_database(database_of(&self.0.storage.database, audience));
             let text = client::query(&client, &sql, "TabSeparated").await.map_err(|error| match error {
-                DatabaseError::Again(text) | DatabaseError::Refused(text) => JobError::Failed(format!("database: {text}")),
+                DatabaseError::Again(text) | DatabaseError::Refused(text) => {
+                    JobError::Failed(format!("database: {text}"))
+                }
             })?;
             if let Some((state, row)) = text.trim().split_once('\t') {
                 return Ok(Some((state.into(), row.into())));

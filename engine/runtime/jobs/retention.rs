@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{Ground, wait_for};
 use crate::clock;
 use crate::control::jobs::{Job, JobError, JobKind, Kind, Outcome, Watch};
-use crate::storage::retention::{Retention, RetentionError};
 use crate::storage::client::DatabaseError;
+use crate::storage::retention::{Retention, RetentionError};
 
 pub(super) struct RetentionJob(pub(super) Arc<Ground>);
 

@@ -25,7 +25,10 @@ const FIRST_SPREAD_NS: i64 = 3 * MINUTE_NS;
 pub(super) fn of(ground: &Ground) -> Standing {
     let mut standing = Standing::default();
     let stores = ground.storage.mode != Mode::Off;
-    if stores && ground.retention.enabled && let Some(at_ns) = ground.retention.at_ns() {
+    if stores
+        && ground.retention.enabled
+        && let Some(at_ns) = ground.retention.at_ns()
+    {
         standing.schedules.push(Schedule {
             subject: Subject { kind: Kind::Retention, connection: None, timeframe: None },
             owner: String::new(),

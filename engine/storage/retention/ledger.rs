@@ -46,10 +46,17 @@ pub struct Deletion {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Begun { begun: Deletion },
-    Done { done: Lane },
+    Begun {
+        begun: Deletion,
+    },
+    Done {
+        done: Lane,
+    },
     /// What is done, summed up, when the file is written anew.
-    Total { total: Lane, epochs: Vec<(u32, Rows)> },
+    Total {
+        total: Lane,
+        epochs: Vec<(u32, Rows)>,
+    },
     /// The whole partition, whatever was in it.
     Whole(Lane),
 }
@@ -207,7 +214,9 @@ impl Writer {
         let Ledger { whole, done, begun } = &self.ledger;
         let mut text = Vec::new();
         let whole = whole.iter().map(|lane| Line::Whole(*lane));
-        let done = done.iter().map(|(lane, epochs)| Line::Total { total: *lane, epochs: epochs.clone().into_iter().collect() });
+        let done = done
+            .iter()
+            .map(|(lane, epochs)| Line::Total { total: *lane, epochs: epochs.clone().into_iter().collect() });
         for line in whole.chain(done).chain(begun.values().map(|begun| Line::Begun { begun: begun.clone() })) {
             text.extend(print(&line)?);
         }
