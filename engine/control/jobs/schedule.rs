@@ -45,7 +45,9 @@ impl Schedule {
 /// A number from 0 to `span_ns` that is the same for the same text: those with one cadence do not all come at once.
 #[must_use]
 pub fn stagger_ns(text: &str, span_ns: i64) -> i64 {
-    i64::from(crc32c::crc32c(text.as_bytes())) * span_ns.max(0) / i64::from(u32::MAX)
+    let part = i128::from(crc32c::crc32c(text.as_bytes())) * i128::from(span_ns.max(0)) / i128::from(u32::MAX);
+    // No more than the span.
+    i64::try_from(part).unwrap_or(0)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,5 +175,6 @@ mod tests {
         assert_eq!(of("a"), of("a"));
         assert_ne!(of("oanda.M1"), of("binance.M1"));
         assert!((0..100).all(|n| (0..=MINUTE_NS).contains(&of(&n.to_string()))));
+        assert!((0..100).any(|n| stagger_ns(&n.to_string(), DAY_NS) > 23 * HOUR_NS));
     }
 }
