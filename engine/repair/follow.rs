@@ -84,7 +84,7 @@ enum Order {
     Source(Asked),
 }
 
-/// Lets a running thread know sources.
+/// Lets a running thread know sources, and holes to try again.
 #[derive(Debug, Clone)]
 pub struct RepairSources(mpsc::Sender<Order>);
 
@@ -93,6 +93,12 @@ impl RepairSources {
     #[must_use]
     pub fn tell(&self, asked: Asked) -> bool {
         self.0.try_send(Order::Source(asked)).is_ok()
+    }
+
+    /// As [`Repairer::retry`].
+    #[must_use]
+    pub fn retry(&self, key: Key) -> bool {
+        self.0.try_send(Order::Retry(key)).is_ok()
     }
 }
 
@@ -110,13 +116,6 @@ impl Repairer {
     #[must_use]
     pub fn retry(&self, key: Key) -> bool {
         self.orders.try_send(Order::Retry(key)).is_ok()
-    }
-
-    /// What lets others ask for the same as [`Repairer::retry`].
-    #[must_use]
-    pub fn retries(&self) -> impl Fn(Key) -> bool + Send + Sync + use<> {
-        let orders = self.orders.clone();
-        move |key| orders.try_send(Order::Retry(key)).is_ok()
     }
 
     /// What lets it know sources that come or change while the engine runs.

@@ -9,8 +9,9 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::facts::{self, queues, storage_status};
 use super::inputs::{Inputs, Origin, announce_restart};
-use super::jobs::{self, Ground, RetryGap};
+use super::jobs::{self, Ground};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
@@ -168,6 +169,7 @@ impl Engine {
         let shown = Shown::new(view);
         let (pipeline, growing) = pipeline
             .reporting_to(database.seconds.take())
+            .taking_from(&inbound.fill)
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), last_seen)
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
@@ -175,16 +177,22 @@ impl Engine {
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let jobs = Arc::new(Jobs::open(state_dir)?);
-        let desk = desk_of(&jobs, &settings, &database, &journal, shown.clone());
-        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, desk, started_ns) };
+        let facts = Arc::new(Facts {
+            shown: shown.clone(),
+            feed: inputs.feed(),
+            fanout: fanout.stats(),
+            quality: board,
+            storage: storage_status(&database),
+            queues: queues(&settings, &inbound.fill, &journal, &fanout),
+            retry_gap: facts::retry_gap(repairer.as_ref()),
+            desk: facts::desk(&jobs, &settings, &database, &journal, shown.clone()),
+            started_ns,
+        });
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let ground = inputs.hosts().map(|hosts| {
-            let retry = repairer.as_ref().map(|repairer| {
-                let retry = repairer.retries();
-                Box::new(move |epoch, id| retry(Key { epoch, id })) as RetryGap
-            });
-            Ground::new(&settings, state_dir, endpoint_of(&database), hosts).with_repairs(retry)
+            let retry = repairer.as_ref().map(|repairer| facts::retry_gap(Some(repairer)));
+            Ground::new(&settings, state_dir, facts::endpoint(&database), hosts).with_repairs(retry)
         });
         let control = Control::new(Running {
             state_dir: state_dir.into(),
@@ -362,76 +370,20 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-/// What the console shows of jobs and of the storage.
-fn desk_of(
-    jobs: &Arc<Jobs>,
-    settings: &Settings,
-    database: &Database,
-    journal: &JournalHandle,
-    shown: Shown,
-) -> Arc<console::Desk> {
-    let sources = move || {
-        let view = shown.now();
-        let sources = view.market.sources().iter().enumerate().filter(|(at, _)| !view.removed.contains(at));
-        sources.map(|(_, source)| (source.name.clone(), source.owner.clone())).collect()
-    };
-    Arc::new(console::Desk {
-        jobs: Arc::clone(jobs),
-        attempts: settings.jobs.attempts,
-        endpoint: endpoint_of(database),
-        database: settings.storage.database.clone(),
-        retention: settings.retention.clone(),
-        journal_dir: journal.dir().to_path_buf(),
-        sources: Box::new(sources),
-    })
-}
-
-/// Says where the database is, as soon as it is up.
-fn endpoint_of(database: &Database) -> console::EndpointNow {
-    let endpoint = database.endpoint.clone();
-    Box::new(move || endpoint.as_ref().and_then(|endpoint| endpoint.borrow().clone()))
-}
-
-fn facts(
-    shown: Shown,
-    inputs: &Inputs,
-    fanout: &FanoutHandle,
-    database: &Database,
-    desk: Arc<console::Desk>,
-    started_ns: i64,
-) -> Facts {
-    let status = database.writer.as_ref().map(storage::Writer::status_handle);
-    let (mode, store_error) = (database.mode, Arc::clone(&database.error));
-    Facts {
-        shown,
-        feed: inputs.feed(),
-        fanout: fanout.stats(),
-        storage: Box::new(move || {
-            let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
-            let error = store_error.lock().ok().and_then(|error| error.clone());
-            now.last_error = error.or(now.last_error);
-            now
-        }),
-        quality: Arc::default(),
-        desk,
-        started_ns,
-    }
-}
-
 /// The database's side of the engine.
-struct Database {
-    mode: Mode,
-    writer: Option<storage::Writer>,
+pub(super) struct Database {
+    pub(super) mode: Mode,
+    pub(super) writer: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
-    error: Arc<Mutex<Option<String>>>,
+    pub(super) error: Arc<Mutex<Option<String>>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
     minutes: Option<Offer<SourceMinute>>,
     /// Where it is, as soon as it is up; `None` when nothing is stored.
-    endpoint: Option<watch::Receiver<Option<Endpoint>>>,
+    pub(super) endpoint: Option<watch::Receiver<Option<Endpoint>>>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.

@@ -1,9 +1,14 @@
 //! The API: a file for each subject.
 
 mod backfill;
+mod gaps;
 mod jobs;
 mod openapi;
+mod pipeline;
+mod sources;
+mod status;
 mod storage;
+mod terminals;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,9 +23,14 @@ struct Document;
 /// All routes, and the document that describes them.
 pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
-        .merge(backfill::routes())
-        .merge(jobs::routes())
         .merge(openapi::routes())
+        .merge(status::routes())
+        .merge(sources::routes())
+        .merge(gaps::routes())
+        .merge(pipeline::routes())
+        .merge(terminals::routes())
+        .merge(jobs::routes())
+        .merge(backfill::routes())
         .merge(storage::routes())
         .split_for_parts()
 }

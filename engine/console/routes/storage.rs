@@ -109,7 +109,7 @@ struct LastRetention {
 ))]
 async fn storage(viewer: Viewer, State(services): State<Shared>) -> Result<Json<Storage>, ApiError> {
     viewer.needs(Permission::ViewSystem)?;
-    let mut status = services.sampler.storage();
+    let mut status = (services.sampler.facts().storage)();
     let mut tables = Vec::new();
     if let Some(endpoint) = (services.desk.endpoint)() {
         match usage::tables(&endpoint, &services.desk.database).await {
