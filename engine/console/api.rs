@@ -12,6 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::health::{Sampler, Shown};
 use super::live::{Board, Streams};
 use crate::storage::MarketData;
+use super::desk::Desk;
+use super::health::Sampler;
+use crate::control::jobs::Jobs;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
@@ -30,6 +33,10 @@ pub(super) struct Services {
     pub(super) market_data: Option<Arc<MarketData>>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
+    /// Jobs.
+    pub(super) jobs: Arc<Jobs>,
+    /// What the pages about jobs and storage stand on.
+    pub(super) desk: Arc<Desk>,
 }
 
 /// Why a request is not answered as asked.

@@ -10,6 +10,7 @@ use tickwire_schemas::words::{self, Cause, Check, SourceStatus};
 use utoipa::ToSchema;
 
 use super::live::Board;
+use super::desk::Desk;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
@@ -79,6 +80,8 @@ pub struct Facts {
     pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// What the pages about jobs and storage stand on.
+    pub desk: Arc<Desk>,
     /// How full the queues between the threads are.
     pub queues: Box<dyn Fn() -> Vec<QueueFill> + Send + Sync>,
     /// Makes a hole wait again to be mended, by the epoch and the number that opened it; false when it cannot.

@@ -2,7 +2,7 @@
 
 mod api;
 mod assets;
-#[allow(dead_code)] // taken by routes as they come
+mod desk;
 mod extract;
 mod health;
 mod live;
@@ -24,6 +24,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use api::{Services, Shared};
+pub use desk::{Desk, EndpointNow};
 use health::Sampler;
 pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
 pub use live::{Board, Following, follow};
@@ -92,6 +93,7 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Res
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
     let (shown, live, market_data) = (facts.shown.clone(), Arc::clone(&facts.live), facts.market_data.clone());
+    let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
     let services = Services {
         sampler: Arc::clone(&sampler),
@@ -100,6 +102,8 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Res
         streams: Arc::default(),
         market_data,
         state_dir: state_dir.into(),
+        jobs: Arc::clone(&desk.jobs),
+        desk,
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;

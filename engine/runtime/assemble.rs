@@ -11,11 +11,14 @@ use tokio::sync::watch;
 
 use super::facts::{self, queues, storage_status};
 use super::inputs::{Inputs, Origin, announce_restart};
+use super::jobs::{self, Ground};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
+use crate::control::jobs::scheduler::SchedulerHandle;
+use crate::control::jobs::{Jobs, JobsError};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -46,6 +49,9 @@ pub enum RunError {
     /// The control database.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -84,6 +90,7 @@ pub struct Engine {
     console: ConsoleHandle,
     following: Following,
     control: Control,
+    scheduler: Option<SchedulerHandle>,
     note: PathBuf,
     _state: StateDir,
 }
@@ -177,6 +184,7 @@ impl Engine {
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
+        let jobs = Arc::new(Jobs::open(state_dir)?);
         let facts = Arc::new(Facts {
             shown: shown.clone(),
             feed: inputs.feed(),
@@ -187,10 +195,15 @@ impl Engine {
             retry_gap: facts::retry_gap(repairer.as_ref()),
             live,
             market_data,
+            desk: facts::desk(&jobs, &settings, &database, &journal, shown.clone()),
             started_ns,
         });
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
+        let ground = inputs.hosts().map(|hosts| {
+            let retry = repairer.as_ref().map(|repairer| facts::retry_gap(Some(repairer)));
+            Ground::new(&settings, state_dir, facts::endpoint(&database), hosts).with_repairs(retry)
+        });
         let control = Control::new(Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
@@ -210,6 +223,12 @@ impl Engine {
             repairs,
             feeds: inputs.control(),
         });
+        // A recording asks no venue for anything, and nothing of it is due.
+        let scheduler = ground.map(|ground| {
+            let control = control.clone();
+            jobs::start(jobs, ground.with_in_effect(Box::new(move || control.in_effect())))
+        });
+        let scheduler = scheduler.transpose()?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -225,6 +244,7 @@ impl Engine {
             console,
             following,
             control,
+            scheduler,
             note,
             _state: state,
         })
@@ -312,6 +332,9 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        if let Some(scheduler) = self.scheduler {
+            scheduler.stop();
+        }
         if let Some(repairer) = self.repairer {
             repairer.stop();
         }
@@ -373,6 +396,8 @@ pub(super) struct Database {
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
     minutes: Option<Offer<SourceMinute>>,
+    /// Where it is, as soon as it is up; `None` when nothing is stored.
+    pub(super) endpoint: Option<watch::Receiver<Option<Endpoint>>>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
@@ -396,6 +421,7 @@ fn start_storage(
             market_data: None,
             seconds: None,
             minutes: None,
+            endpoint: None,
         });
     }
     let (tell, endpoint) = watch::channel(None);
@@ -432,6 +458,7 @@ fn start_storage(
         tell.send_replace(Some(config.server().map_err(RunError::Other)?));
         None
     };
+    let known = Some(endpoint.clone());
     let stored = journal.stored();
     let (seconds, rows) = storage::telemetry::channel();
     let (minutes, rows_of_minutes) = storage::telemetry::channel();
@@ -449,7 +476,7 @@ fn start_storage(
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes })
+    Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes, endpoint: known })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use super::growth::Growing;
 use super::inputs::{feed_of, wanted};
+use super::jobs::InEffectNow;
 use super::market::entries;
 use super::repairs::Repairs;
 use crate::config::Config;
@@ -101,6 +102,13 @@ pub struct Control(Arc<Mutex<Running>>);
 impl Control {
     pub(super) fn new(running: Running) -> Control {
         Control(Arc::new(Mutex::new(running)))
+    }
+
+    /// Sources and instruments that are in effect.
+    #[must_use]
+    pub fn in_effect(&self) -> InEffectNow {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        InEffectNow { sources: running.effect.sources.clone(), instruments: running.effect.instruments.clone() }
     }
 
     /// Puts into effect what can be of newly read settings, and names what cannot. Takes as long as it takes: some

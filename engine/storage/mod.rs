@@ -16,11 +16,13 @@ pub mod market_data;
 pub mod migrate;
 pub mod names;
 pub mod quality;
+pub mod retention;
 pub mod rows;
 pub mod source;
 pub mod status;
 pub mod store; // the embedded ClickHouse engine, a process of its own
 pub mod telemetry;
+pub mod usage;
 pub mod writer;
 
 pub use client::Endpoint;

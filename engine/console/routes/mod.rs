@@ -27,5 +27,6 @@ macro_rules! subjects {
 subjects! {
     openapi
     status sources gaps pipeline terminals
+    jobs backfill storage
     instruments bars ticks indicators statistics live
 }
