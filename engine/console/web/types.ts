@@ -327,7 +327,7 @@ export interface Storage {
   journal: { bytes: number; oldest_at: Time | null };
   tables: TableStatistics[];
   retention: {
-    time: string;
+    time: string | null;
     days_default: number;
     rules: { connection: string | null; table: string; days: number }[];
     last: { at: Time; rows_deleted: number; seconds: number } | null;
@@ -335,14 +335,15 @@ export interface Storage {
 }
 export interface Pipeline {
   stages: { stage: string; count: number; p50_ns: number; p99_ns: number; p999_ns: number; max_ns: number }[];
-  publish: { p50_ns: number; p99_ns: number; p999_ns: number };
-  queues: { queue: string; used: number; capacity: number; dropped: number }[];
+  publish: { p50_ns: number; p99_ns: number; p999_ns: number } | null;
+  queues: { queue: string; used: number; capacity: number | null; dropped: number }[];
   rates: { source: string; accepted: number; rejected: number; per_second: number }[];
   rejects: { source: string; reason: string; count: number }[];
 }
 export interface Terminal {
   id: string | number;
   user: string | null;
+  token?: string | null;
   address: string;
   connected_at: Time;
   subscriptions: { symbols: string[]; kinds: string[]; sources: string[]; delivery: string }[];
@@ -358,7 +359,8 @@ export interface AlertRule {
   for_seconds: number;
 }
 export interface Webhook {
-  id?: string | number;
+  /** `null` for one that is not stored yet. */
+  id: string | number | null;
   url: string;
   has_secret: boolean;
   secret?: string;
@@ -368,5 +370,23 @@ export interface Webhook {
 }
 export interface Settings {
   approved_providers: string[] | null;
-  alerts: { rules: Record<string, AlertRule>; webhooks: Webhook[] };
+}
+export interface AlertSettings {
+  rules: Record<string, AlertRule>;
+  webhooks: Webhook[];
+}
+export interface ErrorCode {
+  code: string;
+  meaning: string;
+  cure: string;
+}
+export interface AuditEntry {
+  id: string | number;
+  at: Time;
+  actor: string | null;
+  action: string;
+  subject: string | null;
+  succeeded: boolean;
+  address: string | null;
+  message: string;
 }
