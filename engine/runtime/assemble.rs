@@ -9,6 +9,7 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::alerts::{self, AlertsHandle};
 use super::facts::{self, queues, storage_status};
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
@@ -82,6 +83,7 @@ pub struct Engine {
     store_starter: Option<JoinHandle<()>>,
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
+    alerts: Option<AlertsHandle>,
     control: Control,
     note: PathBuf,
     _state: StateDir,
@@ -179,6 +181,11 @@ impl Engine {
             retry_gap: facts::retry_gap(repairer.as_ref()),
             started_ns,
         });
+        let alerts = match &inputs {
+            Inputs::Feeds { .. } => Some(alerts::start(state_dir, Arc::clone(&facts))?),
+            // What was wrong then is no news.
+            Inputs::Recording(_) => None,
+        };
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let control = Control::new(Running {
@@ -213,6 +220,7 @@ impl Engine {
             store_starter,
             store_error,
             console,
+            alerts,
             control,
             note,
             _state: state,
@@ -301,6 +309,10 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        // First of all: what stops now is no trouble.
+        if let Some(alerts) = self.alerts {
+            alerts.stop();
+        }
         if let Some(repairer) = self.repairer {
             repairer.stop();
         }

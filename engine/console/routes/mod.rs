@@ -1,5 +1,6 @@
 //! The API: a file for each subject.
 
+mod alerts;
 mod gaps;
 mod openapi;
 mod pipeline;
@@ -26,5 +27,6 @@ pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
         .merge(gaps::routes())
         .merge(pipeline::routes())
         .merge(terminals::routes())
+        .merge(alerts::routes())
         .split_for_parts()
 }
