@@ -121,7 +121,11 @@ impl Watch {
                 return true;
             }
             let Some((id, _)) = track.raised else { return false };
-            let why = if is_off { "the rule was switched off" } else { "is not there any more" };
+            let why = match *rule {
+                _ if is_off => "the rule was switched off",
+                AlertRule::JobFailed => "came off since, or failed more than a day ago",
+                _ => "is not there any more",
+            };
             changes.push(Change::Clear {
                 id,
                 rule: *rule,

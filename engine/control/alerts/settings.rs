@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::AlertRule;
 
 /// Webhooks at most.
-pub const WEBHOOKS_MAX: usize = 20;
+const WEBHOOKS_MAX: usize = 20;
 
 /// Longest URL and secret, and the shortest secret, in bytes.
 const URL_BYTES_MAX: usize = 2_048;

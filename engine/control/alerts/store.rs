@@ -16,10 +16,10 @@ use crate::control::database::Database;
 use crate::control::vault::{KeyPlace, Owner, Vault, VaultError};
 
 /// Messages that may wait for one webhook; of more the oldest are dropped, and counted.
-pub const PENDING_MAX: u32 = 100;
+const PENDING_MAX: u32 = 100;
 
 /// Alerts that are over are kept up to so many.
-pub const KEPT_MAX: u32 = 10_000;
+const KEPT_MAX: u32 = 10_000;
 
 /// Why something about alerts was not done.
 #[derive(Debug, thiserror::Error)]
