@@ -1,12 +1,17 @@
 //! The API: a file for each subject.
 
 mod bars;
+mod gaps;
 mod indicators;
 mod instruments;
 mod live;
 mod openapi;
+mod pipeline;
 mod series;
+mod sources;
 mod statistics;
+mod status;
+mod terminals;
 mod ticks;
 
 use utoipa::OpenApi;
@@ -21,8 +26,18 @@ struct Document;
 
 /// All routes, and the document that describes them.
 pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
-    let routes = OpenApiRouter::with_openapi(Document::openapi()).merge(openapi::routes());
-    let routes = routes.merge(instruments::routes()).merge(bars::routes()).merge(ticks::routes());
-    let routes = routes.merge(indicators::routes()).merge(statistics::routes()).merge(live::routes());
-    routes.split_for_parts()
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(openapi::routes())
+        .merge(status::routes())
+        .merge(sources::routes())
+        .merge(gaps::routes())
+        .merge(pipeline::routes())
+        .merge(terminals::routes())
+        .merge(instruments::routes())
+        .merge(bars::routes())
+        .merge(ticks::routes())
+        .merge(indicators::routes())
+        .merge(statistics::routes())
+        .merge(live::routes())
+        .split_for_parts()
 }
