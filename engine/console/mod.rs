@@ -5,6 +5,7 @@ mod assets;
 #[allow(dead_code)] // taken by routes as they come
 mod extract;
 mod health;
+mod live;
 mod routes;
 mod viewer;
 
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use api::{Services, Shared};
 use health::Sampler;
 pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
+pub use live::{Board, Following, follow};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -89,8 +91,16 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Res
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
+    let (shown, live, market_data) = (facts.shown.clone(), Arc::clone(&facts.live), facts.market_data.clone());
     let sampler = Arc::new(Sampler::new(facts));
-    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into() };
+    let services = Services {
+        sampler: Arc::clone(&sampler),
+        shown,
+        live,
+        streams: Arc::default(),
+        market_data,
+        state_dir: state_dir.into(),
+    };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {

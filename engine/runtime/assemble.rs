@@ -16,7 +16,7 @@ use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
-use crate::console::{self, ConsoleHandle, Facts, Shown, View};
+use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -29,7 +29,7 @@ use crate::stages::BuildError;
 use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
 use crate::storage::telemetry::{Offer, Seconds};
-use crate::storage::{self, Endpoint, Mode};
+use crate::storage::{self, Endpoint, MarketData, Mode};
 use crate::{clock, metrics, quality};
 
 /// How long stopping may wait for the disk.
@@ -84,6 +84,7 @@ pub struct Engine {
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
     alerts: Option<AlertsHandle>,
+    following: Following,
     control: Control,
     note: PathBuf,
     _state: StateDir,
@@ -144,6 +145,13 @@ impl Engine {
             .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
+        let aggregate: toml::Table =
+            settings.config.section("aggregate").map_err(|e| RunError::Other(e.to_string()))?;
+        let max_age_ms = aggregate.get("max_age_ms").and_then(toml::Value::as_integer).unwrap_or(0);
+        let live = Arc::new(console::Board::new(&catalogue_of_segments, max_age_ms));
+        let market_data = database.market_data.clone();
+        let following = console::follow(Arc::clone(&live), market_data.clone(), journal.dir(), journal.durable())
+            .map_err(RunError::Other)?;
 
         let wanted = origin.wanted(&settings, &market);
         let board = Arc::new(quality::Board::default());
@@ -176,6 +184,8 @@ impl Engine {
             feed: inputs.feed(),
             fanout: fanout.stats(),
             quality: board,
+            live,
+            market_data,
             storage: storage_status(&database),
             queues: queues(&settings, &inbound.fill, &journal, &fanout),
             retry_gap: facts::retry_gap(repairer.as_ref()),
@@ -221,6 +231,7 @@ impl Engine {
             store_error,
             console,
             alerts,
+            following,
             control,
             note,
             _state: state,
@@ -340,6 +351,7 @@ impl Engine {
             simulators.stop();
         }
         self.console.stop();
+        drop(self.following);
         let _ = std::fs::remove_file(&self.note);
         journaled?;
         Ok(())
@@ -367,6 +379,8 @@ pub(super) struct Database {
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
     pub(super) error: Arc<Mutex<Option<String>>>,
+    /// What asks it.
+    market_data: Option<Arc<MarketData>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
@@ -385,9 +399,19 @@ fn start_storage(
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
         let (mode, starter) = (config.mode, None);
-        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None });
+        return Ok(Database {
+            mode,
+            writer: None,
+            store,
+            starter,
+            error,
+            market_data: None,
+            seconds: None,
+            minutes: None,
+        });
     }
     let (tell, endpoint) = watch::channel(None);
+    let market_data = Some(Arc::new(MarketData::new(endpoint.clone(), &config.database)));
     let starter = if config.mode == Mode::Embedded {
         let found = storage::store::find_library(None).map_err(|e| RunError::Other(e.to_string()))?;
         let mut store_config = StoreConfig::new(state_dir, config.listen);
@@ -437,7 +461,7 @@ fn start_storage(
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, seconds, minutes })
+    Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

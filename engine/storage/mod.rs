@@ -12,6 +12,7 @@ mod column;
 pub mod config;
 pub mod deliver;
 pub mod manifest;
+pub mod market_data;
 pub mod migrate;
 pub mod names;
 pub mod quality;
@@ -24,5 +25,6 @@ pub mod writer;
 
 pub use client::Endpoint;
 pub use config::{Mode, StorageConfig};
+pub use market_data::MarketData;
 pub use status::{StatusHandle, StorageStatus};
 pub use writer::{Setup, Writer};

@@ -1,12 +1,19 @@
 //! The API: a file for each subject.
 
 mod alerts;
+mod bars;
 mod gaps;
+mod indicators;
+mod instruments;
+mod live;
 mod openapi;
 mod pipeline;
+mod series;
 mod sources;
+mod statistics;
 mod status;
 mod terminals;
+mod ticks;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,5 +35,11 @@ pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
         .merge(pipeline::routes())
         .merge(terminals::routes())
         .merge(alerts::routes())
+        .merge(instruments::routes())
+        .merge(bars::routes())
+        .merge(ticks::routes())
+        .merge(indicators::routes())
+        .merge(statistics::routes())
+        .merge(live::routes())
         .split_for_parts()
 }
