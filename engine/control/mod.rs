@@ -1,5 +1,6 @@
 //! The control database: the catalogue of ids, data connections with sealed credentials, and what was done with them.
 
+pub mod alerts;
 mod catalogue;
 pub mod connections;
 pub mod credentials;

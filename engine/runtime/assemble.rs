@@ -9,6 +9,7 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::alerts::{self, AlertsHandle};
 use super::facts::{self, queues, storage_status};
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::jobs::{self, Ground};
@@ -88,6 +89,7 @@ pub struct Engine {
     store_starter: Option<JoinHandle<()>>,
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
+    alerts: Option<AlertsHandle>,
     following: Following,
     control: Control,
     scheduler: Option<SchedulerHandle>,
@@ -190,6 +192,8 @@ impl Engine {
             feed: inputs.feed(),
             fanout: fanout.stats(),
             quality: board,
+            live,
+            market_data,
             storage: storage_status(&database),
             queues: queues(&settings, &inbound.fill, &journal, &fanout),
             retry_gap: facts::retry_gap(repairer.as_ref()),
@@ -198,6 +202,11 @@ impl Engine {
             desk: facts::desk(&jobs, &settings, &database, &journal, shown.clone()),
             started_ns,
         });
+        let alerts = match &inputs {
+            Inputs::Feeds { .. } => Some(alerts::start(state_dir, Arc::clone(&facts))?),
+            // What was wrong then is no news.
+            Inputs::Recording(_) => None,
+        };
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let ground = inputs.hosts().map(|hosts| {
@@ -242,6 +251,7 @@ impl Engine {
             store_starter,
             store_error,
             console,
+            alerts,
             following,
             control,
             scheduler,
@@ -332,6 +342,10 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        // First of all: what stops now is no trouble.
+        if let Some(alerts) = self.alerts {
+            alerts.stop();
+        }
         if let Some(scheduler) = self.scheduler {
             scheduler.stop();
         }

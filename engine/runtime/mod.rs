@@ -1,5 +1,6 @@
 //! Assembles the engine from its configuration, and takes it apart again.
 
+mod alerts;
 mod assemble;
 mod backfill;
 mod connections;

@@ -26,7 +26,7 @@ macro_rules! subjects {
 
 subjects! {
     openapi
-    status sources gaps pipeline terminals
+    status sources gaps pipeline terminals alerts
     jobs backfill storage
     instruments bars ticks indicators statistics live
 }
