@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{Cause, Check, SourceStatus, Verdict};
 
+use crate::control::service::Service;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
@@ -78,6 +79,8 @@ pub struct Facts {
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
+    /// The data connections, which are made and changed here.
+    pub connections: Arc<Service>,
 }
 
 /// Seconds over which rates are taken.

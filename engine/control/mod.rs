@@ -3,8 +3,11 @@
 mod catalogue;
 pub mod connections;
 pub mod credentials;
+pub mod cures;
 mod database;
 mod instruments;
+pub mod sections;
+pub mod service;
 pub mod users;
 pub mod vault;
 

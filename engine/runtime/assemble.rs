@@ -9,12 +9,15 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::connections::Here;
+use super::feed_watch::FeedWatch;
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Shown, View};
+use crate::control::service::Service;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -82,6 +85,7 @@ pub struct Engine {
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
     control: Control,
+    feed_watch: Option<FeedWatch>,
     note: PathBuf,
     _state: StateDir,
 }
@@ -167,10 +171,8 @@ impl Engine {
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
-        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
-        let note = write_note(state_dir, &fanout, &console)?;
-        let control = Control::new(Running {
+        let base = settings.base;
+        let running = Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
             effect: InEffect {
@@ -185,10 +187,18 @@ impl Engine {
             fanout: fanout.growth(),
             quality: quality.growth(),
             pipeline: growing,
-            shown,
+            shown: shown.clone(),
             repairs,
             feeds: inputs.control(),
-        });
+        };
+        let control = Control::new(running, base);
+        let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
+        let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
+        let facts = facts(shown, &inputs, &fanout, &database, (started_ns, board, connections));
+        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let note = write_note(state_dir, &fanout, &console)?;
+        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
+        let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -203,6 +213,7 @@ impl Engine {
             store_error,
             console,
             control,
+            feed_watch,
             note,
             _state: state,
         })
@@ -293,6 +304,9 @@ impl Engine {
         if let Some(repairer) = self.repairer {
             repairer.stop();
         }
+        if let Some(watch) = self.feed_watch {
+            watch.stop();
+        }
         let simulators = self.inputs.stop();
         // With a full disk the stages wait for room in the ring: that wait has an end too.
         self.journal.hurry(journal_patience);
@@ -336,7 +350,13 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Database, started_ns: i64) -> Facts {
+fn facts(
+    shown: Shown,
+    inputs: &Inputs,
+    fanout: &FanoutHandle,
+    database: &Database,
+    (started_ns, quality, connections): (i64, Arc<quality::Board>, Arc<Service>),
+) -> Facts {
     let status = database.writer.as_ref().map(storage::Writer::status_handle);
     let (mode, store_error) = (database.mode, Arc::clone(&database.error));
     Facts {
@@ -349,8 +369,9 @@ fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Databa
             now.last_error = error.or(now.last_error);
             now
         }),
-        quality: Arc::default(),
+        quality,
         started_ns,
+        connections,
     }
 }
 

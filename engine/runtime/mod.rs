@@ -4,6 +4,7 @@ mod assemble;
 mod backfill;
 mod connections;
 mod crash;
+mod feed_watch;
 mod growth;
 mod inputs;
 pub mod latency;
@@ -20,7 +21,6 @@ mod stopping;
 
 pub use assemble::{Engine, RunError};
 pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told, Wanted};
-pub use connections::{Unfit, add_connections, fits, source_of};
 pub use crash::catch_crashes;
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;
