@@ -1,6 +1,9 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+mod assets;
+#[allow(dead_code)] // taken by routes as they come
+mod extract;
 mod health;
 mod routes;
 mod viewer;
@@ -21,7 +24,7 @@ use tokio::sync::watch;
 
 use api::{Services, Shared};
 use health::Sampler;
-pub use health::{Facts, LastSeen, Shown, View, never_seen};
+pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -80,7 +83,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// One sentence when the port is taken or the thread cannot be started.
-pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<ConsoleHandle, String> {
+pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Result<ConsoleHandle, String> {
     let occupied = |e| format!("console.listen: cannot listen on {}: {e}", config.listen);
     let listener = std::net::TcpListener::bind(config.listen).map_err(occupied)?;
     listener.set_nonblocking(true).map_err(occupied)?;
@@ -104,7 +107,7 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<C
             }
         });
         let app = Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page));
-        let app = app.merge(routes::all().0).with_state(Arc::new(services));
+        let app = app.merge(routes::all().0).merge(assets::routes()).with_state(Arc::new(services));
         tokio::select! {
             served = async { axum::serve(listener, app).await } => if let Err(error) = served {
                 tracing::error!("console: {error}");

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::connections::Here;
+use super::facts::{self, queues, storage_status};
 use super::feed_watch::FeedWatch;
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
@@ -165,12 +166,14 @@ impl Engine {
         let shown = Shown::new(view);
         let (pipeline, growing) = pipeline
             .reporting_to(database.seconds.take())
+            .taking_from(&inbound.fill)
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), last_seen)
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
+        let queues = queues(&settings, &inbound.fill, &journal, &fanout);
         let base = settings.base;
         let running = Running {
             state_dir: state_dir.into(),
@@ -194,7 +197,17 @@ impl Engine {
         let control = Control::new(running, base);
         let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
         let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
-        let facts = facts(shown, &inputs, &fanout, &database, (started_ns, board, connections));
+        let facts = Arc::new(Facts {
+            shown,
+            feed: inputs.feed(),
+            fanout: fanout.stats(),
+            quality: board,
+            storage: storage_status(&database),
+            queues,
+            retry_gap: facts::retry_gap(repairer.as_ref()),
+            connections,
+            started_ns,
+        });
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
@@ -350,39 +363,14 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(
-    shown: Shown,
-    inputs: &Inputs,
-    fanout: &FanoutHandle,
-    database: &Database,
-    (started_ns, quality, connections): (i64, Arc<quality::Board>, Arc<Service>),
-) -> Facts {
-    let status = database.writer.as_ref().map(storage::Writer::status_handle);
-    let (mode, store_error) = (database.mode, Arc::clone(&database.error));
-    Facts {
-        shown,
-        feed: inputs.feed(),
-        fanout: fanout.stats(),
-        storage: Box::new(move || {
-            let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
-            let error = store_error.lock().ok().and_then(|error| error.clone());
-            now.last_error = error.or(now.last_error);
-            now
-        }),
-        quality,
-        started_ns,
-        connections,
-    }
-}
-
 /// The database's side of the engine.
-struct Database {
-    mode: Mode,
-    writer: Option<storage::Writer>,
+pub(super) struct Database {
+    pub(super) mode: Mode,
+    pub(super) writer: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
-    error: Arc<Mutex<Option<String>>>,
+    pub(super) error: Arc<Mutex<Option<String>>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
