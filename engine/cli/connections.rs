@@ -226,9 +226,9 @@ impl Desk {
             return Ok(ExitCode::SUCCESS);
         }
         let dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-        let rows = open.into_iter().map(|p| {
-            [dash(p.id), p.symbol, p.side.to_string(), p.size, dash(p.open_price), dash(p.profit)]
-        });
+        let rows = open
+            .into_iter()
+            .map(|p| [dash(p.id), p.symbol, p.side.to_string(), p.size, dash(p.open_price), dash(p.profit)]);
         let columns = [
             ("ID", Side::Left),
             ("SYMBOL", Side::Left),

@@ -106,7 +106,7 @@ pub struct QueueFill {
 const RATE_WINDOW_S: usize = 10;
 
 /// A symbol counts as active when data came within this time.
-const ACTIVE_NS: i64 = 60_000_000_000;
+pub(super) const ACTIVE_NS: i64 = 60_000_000_000;
 
 /// Total ticks and trades of each source at a time.
 struct Sample {

@@ -98,7 +98,7 @@ fn part(table: &mut Table, path: &str, all: bool, credentials: &mut Credentials)
         match value {
             Value::Table(inner) => part(inner, &at, all || key == "secrets", credentials)?,
             // A text with places for secrets has none itself.
-            Value::String(text) if (all || is_secret(key)) && !text.contains("{secret:") && text != SEALED => {
+            Value::String(text) if (all || is_secret(key)) && !text.contains("{secret:") && text.as_str() != SEALED => {
                 if ["env:", "file:", SEALED].iter().any(|scheme| text.starts_with(scheme)) {
                     text.zeroize();
                     return Err(format!("{at}: refers to a secret elsewhere, expected the secret itself"));

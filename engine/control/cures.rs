@@ -152,10 +152,16 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["expired subscription", "subscription", "payment required", "http 402", "trial"], "subscription_expired"),
     (&["no secret is sealed", "is gone, and with it", "sealed with another key", "does not open"], "secret_missing"),
     (&["account disabled", "account is disabled", "account expired", "account has expired"], "account_disabled"),
-    (&["account not found", "account_not_found", "unknown account", "no such account", "no account"], "account_not_found"),
+    (
+        &["account not found", "account_not_found", "unknown account", "no such account", "no account"],
+        "account_not_found",
+    ),
     (&["server not found", "unknown server", "invalid server", "server_not_found", "no such server"], "server_unknown"),
     (&["no_connection", "connect_error", "operation_timeout", "no connection to the broker"], "broker_unreachable"),
-    (&["ip address", "not whitelisted", "ip not", "insufficient permission", "insufficient authorization"], "not_permitted"),
+    (
+        &["ip address", "not whitelisted", "ip not", "insufficient permission", "insufficient authorization"],
+        "not_permitted",
+    ),
     (&["symbol", "instrument", "product", "stream name", "invalid topic", "currency pair"], "symbol_unknown"),
 ];
 
@@ -179,8 +185,12 @@ pub fn classify(failure: &Failure) -> &'static ErrorCode {
         Cause::RateLimited => "rate_limited",
         // A symbol in the words of a refused login is none that is wrong.
         Cause::LoginRefused => find(WORDS).filter(|code| *code != "symbol_unknown").unwrap_or("wrong_key"),
-        Cause::ConnectFailed => find(&WORDS[..WORDS.len() - 1]).or_else(|| find(CONNECT_WORDS)).unwrap_or("host_unreachable"),
-        Cause::ProtocolError if ["http 404", "http 405", "expected json", "not a websocket"].iter().any(|w| text.contains(w)) => {
+        Cause::ConnectFailed => {
+            find(&WORDS[..WORDS.len() - 1]).or_else(|| find(CONNECT_WORDS)).unwrap_or("host_unreachable")
+        }
+        Cause::ProtocolError
+            if ["http 404", "http 405", "expected json", "not a websocket"].iter().any(|w| text.contains(w)) =>
+        {
             find(&WORDS[..WORDS.len() - 1]).unwrap_or("wrong_url")
         }
         Cause::ProtocolError => find(WORDS).unwrap_or("protocol"),
@@ -203,7 +213,9 @@ mod tests {
         for (_, code) in WORDS.iter().chain(CONNECT_WORDS) {
             assert!(words.contains(code), "{code}");
         }
-        for code in ["wrong_key", "timeout", "rate_limited", "host_unreachable", "wrong_url", "protocol", "closed_by_peer"] {
+        for code in
+            ["wrong_key", "timeout", "rate_limited", "host_unreachable", "wrong_url", "protocol", "closed_by_peer"]
+        {
             assert!(words.contains(code), "{code}");
         }
     }
@@ -212,12 +224,24 @@ mod tests {
     fn failures_as_the_adapters_word_them_get_their_code() {
         for (cause, text, code) in [
             (Cause::LoginRefused, "ConnectEx: Invalid account (INVALID_ACCOUNT)", "wrong_key"),
-            (Cause::LoginRefused, "HTTP 401 Unauthorized: Insufficient authorization to perform request.", "not_permitted"),
+            (
+                Cause::LoginRefused,
+                "HTTP 401 Unauthorized: Insufficient authorization to perform request.",
+                "not_permitted",
+            ),
             (Cause::LoginRefused, "HTTP 401 Unauthorized: bad token", "wrong_key"),
-            (Cause::LoginRefused, "password: no secret is sealed for it in connection demo, expected one", "secret_missing"),
+            (
+                Cause::LoginRefused,
+                "password: no secret is sealed for it in connection demo, expected one",
+                "secret_missing",
+            ),
             (Cause::RateLimited, "HTTP 429 Too Many Requests", "rate_limited"),
             (Cause::ConnectFailed, "127.0.0.1:1: Connection refused (os error 111)", "host_unreachable"),
-            (Cause::ConnectFailed, "error sending request: client error (Connect): dns error: failed to lookup address", "host_unknown"),
+            (
+                Cause::ConnectFailed,
+                "error sending request: client error (Connect): dns error: failed to lookup address",
+                "host_unknown",
+            ),
             (Cause::ConnectFailed, "no connection within 10000 ms", "timeout"),
             (Cause::ConnectFailed, "HTTP 503 Service Unavailable: maintenance", "venue_down"),
             (Cause::ConnectFailed, "invalid peer certificate: UnknownIssuer", "tls"),

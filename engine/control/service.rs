@@ -16,7 +16,9 @@ use serde_json::{Value as Json, json};
 use toml::Table;
 
 use super::ControlError;
-use super::connections::{ConnectionError, Connections, DataConnection, Draft, LogEntry, LogFilter, RETENTION_DAYS, Status};
+use super::connections::{
+    ConnectionError, Connections, DataConnection, Draft, LogEntry, LogFilter, RETENTION_DAYS, Status,
+};
 use super::credentials::Credentials;
 use super::sections::{fits, source_of, with_instruments};
 use crate::clock;
@@ -27,7 +29,7 @@ use crate::feeds::config::one_source;
 
 pub use hosts::Limits;
 pub use names::canonical_name;
-pub use shown::{Connection, Live, Origin, Summary, status_of};
+pub use shown::{Connection, Lines, Live, Origin, Summary, status_of};
 pub use venue::{AccountNow, PositionNow, PriceNow, TestResult, VenueSymbolNow};
 pub use wanted::{InstrumentWanted, Wanted};
 
@@ -359,6 +361,16 @@ impl Service {
         let known = all.instruments()?;
         let made = wanted::instruments(spec, wanted, &configured, &known, limits)?;
         if made.is_empty() { Ok(()) } else { Ok(all.keep_instruments(&made, clock::now_ns())?) }
+    }
+
+    /// Whether those who do not manage connections may make them to this machine and private networks: the key
+    /// `console.allow_private_hosts`.
+    ///
+    /// # Errors
+    /// [`ServiceError::Engine`].
+    pub fn allows_private_hosts(&self) -> Result<bool, ServiceError> {
+        let console: Table = self.base()?.section("console").map_err(|e| ServiceError::Engine(e.to_string()))?;
+        Ok(console.get("allow_private_hosts").and_then(toml::Value::as_bool).unwrap_or(false))
     }
 
     fn open(&self) -> Result<Connections, ServiceError> {

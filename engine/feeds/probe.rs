@@ -62,10 +62,8 @@ pub(super) async fn probe<S: Stream>(stream: &S, symbols: &Symbols, patience: Du
     while matches!(heard, Ok(Ok(()))) && prices.len() < symbols.len() {
         let left = clock::monotonic_ns() - priced_ns;
         let left = OTHERS_PATIENCE.saturating_sub(Duration::from_nanos(left.unsigned_abs()));
-        if !matches!(
-            timeout(left, read_prices(&mut connection, &mut decoder, symbols, &mut prices)).await,
-            Ok(Ok(()))
-        ) {
+        if !matches!(timeout(left, read_prices(&mut connection, &mut decoder, symbols, &mut prices)).await, Ok(Ok(())))
+        {
             break;
         }
     }

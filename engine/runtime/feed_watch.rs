@@ -104,14 +104,14 @@ impl Watcher {
         self.seen.retain(|id, _| kept.iter().any(|connection| connection.id == *id));
         for connection in kept {
             let feed = statuses.iter().find(|feed| feed.name == connection.name).filter(|_| !ends);
-            let now = feed.map_or(
-                Now { status: Status::Inactive, cause: Cause::Stopped, error: String::new() },
-                |feed| Now {
-                    status: status_of(feed.status(), feed.cause(), feed.attempt()),
-                    cause: feed.cause(),
-                    error: feed.last_error(),
-                },
-            );
+            let now =
+                feed.map_or(Now { status: Status::Inactive, cause: Cause::Stopped, error: String::new() }, |feed| {
+                    Now {
+                        status: status_of(feed.status(), feed.cause(), feed.attempt()),
+                        cause: feed.cause(),
+                        error: feed.last_error(),
+                    }
+                });
             // Its first attempt after others that failed is no news.
             let trying = feed.is_some_and(|feed| feed.status() == SourceStatus::Connecting);
             self.write(all, &connection, &now, trying, now_ns)?;
@@ -127,7 +127,8 @@ impl Watcher {
         trying: bool,
         now_ns: i64,
     ) -> Result<(), ConnectionError> {
-        let fresh = Seen { status: Status::Inactive, entries: 0, minute_ns: now_ns, left_out: 0, testing_since_ns: None };
+        let fresh =
+            Seen { status: Status::Inactive, entries: 0, minute_ns: now_ns, left_out: 0, testing_since_ns: None };
         let seen = self.seen.entry(connection.id).or_insert(fresh);
         let before = seen.status;
         let status = if trying && before == Status::Error { Status::Error } else { now.status };

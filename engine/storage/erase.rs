@@ -5,7 +5,8 @@ use super::rows::Audience;
 
 /// Tables with a column `source`, all of whose rows are that source's own. Those of the common price name other sources
 /// beside it and stay.
-const TABLES: &[&str] = &["ticks", "trades", "quotes", "rejects", "bars", "indicators", "gaps", "source_state", "source_quality"];
+const TABLES: &[&str] =
+    &["ticks", "trades", "quotes", "rejects", "bars", "indicators", "gaps", "source_state", "source_quality"];
 
 /// Deletes every row of a source, and counts them first. Waits until they are gone. Not from within a tokio runtime.
 ///
@@ -22,11 +23,14 @@ async fn erase(endpoint: &Endpoint, database: &str, source: &str) -> Result<u64,
     let mut rows = 0;
     for audience in [Audience::Global, Audience::Private] {
         let database = database_of(database, audience);
-        let listed = format!("SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'");
+        let listed =
+            format!("SELECT name FROM system.tables WHERE database = '{database}' AND engine LIKE '%MergeTree'");
         let listed = query(&client, &listed, "TabSeparated").await?;
         for table in TABLES.iter().filter(|table| listed.lines().any(|name| name == **table)) {
             let table = format!("`{database}`.`{table}`");
-            let count = query(&client, &format!("SELECT count() FROM {table} WHERE source = '{quoted}'"), "TabSeparated").await?;
+            let count =
+                query(&client, &format!("SELECT count() FROM {table} WHERE source = '{quoted}'"), "TabSeparated")
+                    .await?;
             let count: u64 =
                 count.trim().parse().map_err(|_| DatabaseError::Again(format!("expected a count, found {count:?}")))?;
             if count > 0 {

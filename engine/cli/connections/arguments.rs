@@ -206,7 +206,8 @@ impl Keys {
             wanted.symbols = Some(pairs.map(|(ours, theirs)| (ours.to_string(), theirs.to_string())).collect());
         }
         wanted.timeframes = Some(self.timeframes).filter(|words| !words.is_empty());
-        wanted.instruments = self.instruments.iter().map(|text| instrument(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
+        wanted.instruments =
+            self.instruments.iter().map(|text| instrument(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
         (wanted.provider, wanted.stores_ticks, wanted.retention_days) = (self.provider, self.ticks, self.retention);
         Ok(wanted)
     }

@@ -1,5 +1,7 @@
 //! The API: a file for each subject.
 
+mod adapters;
+mod connections;
 mod gaps;
 mod openapi;
 mod pipeline;
@@ -24,6 +26,8 @@ pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
         .merge(status::routes())
         .merge(sources::routes())
         .merge(gaps::routes())
+        .merge(connections::routes())
+        .merge(adapters::routes())
         .merge(pipeline::routes())
         .merge(terminals::routes())
         .split_for_parts()

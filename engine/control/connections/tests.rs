@@ -66,7 +66,8 @@ fn an_edit_leaves_the_secrets_that_it_does_not_name() {
         keys.iter().for_each(|key| drop(draft.config.insert((*key).into(), "vault:".into())));
         draft
     };
-    let (first, second) = (marked("https://a.example", &["password", "key"]), marked("https://b.example", &["password", "key"]));
+    let (first, second) =
+        (marked("https://a.example", &["password", "key"]), marked("https://b.example", &["password", "key"]));
     all.add("demo", "ann", &first, &secrets(&[("password", "one"), ("key", "two")]), 5).unwrap();
     all.edit("demo", &second, &secrets(&[("key", "three")]), 9).unwrap();
     let kept = all.get("demo").unwrap();

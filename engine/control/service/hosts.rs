@@ -55,7 +55,8 @@ impl Limits {
             // Who asks for a port that is not there learns nothing by it.
             let addresses = (host, 443).to_socket_addrs().into_iter().flatten();
             if host.parse::<IpAddr>().is_ok_and(is_private) || addresses.map(|a| a.ip()).any(is_private) {
-                let message = format!("{host} is an address of this machine or of a private network, expected a public one");
+                let message =
+                    format!("{host} is an address of this machine or of a private network, expected a public one");
                 return Err(ServiceError::wrong(*key, message));
             }
         }
@@ -93,7 +94,13 @@ fn is_private(address: IpAddr) -> bool {
         IpAddr::V4(v4) => is_private_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped().or_else(|| embedded(v6)) {
             Some(v4) => is_private_v4(v4),
-            None => v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unique_local() || v6.is_unicast_link_local(),
+            None => {
+                v6.is_loopback()
+                    || v6.is_unspecified()
+                    || v6.is_multicast()
+                    || v6.is_unique_local()
+                    || v6.is_unicast_link_local()
+            }
         },
     }
 }

@@ -226,7 +226,7 @@ impl Connection {
 
     /// With how its feed is, where it runs.
     #[must_use]
-    pub fn with(mut self, live: Option<Live>) -> Connection {
+    pub fn with_live(mut self, live: Option<Live>) -> Connection {
         if let Some(live) = &live {
             if self.status != Status::Testing {
                 self.status = live.status;
@@ -251,7 +251,12 @@ impl Connection {
 
 /// Keys as JSON, without those that are secrets by their names or by the adapter's form.
 fn without_secrets(adapter: &str, config: &Table) -> Map<String, Json> {
-    let secret: Vec<&str> = form(adapter).map_or(&[][..], |form| form.fields).iter().filter(|f| f.kind == Kind::Secret).map(|f| f.key).collect();
+    let secret: Vec<&str> = form(adapter)
+        .map_or(&[][..], |form| form.fields)
+        .iter()
+        .filter(|f| f.kind == Kind::Secret)
+        .map(|f| f.key)
+        .collect();
     let mut shown = Map::new();
     for (key, value) in config {
         let is_reference = value.as_str().is_some_and(|text| text == "vault:");
@@ -260,9 +265,9 @@ fn without_secrets(adapter: &str, config: &Table) -> Map<String, Json> {
         }
         // What an administrator wrote into a file's headers is theirs.
         let value = match value {
-            Value::Table(table) if key == "headers" => Json::Object(
-                table.keys().map(|name| (name.clone(), Json::from(headers(table, name)))).collect(),
-            ),
+            Value::Table(table) if key == "headers" => {
+                Json::Object(table.keys().map(|name| (name.clone(), Json::from(headers(table, name)))).collect())
+            }
             other => serde_json::to_value(other).unwrap_or_default(),
         };
         shown.insert(key.clone(), value);

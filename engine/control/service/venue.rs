@@ -45,6 +45,7 @@ pub struct TestResult {
     /// The account's currency.
     pub currency: Option<String>,
     /// The last price of each symbol; none where none came.
+    #[schema(value_type = Object)]
     pub symbols: BTreeMap<String, Option<PriceNow>>,
 }
 
@@ -154,7 +155,13 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError::NotOffered`] where the venue has no list, [`ServiceError::Venue`] where it does not answer.
-    pub fn symbols(&self, name: &str, search: &str, limit: usize, limits: &Limits) -> Result<Vec<VenueSymbolNow>, ServiceError> {
+    pub fn symbols(
+        &self,
+        name: &str,
+        search: &str,
+        limit: usize,
+        limits: &Limits,
+    ) -> Result<Vec<VenueSymbolNow>, ServiceError> {
         if let Found::Kept(connection) = self.find(name)? {
             limits.hosts(&connection.draft.config)?;
         }
@@ -207,7 +214,10 @@ impl Service {
         let account = spec.venue.any_account().ok_or_else(|| lacks(&spec, "account to look at"))?;
         let open = asked(&spec, account.positions())?;
         let ours = |venue: &str| {
-            let found = spec.symbols.iter().find(|symbol| spec.venue.wire_symbol(&symbol.venue) == venue || symbol.venue == venue);
+            let found = spec
+                .symbols
+                .iter()
+                .find(|symbol| spec.venue.wire_symbol(&symbol.venue) == venue || symbol.venue == venue);
             found.map_or_else(|| venue.to_string(), |symbol| symbol.canonical.clone())
         };
         let one = |position: crate::feeds::adapters::Position| {
@@ -355,7 +365,11 @@ fn figures(result: &TestResult) -> Json {
 }
 
 fn lacks(spec: &SourceSpec, what: &str) -> ServiceError {
-    ServiceError::NotOffered(format!("{} has no {what} (adapter {}, with the keys it has now)", spec.name, spec.venue.name()))
+    ServiceError::NotOffered(format!(
+        "{} has no {what} (adapter {}, with the keys it has now)",
+        spec.name,
+        spec.venue.name()
+    ))
 }
 
 fn listed(spec: &SourceSpec, search: &str, limit: usize) -> Result<Vec<VenueSymbolNow>, ServiceError> {

@@ -249,7 +249,8 @@ pub(super) fn instruments(
             (None, described) => {
                 check_symbol(symbol)?;
                 let spec = described.or_else(|| InstrumentSpec::by_convention(symbol)).ok_or_else(|| {
-                    let message = format!("{symbol} is no instrument that is known; expected its class, digits and pip");
+                    let message =
+                        format!("{symbol} is no instrument that is known; expected its class, digits and pip");
                     ServiceError::wrong(format!("instruments.{symbol}"), message)
                 })?;
                 made.insert(symbol.clone(), spec);
@@ -257,7 +258,10 @@ pub(super) fn instruments(
         }
     }
     if known.len() + made.len() > INSTRUMENTS_MAX {
-        return Err(ServiceError::wrong("symbols", format!("more than {INSTRUMENTS_MAX} instruments, and room for no more")));
+        return Err(ServiceError::wrong(
+            "symbols",
+            format!("more than {INSTRUMENTS_MAX} instruments, and room for no more"),
+        ));
     }
     Ok(made)
 }
@@ -265,7 +269,8 @@ pub(super) fn instruments(
 fn check_symbol(symbol: &str) -> Result<(), ServiceError> {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     if symbol.is_empty() || symbol.len() > SYMBOL_BYTES_MAX || !symbol.chars().all(plain) {
-        let message = format!("\"{symbol}\" is not a symbol, expected at most {SYMBOL_BYTES_MAX} of A-Z and 0-9 such as EURUSD");
+        let message =
+            format!("\"{symbol}\" is not a symbol, expected at most {SYMBOL_BYTES_MAX} of A-Z and 0-9 such as EURUSD");
         return Err(ServiceError::wrong("symbols", message));
     }
     Ok(())
@@ -274,8 +279,8 @@ fn check_symbol(symbol: &str) -> Result<(), ServiceError> {
 fn described(symbol: &str, wanted: &InstrumentWanted) -> Result<InstrumentSpec, ServiceError> {
     let wrong = |key: &str, message: String| ServiceError::wrong(format!("instruments.{symbol}.{key}"), message);
     let class = Class::ALL.into_iter().find(|class| class.word() == wanted.class);
-    let class = class
-        .ok_or_else(|| wrong("class", format!("\"{}\", expected fx, metal, index or crypto", wanted.class)))?;
+    let class =
+        class.ok_or_else(|| wrong("class", format!("\"{}\", expected fx, metal, index or crypto", wanted.class)))?;
     if wanted.digits > 9 {
         return Err(wrong("digits", format!("{} is more than the 9 a price holds", wanted.digits)));
     }

@@ -146,7 +146,13 @@ const MTAPI: Form = Form {
         ),
         must("user", "Login number", Text, "7", "The login number of the trading account."),
         must("password", "Password", Secret, "p", "The account's password; the investor password suffices."),
-        must("server", "Server", Text, "Broker-Demo", "The broker's server as MetaTrader shows it, such as Broker-Demo."),
+        must(
+            "server",
+            "Server",
+            Text,
+            "Broker-Demo",
+            "The broker's server as MetaTrader shows it, such as Broker-Demo.",
+        ),
         CLOCK,
         may(
             "session",
@@ -156,7 +162,14 @@ const MTAPI: Form = Form {
             "s",
             "The session token to ask for, where the vendor gave you one; by default the server makes one up.",
         ),
-        may("stream_url", "Stream address", Url, None, "wss://mt5.mtapi.io", "Only where it is another host than the API's."),
+        may(
+            "stream_url",
+            "Stream address",
+            Url,
+            None,
+            "wss://mt5.mtapi.io",
+            "Only where it is another host than the API's.",
+        ),
         may("history_bars", "Bars in a request", Number, Some("5000"), "5000", "Most past bars of one request."),
         may(
             "history_per_second",
@@ -172,11 +185,24 @@ const MTAPI: Form = Form {
 const MTAPI_ACCOUNTS: Form = Form {
     title: "MetaTrader accounts over REST",
     fields: &[
-        must("base_url", "API address", Url, "https://api.example.com", "In front of /v1, such as https://api.example.com."),
+        must(
+            "base_url",
+            "API address",
+            Url,
+            "https://api.example.com",
+            "In front of /v1, such as https://api.example.com.",
+        ),
         must("account", "Account", Text, "a1", "The account in the paths."),
         must("key", "Key", Secret, "k", "The bearer key."),
         one_of("prices", "Prices", &["symbol", "all"], "symbol", "Asked for symbol by symbol, or all at once."),
-        may("interval_ms", "Interval", Number, Some("1000"), "1000", "Time from one round of requests to the next, in ms."),
+        may(
+            "interval_ms",
+            "Interval",
+            Number,
+            Some("1000"),
+            "1000",
+            "Time from one round of requests to the next, in ms.",
+        ),
         may("broker_time", "Broker's clock", Text, Some("utc"), "utc", BROKER_TIME),
     ],
 };
@@ -296,14 +322,8 @@ const MQL5_JSON_API: Form = Form {
     ],
 };
 
-const SECRET: Field = may(
-    "secrets.token",
-    "Secret",
-    Secret,
-    None,
-    "s",
-    "Stands where the address or a message has {secret:token}.",
-);
+const SECRET: Field =
+    may("secrets.token", "Secret", Secret, None, "s", "Stands where the address or a message has {secret:token}.");
 
 const fn path(key: &'static str, title: &'static str, example: &'static str, help: &'static str) -> Field {
     may(key, title, Text, None, example, help)
@@ -312,7 +332,13 @@ const fn path(key: &'static str, title: &'static str, example: &'static str, hel
 const JSON_WS: Form = Form {
     title: "Any JSON over WebSocket",
     fields: &[
-        must("url", "Address", Url, "wss://h.example/ws", "The whole address; {symbols} and {secret:token} are filled in."),
+        must(
+            "url",
+            "Address",
+            Url,
+            "wss://h.example/ws",
+            "The whole address; {symbols} and {secret:token} are filled in.",
+        ),
         SECRET,
         may(
             "subscribe",
@@ -322,7 +348,10 @@ const JSON_WS: Form = Form {
             "{\"op\":\"subscribe\",\"symbol\":\"{symbol}\"}",
             "Sent after connecting, once for each symbol where it holds {symbol}.",
         ),
-        begins(must("fields.symbol", "Path of the symbol", Text, "data.s", "Where a message has the symbol."), "symbol"),
+        begins(
+            must("fields.symbol", "Path of the symbol", Text, "data.s", "Where a message has the symbol."),
+            "symbol",
+        ),
         begins(must("fields.bid", "Path of the bid", Text, "data.b", "Where a message has the bid."), "bid"),
         begins(must("fields.ask", "Path of the ask", Text, "data.a", "Where a message has the ask."), "ask"),
         path("fields.time", "Path of the time", "ts", "Where a message has its time; without it ticks have none."),
@@ -402,10 +431,7 @@ pub fn offer(entry: &AdapterEntry) -> Option<Offer> {
 }
 
 /// The adapter from the examples of the fields that are wanted.
-fn built(
-    entry: &AdapterEntry,
-    wanted: impl Fn(&Field) -> bool,
-) -> Result<std::sync::Arc<dyn Venue>, SettingsError> {
+fn built(entry: &AdapterEntry, wanted: impl Fn(&Field) -> bool) -> Result<std::sync::Arc<dyn Venue>, SettingsError> {
     let form = form(entry.name).ok_or_else(|| SettingsError::new("", "has no form"))?;
     let mut keys = toml::Table::new();
     for field in form.fields.iter().filter(|field| wanted(field) && !field.example.is_empty()) {
@@ -446,52 +472,4 @@ pub fn is_adapter(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn every_adapter_has_a_form_whose_keys_it_takes() {
-        for entry in adapters() {
-            let form = form(entry.name).unwrap_or_else(|| panic!("{} has no form", entry.name));
-            built(&entry, |_| true).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-            for field in form.fields {
-                assert!(!field.title.is_empty() && field.help.ends_with('.'), "{}: {}", entry.name, field.key);
-                assert_eq!(field.kind == Kind::Choice, field.choices.is_some(), "{}: {}", entry.name, field.key);
-                if let (Some(choices), Some(default)) = (field.choices, field.default) {
-                    assert!(choices.contains(&default), "{}: {}", entry.name, field.key);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_an_adapter_must_have_its_form_asks_for() {
-        for entry in adapters() {
-            // Nothing beyond the form's required fields is needed, and each of them is.
-            built(&entry, |field| field.required).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
-            for left_out in form(entry.name).unwrap().fields.iter().filter(|field| field.required) {
-                let without = built(&entry, |field| field.required && field.key != left_out.key);
-                // One side of the price suffices to an API of any shape.
-                let is_side = matches!(left_out.key, "fields.bid" | "fields.ask");
-                assert!(is_side || without.is_err(), "{} does not need {}", entry.name, left_out.key);
-            }
-        }
-    }
-
-    #[test]
-    fn every_choice_is_taken() {
-        for entry in adapters() {
-            for field in form(entry.name).unwrap().fields {
-                for choice in field.choices.unwrap_or_default() {
-                    let mut keys = toml::Table::new();
-                    for other in form(entry.name).unwrap().fields.iter().filter(|other| other.required) {
-                        put(&mut keys, other.key, value(other, other.example));
-                    }
-                    put(&mut keys, field.key, (*choice).into());
-                    (entry.build)(keys).unwrap_or_else(|e| panic!("{}: {} = {choice}: {e}", entry.name, field.key));
-                }
-            }
-        }
-    }
-}
+mod tests;
