@@ -24,5 +24,8 @@ export const routes: Route[] = [
 
   { path: "/", title: "Dashboard", menu: { group: "Overview", icon: "dashboard" }, load: () => import("./pages/dashboard.tsx") },
 
+  { path: "/connections", title: "Connections", menu: { group: "Operations", icon: "plug" }, load: () => import("./pages/connections.tsx") },
+  { path: "/connections/new", title: "New connection", load: () => import("./pages/connection-new.tsx") },
+  { path: "/connections/:name", title: "Connection", load: () => import("./pages/connection.tsx") },
 
 ];
