@@ -27,7 +27,8 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::runtime::{Settings, Unfit, add_connections};
+use crate::control::sections::{Unfit, add_connections};
+use crate::runtime::Settings;
 use crate::storage::StorageConfig;
 
 /// A market-data engine: each broker connection held once, one best price out.
@@ -123,11 +124,12 @@ impl Common {
     /// The configuration and the wanted connections of the state directory. One of these that makes no sense is told on
     /// standard error and left out.
     fn settings(&self) -> Result<Settings, Failure> {
-        let mut config = self.config()?;
+        let base = self.config()?;
+        let mut config = base.clone();
         for Unfit { name, problem } in add_connections(&mut config, &self.state_dir).map_err(Failure::failed)? {
             eprintln!("tickwire: connection {name} is left out: {problem}");
         }
-        Ok(Settings::new(config)?)
+        Ok(Settings::new(config)?.over(base))
     }
 }
 

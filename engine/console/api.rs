@@ -146,6 +146,11 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// Of a query that has other parts too.
+    pub(super) fn of(limit: Option<u32>, before: Option<String>) -> Paging {
+        Paging { limit, before }
+    }
+
     /// Of the parameters of a route that has others too.
     pub(super) fn new(limit: Option<u32>, before: Option<String>) -> Paging {
         Paging { limit, before }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::live::Board;
 use super::desk::Desk;
+use crate::control::service::Service;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
@@ -92,6 +93,8 @@ pub struct Facts {
     pub market_data: Option<Arc<MarketData>>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
+    /// The data connections, which are made and changed here.
+    pub connections: Arc<Service>,
 }
 
 /// How full a queue is.
@@ -111,7 +114,7 @@ pub struct QueueFill {
 const RATE_WINDOW_S: usize = 10;
 
 /// A symbol counts as active when data came within this time.
-const ACTIVE_NS: i64 = 60_000_000_000;
+pub(super) const ACTIVE_NS: i64 = 60_000_000_000;
 
 /// Total ticks and trades of each source at a time.
 struct Sample {

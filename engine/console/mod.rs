@@ -38,6 +38,9 @@ use crate::{clock, metrics};
 pub struct ConsoleConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Whether users may make connections to this machine and to private networks.
+    #[serde(default)]
+    pub allow_private_hosts: bool,
 }
 
 impl ConsoleConfig {

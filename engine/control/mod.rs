@@ -4,9 +4,12 @@ pub mod alerts;
 mod catalogue;
 pub mod connections;
 pub mod credentials;
+pub mod cures;
 mod database;
 mod instruments;
 pub mod jobs;
+pub mod sections;
+pub mod service;
 pub mod users;
 pub mod vault;
 

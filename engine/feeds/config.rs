@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tickwire_schemas::words::Timeframe;
 use toml::{Table, Value};
 
-use super::adapters::{AdapterEntry, Venue, adapters};
+use super::adapters::{AdapterEntry, SettingsError, Venue, adapters};
 use super::machine::Pace;
 use super::standby::{StandbySpec, circle};
 use crate::config::{Config, ConfigError};
@@ -210,12 +210,9 @@ fn check_standbys(specs: &[SourceSpec]) -> Result<(), (String, String)> {
 /// Reads one section `[sources.NAME]` by itself.
 ///
 /// # Errors
-/// One sentence naming the key.
-pub fn one_source(name: &str, table: Table) -> Result<SourceSpec, String> {
-    parse_source(&adapters(), name, table).map_err(|(key, problem)| match key.as_str() {
-        "" => problem,
-        key => format!("{key}: {problem}"),
-    })
+/// [`SettingsError`] naming the key; none where it is the whole.
+pub fn one_source(name: &str, table: Table) -> Result<SourceSpec, SettingsError> {
+    parse_source(&adapters(), name, table).map_err(|(key, problem)| SettingsError { key, problem })
 }
 
 type Wrong = (String, String);

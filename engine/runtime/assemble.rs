@@ -10,7 +10,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::alerts::{self, AlertsHandle};
+use super::connections::Here;
 use super::facts::{self, queues, storage_status};
+use super::feed_watch::FeedWatch;
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::jobs::{self, Ground};
 use super::pipeline::Pipeline;
@@ -20,6 +22,7 @@ use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
 use crate::control::jobs::scheduler::SchedulerHandle;
 use crate::control::jobs::{Jobs, JobsError};
+use crate::control::service::Service;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -93,6 +96,7 @@ pub struct Engine {
     following: Following,
     control: Control,
     scheduler: Option<SchedulerHandle>,
+    feed_watch: Option<FeedWatch>,
     note: PathBuf,
     _state: StateDir,
 }
@@ -187,33 +191,14 @@ impl Engine {
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let jobs = Arc::new(Jobs::open(state_dir)?);
-        let facts = Arc::new(Facts {
-            shown: shown.clone(),
-            feed: inputs.feed(),
-            fanout: fanout.stats(),
-            quality: board,
-            live,
-            market_data,
-            storage: storage_status(&database),
-            queues: queues(&settings, &inbound.fill, &journal, &fanout),
-            retry_gap: facts::retry_gap(repairer.as_ref()),
-            live,
-            market_data,
-            desk: facts::desk(&jobs, &settings, &database, &journal, shown.clone()),
-            started_ns,
-        });
-        let alerts = match &inputs {
-            Inputs::Feeds { .. } => Some(alerts::start(state_dir, Arc::clone(&facts))?),
-            // What was wrong then is no news.
-            Inputs::Recording(_) => None,
-        };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
-        let note = write_note(state_dir, &fanout, &console)?;
+        let queues = queues(&settings, &inbound.fill, &journal, &fanout);
+        let desk = facts::desk(&jobs, &settings, &database, &journal, shown.clone());
         let ground = inputs.hosts().map(|hosts| {
             let retry = repairer.as_ref().map(|repairer| facts::retry_gap(Some(repairer)));
             Ground::new(&settings, state_dir, facts::endpoint(&database), hosts).with_repairs(retry)
         });
-        let control = Control::new(Running {
+        let base = settings.base;
+        let running = Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
             effect: InEffect {
@@ -228,10 +213,36 @@ impl Engine {
             fanout: fanout.growth(),
             quality: quality.growth(),
             pipeline: growing,
-            shown,
+            shown: shown.clone(),
             repairs,
             feeds: inputs.control(),
+        };
+        let control = Control::new(running, base);
+        let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
+        let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
+        let facts = Arc::new(Facts {
+            shown,
+            feed: inputs.feed(),
+            fanout: fanout.stats(),
+            quality: board,
+            storage: storage_status(&database),
+            queues,
+            retry_gap: facts::retry_gap(repairer.as_ref()),
+            desk,
+            live,
+            market_data,
+            connections,
+            started_ns,
         });
+        let alerts = match &inputs {
+            Inputs::Feeds { .. } => Some(alerts::start(state_dir, Arc::clone(&facts))?),
+            // What was wrong then is no news.
+            Inputs::Recording(_) => None,
+        };
+        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let note = write_note(state_dir, &fanout, &console)?;
+        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
+        let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
         // A recording asks no venue for anything, and nothing of it is due.
         let scheduler = ground.map(|ground| {
             let control = control.clone();
@@ -255,6 +266,7 @@ impl Engine {
             following,
             control,
             scheduler,
+            feed_watch,
             note,
             _state: state,
         })
@@ -351,6 +363,9 @@ impl Engine {
         }
         if let Some(repairer) = self.repairer {
             repairer.stop();
+        }
+        if let Some(watch) = self.feed_watch {
+            watch.stop();
         }
         let simulators = self.inputs.stop();
         // With a full disk the stages wait for room in the ring: that wait has an end too.

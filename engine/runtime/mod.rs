@@ -6,6 +6,7 @@ mod backfill;
 mod connections;
 mod crash;
 mod facts;
+mod feed_watch;
 mod growth;
 mod inputs;
 mod jobs;
@@ -23,7 +24,6 @@ mod stopping;
 
 pub use assemble::{Engine, RunError};
 pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told, Wanted};
-pub use connections::{Unfit, add_connections, fits, source_of};
 pub use crash::catch_crashes;
 pub use jobs::{Ground, InEffectNow, start_only};
 pub use market::{StateDir, adopt_market, journaled_market, open_market};

@@ -62,6 +62,8 @@ struct PipelineConfig {
 pub struct Settings {
     /// The raw tables, from which the stages take their sections.
     pub config: Config,
+    /// The same without the connections of the control database.
+    pub base: Config,
     /// The groups of stages.
     pub layout: Layout,
     /// How the pipeline's threads run.
@@ -141,10 +143,17 @@ impl Settings {
             fanout: FanoutConfig::from_config(&config)?,
             console: ConsoleConfig::parse(&config)?,
             simulators: simulator::parse(&config)?,
+            base: config.clone(),
             config,
         };
         settings.check_sources()?;
         Ok(settings)
+    }
+
+    /// The same with the configuration that connections of the control database were added to.
+    #[must_use]
+    pub fn over(self, base: Config) -> Settings {
+        Settings { base, ..self }
     }
 
     fn check_sources(&self) -> Result<(), ConfigError> {

@@ -27,6 +27,7 @@ macro_rules! subjects {
 subjects! {
     openapi
     status sources gaps pipeline terminals alerts
+    adapters connections
     jobs backfill storage
     instruments bars ticks indicators statistics live
 }
