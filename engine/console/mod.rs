@@ -1,6 +1,9 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+mod assets;
+#[allow(dead_code)] // taken by routes as they come
+mod extract;
 mod health;
 mod routes;
 mod viewer;
@@ -104,7 +107,7 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<C
             }
         });
         let app = Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page));
-        let app = app.merge(routes::all().0).with_state(Arc::new(services));
+        let app = app.merge(routes::all().0).merge(assets::routes()).with_state(Arc::new(services));
         tokio::select! {
             served = async { axum::serve(listener, app).await } => if let Err(error) = served {
                 tracing::error!("console: {error}");
