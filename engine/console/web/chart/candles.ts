@@ -10,6 +10,9 @@ import {
   LineStyle,
   createChartEx,
   type CandlestickData,
+  type DeepPartial,
+  type HorzScaleOptions,
+  type TickMarkType,
   type IChartApiBase,
   type IPriceLine,
   type ISeriesApi,
@@ -106,6 +109,11 @@ export class CandleChart {
     });
   }
 
+  /** The bar that the cursor stands on. */
+  get cursor(): number | null {
+    return this.cursorAt;
+  }
+
   dispose(): void {
     this.chart.remove();
   }
@@ -137,12 +145,13 @@ export class CandleChart {
     this.candles.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number(`1e-${digits}`) } });
   }
 
-  setHoles(holes: readonly Hole[]): void {
-    const stretches = holes.flatMap((hole) => {
+  /** Shades where data is missing: `whole` over the height, `part` (one of several sources) at the upper edge alone. */
+  setHoles(whole: readonly Hole[], part: readonly Hole[]): void {
+    const stretch = (isWhole: boolean) => (hole: Hole) => {
       const found = extent(this.slots, hole, this.timeframe);
-      return found ? [{ from: found[0], to: found[1], isOpen: hole.to === null }] : [];
-    });
-    this.shading.show(stretches);
+      return found ? [{ from: found[0], to: found[1], isOpen: hole.to === null, isWhole }] : [];
+    };
+    this.shading.show([...part.flatMap(stretch(false)), ...whole.flatMap(stretch(true))]);
   }
 
   /** Draws these indicators and no other. Their times are those of bars: other points are left out. */
@@ -173,7 +182,7 @@ export class CandleChart {
 
   /** Takes the old lines away and lays new ones, without values yet. */
   private lay(plans: readonly Plan[]): void {
-    for (const { lines } of this.drawn.toReversed()) for (const { series } of lines.toReversed()) this.chart.removeSeries(series);
+    for (const { series } of this.drawn.flatMap(({ lines }) => lines).reverse()) this.chart.removeSeries(series);
     this.levels = [];
     let pane = 0;
     let colour = 0;
@@ -247,9 +256,11 @@ export class CandleChart {
   setZone(zone: ZoneName): void {
     const isOther = this.scale.zone !== zone;
     this.scale.zone = zone;
+    // The option belongs to scales of time, which a chart with a scale of its own does not know to be one.
+    const marks = { tickMarkFormatter: (time: Time, type: TickMarkType) => markText(Number(time), type, zone) };
     this.chart.applyOptions({
       localization: { timeFormatter: (time: Time) => dateTime(Number(time), zone).slice(0, 16) },
-      timeScale: { tickMarkFormatter: (time: Time, type: number) => markText(Number(time), type, zone) },
+      timeScale: marks as DeepPartial<HorzScaleOptions>,
     });
     // Which marks stand out depends on the zone: it is decided when data comes.
     if (isOther && this.slots.length > 0) {

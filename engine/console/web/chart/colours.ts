@@ -31,7 +31,7 @@ export function readColours(theme: "light" | "dark"): Colours {
   return {
     up: CANDLE_UP,
     down: CANDLE_DOWN,
-    text: of("--text-2", isDark ? "#a3adbb" : "#535e6d"),
+    text: of("--muted", isDark ? "#93a0b3" : "#566173"),
     line: of("--line", isDark ? "#2b333f" : "#d9dee5"),
     grid: isDark ? "rgba(148, 163, 184, 0.09)" : "rgba(71, 85, 105, 0.09)",
     accent: of("--accent", isDark ? "#6ea8fe" : "#2563eb"),

@@ -15,6 +15,8 @@ export interface Stretch {
   from: number;
   to: number;
   isOpen: boolean;
+  /** Nothing was there; else one of several sources was away. */
+  isWhole: boolean;
 }
 
 type Target = Parameters<IPrimitivePaneRenderer["draw"]>[0];
@@ -66,7 +68,7 @@ export class Shading implements ISeriesPrimitive<Time> {
     if (!scale) return;
     const spacing = scale.options().barSpacing;
     target.useBitmapCoordinateSpace(({ context, bitmapSize, horizontalPixelRatio }) => {
-      for (const { from, to, isOpen } of this.stretches) {
+      for (const { from, to, isOpen, isWhole } of this.stretches) {
         const base = scale.logicalToCoordinate(Math.floor(from) as Logical);
         if (base === null) continue;
         const left = base + (from - Math.floor(from)) * spacing;
@@ -74,10 +76,11 @@ export class Shading implements ISeriesPrimitive<Time> {
         const x = Math.round(left * horizontalPixelRatio);
         const width = Math.max(Math.round(right * horizontalPixelRatio) - x, 1);
         if (x + width < 0 || x > bitmapSize.width) continue;
+        const edge = Math.round((isWhole ? 3 : 5) * horizontalPixelRatio);
         context.fillStyle = this.fill;
-        context.fillRect(x, 0, width, bitmapSize.height);
-        context.fillStyle = this.edge;
-        context.fillRect(x, 0, width, Math.max(2, Math.round(2 * horizontalPixelRatio)));
+        if (isWhole) context.fillRect(x, 0, width, bitmapSize.height);
+        context.fillStyle = isWhole ? this.edge : this.fill;
+        context.fillRect(x, 0, width, edge);
       }
     });
   }

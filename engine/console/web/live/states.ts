@@ -1,6 +1,6 @@
 // The words of the wire for people: states of quotes, of sources, of holes, and why a source went away.
 
-export type Tone = "good" | "warn" | "bad" | "neutral" | "info";
+import type { Tone } from "../parts/badge.tsx";
 
 export interface Word {
   label: string;
@@ -26,14 +26,14 @@ const SOURCES: Record<string, Word> = {
   connecting: { label: "Connecting", tone: "info", help: "The connection is being made." },
   mute: { label: "Mute", tone: "warn", help: "It is connected and says nothing." },
   down: { label: "Down", tone: "bad", help: "It is not connected." },
-  stopped: { label: "Stopped", tone: "neutral", help: "It was switched off." },
+  stopped: { label: "Stopped", tone: "mute", help: "It was switched off." },
 };
 
 const GAPS: Record<string, Word> = {
   open: { label: "Open", tone: "bad", help: "Data is missing still." },
   closed: { label: "Waits for repair", tone: "warn", help: "Data flows again; what was missed has not been fetched." },
   repaired: { label: "Repaired", tone: "good", help: "The venue gave the bars that were missed." },
-  lost: { label: "Lost", tone: "neutral", help: "The venue has no history of what was missed: it will not be filled." },
+  lost: { label: "Lost", tone: "mute", help: "The venue has no history of what was missed: it will not be filled." },
 };
 
 const CAUSES: Record<string, [string, string]> = {
@@ -55,7 +55,7 @@ const CAUSES: Record<string, [string, string]> = {
   resume_window: ["Resume window passed", "A reader came back too late to be given what it missed."],
 };
 
-const unknown = (word: string): Word => ({ label: word.replaceAll("_", " "), tone: "neutral", help: "" });
+const unknown = (word: string): Word => ({ label: word.replaceAll("_", " "), tone: "mute", help: "" });
 
 export const quoteState = (word: string): Word => QUOTES[word] ?? unknown(word);
 export const sourceState = (word: string): Word => SOURCES[word] ?? unknown(word);

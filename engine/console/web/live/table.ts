@@ -52,6 +52,7 @@ const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 export class LiveTable {
   private readonly body: HTMLTableSectionElement;
   private readonly quotes: Quotes;
+  private readonly onCount: (shown: number) => void;
   private readonly cells = new Map<string, Cells>();
   private readonly pending = new Map<string, Changed>();
   private readonly sight: IntersectionObserver;
@@ -63,9 +64,10 @@ export class LiveTable {
   private arrangedAt = 0;
   private mustArrange = false;
 
-  constructor(body: HTMLTableSectionElement, quotes: Quotes, private readonly onCount: (shown: number) => void) {
+  constructor(body: HTMLTableSectionElement, quotes: Quotes, onCount: (shown: number) => void) {
     this.body = body;
     this.quotes = quotes;
+    this.onCount = onCount;
     this.sight = new IntersectionObserver((entries) => this.onSight(entries), { rootMargin: "80px" });
     this.timer = setInterval(() => this.tick(), 500);
     this.arrange();
