@@ -49,7 +49,7 @@ fn watch(folder: &Path) {
 
 /// A `match` over names: nothing that is asked for ever becomes a path.
 fn table(web: &str, files: &str) -> String {
-    let mut text = String::from("pub(super) fn file(name: &str) -> Option<File> {\n    Some(match name {\n");
+    let mut text = String::from("fn file(name: &str) -> Option<File> {\n    Some(match name {\n");
     for line in files.lines() {
         let mut columns = line.split('\t');
         let (Some(name), Some(etag), Some(packed)) = (columns.next(), columns.next(), columns.next()) else {
