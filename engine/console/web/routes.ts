@@ -24,5 +24,13 @@ export const routes: Route[] = [
 
   { path: "/", title: "Dashboard", menu: { group: "Overview", icon: "dashboard" }, load: () => import("./pages/dashboard.tsx") },
 
+  { path: "/live", title: "Live", menu: { group: "Markets", icon: "pulse" }, load: () => import("./pages/live.tsx") },
+  { path: "/symbols/:symbol", title: "Symbol", load: () => import("./pages/symbol.tsx") },
+  { path: "/sources", title: "Sources", menu: { group: "Markets", icon: "layers" }, load: () => import("./pages/sources.tsx") },
+  { path: "/market-data", title: "Market data", menu: { group: "Markets", icon: "table" }, load: () => import("./pages/market-data.tsx") },
+  { path: "/gaps", title: "Gaps", menu: { group: "Markets", icon: "gap" }, load: () => import("./pages/gaps.tsx") },
+
+  { path: "/pipeline", title: "Pipeline", needs: "view-system", menu: { group: "Operations", icon: "pipeline" }, load: () => import("./pages/pipeline.tsx") },
+
 
 ];
