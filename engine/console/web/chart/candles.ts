@@ -212,8 +212,8 @@ export class CandleChart {
     }
     const style = line.kind === "dashed" ? LineStyle.Dashed : LineStyle.Solid;
     const width = line.kind === "dashed" ? 1 : plan.family === "BB" ? 1 : 2;
-    // Prices decide the scale of their pane, not the lines over them.
-    const onPrices = plan.pane === "price" ? { autoscaleInfoProvider: () => null } : {};
+    // An average since the morning, or since ever, may be far away: prices decide the scale, not it.
+    const onPrices = plan.family === "VWAP" ? { autoscaleInfoProvider: () => null } : {};
     const options = { ...common, ...format, ...onPrices, lineStyle: style, lineWidth: width as 1 | 2, crosshairMarkerVisible: false };
     return this.chart.addSeries(LineSeries, options, pane);
   }
@@ -221,7 +221,7 @@ export class CandleChart {
   private addLevels(plan: Plan, series: ISeriesApi<SeriesType, Time> | undefined): void {
     if (!series || plan.pane !== "own") return;
     for (const price of plan.levels) {
-      const line = { price, color: this.colours.line, lineWidth: 1 as const, lineStyle: LineStyle.Dashed, axisLabelVisible: false, title: "" };
+      const line = { price, color: this.colours.level, lineWidth: 1 as const, lineStyle: LineStyle.Dashed, axisLabelVisible: false, title: "" };
       this.levels.push(series.createPriceLine(line));
     }
   }

@@ -5,6 +5,8 @@ export interface Colours {
   down: string;
   text: string;
   line: string;
+  /** Levels of indicators, such as 30 and 70. */
+  level: string;
   grid: string;
   accent: string;
   gap: string;
@@ -33,6 +35,7 @@ export function readColours(theme: "light" | "dark"): Colours {
     down: CANDLE_DOWN,
     text: of("--muted", isDark ? "#93a0b3" : "#566173"),
     line: of("--line", isDark ? "#2b333f" : "#d9dee5"),
+    level: of("--line-strong", isDark ? "#36445a" : "#c3ccd8"),
     grid: isDark ? "rgba(148, 163, 184, 0.09)" : "rgba(71, 85, 105, 0.09)",
     accent: of("--accent", isDark ? "#6ea8fe" : "#2563eb"),
     gap: isDark ? "rgba(245, 158, 11, 0.13)" : "rgba(217, 119, 6, 0.11)",

@@ -31,6 +31,8 @@ export type Changed = "bars" | "newest" | "over" | "state";
 
 const text = (next: string | number | null | undefined): string | null => (next === null || next === undefined ? null : String(next));
 const at = (time: string): number => Date.parse(time) / 1000;
+/** A hole before the first data has no begin. */
+const begin = (gap: Gap): number => (gap.from === null ? 0 : at(gap.from));
 const rfc = (t: number): string => new Date(t * 1000).toISOString();
 
 export class ChartData {
@@ -127,7 +129,7 @@ export class ChartData {
   /** Where data is missing: `whole` in what is drawn, `part` in one of several sources that it is made from. */
   holes(): { whole: Hole[]; part: Hole[] } {
     const holes = (source: string): Hole[] =>
-      this.gaps.filter((gap) => gap.source === source).map((gap) => ({ from: at(gap.from), to: gap.to === null ? null : at(gap.to) }));
+      this.gaps.filter((gap) => gap.source === source || gap.source === "").map((gap) => ({ from: begin(gap), to: gap.to === null ? null : at(gap.to) }));
     if (this.subject.source !== "best") return { whole: holes(this.subject.source), part: [] };
     const bySource = this.subject.sources.map(holes);
     return { whole: bySource.length > 0 ? bySource.reduce(common) : [], part: bySource.flat() };
@@ -136,8 +138,8 @@ export class ChartData {
   /** The holes over a time. */
   gapsAt(t: number): Gap[] {
     const end = t + seconds(this.subject.timeframe);
-    const isOurs = (gap: Gap): boolean => this.subject.source === "best" || gap.source === this.subject.source;
-    return this.gaps.filter((gap) => isOurs(gap) && at(gap.from) < end && (gap.to === null || at(gap.to) > t));
+    const isOurs = (gap: Gap): boolean => this.subject.source === "best" || gap.source === this.subject.source || gap.source === "";
+    return this.gaps.filter((gap) => isOurs(gap) && begin(gap) < end && (gap.to === null || at(gap.to) > t));
   }
 
   private query(more: Query): Query {

@@ -55,7 +55,7 @@ export function Legend({ bar, side, cursor, instrument, zone, gaps, drawn, colou
         <div class="legend-row legend-gap">
           {gaps.slice(0, 3).map((gap) => (
             <span key={`${gap.epoch}/${gap.id}`}>
-              Gap of {gap.source}: {cause(gap.cause)[0].toLowerCase()}, {dateTime(gap.from, zone).slice(11)} to {gap.to === null ? "now" : dateTime(gap.to, zone).slice(11)}, {gapState(gap.state).label.toLowerCase()}
+              Gap of {gap.source || "all sources"}: {cause(gap.cause)[0].toLowerCase()}, {gap.from === null ? "the start" : dateTime(gap.from, zone).slice(11)} to {gap.to === null ? "now" : dateTime(gap.to, zone).slice(11)}, {gapState(gap.state).label.toLowerCase()}
             </span>
           ))}
         </div>

@@ -4,7 +4,7 @@ import { compare, subtract } from "../decimal.ts";
 import type { DepthRow } from "../types.ts";
 
 /** States in which a source's price takes part in the best one. */
-const TAKES_PART = new Set(["ok", "fresh", "live", "single", "single_source", "locked", "crossed"]);
+const TAKES_PART = new Set(["fresh", "live"]);
 
 export const takesPart = (row: DepthRow): boolean => TAKES_PART.has(row.state);
 

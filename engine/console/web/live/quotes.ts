@@ -2,13 +2,14 @@
 
 import { compare } from "../decimal.ts";
 import type { Instrument, LiveQuote } from "../types.ts";
+import { inPips, spreadOf } from "./best.ts";
 
 /** Which way a price went when it last changed. */
 export type Move = -1 | 0 | 1;
 
-/** Points of a line, and the least time between two, milliseconds: three minutes and a half. */
-export const POINTS = 72;
-const POINT_EVERY_MS = 3000;
+/** Points of a line, and the time between two, milliseconds: ten minutes, as the engine remembers them. */
+export const POINTS = 60;
+const POINT_EVERY_MS = 10_000;
 
 export interface Row {
   symbol: string;
@@ -50,6 +51,15 @@ export class Quotes {
   setInstruments(instruments: readonly Instrument[]): void {
     this.instruments = new Map(instruments.map((instrument) => [instrument.symbol, instrument]));
     for (const row of this.rows.values()) row.instrument = this.instruments.get(row.symbol) ?? null;
+  }
+
+  /** The lines of the last minutes as the engine remembers them; what was seen since stays at their ends. */
+  setLines(lines: Record<string, readonly string[]>): void {
+    for (const [symbol, line] of Object.entries(lines)) {
+      const row = this.rows.get(symbol);
+      if (!row || line.length <= row.line.length) continue;
+      row.line = [...line.map(Number).filter(Number.isFinite), ...row.line.slice(-1)].slice(-POINTS);
+    }
   }
 
   /** Takes what changed. With `isWhole` symbols that are not among them are gone. */
@@ -100,6 +110,12 @@ export class Quotes {
   }
 }
 
+/** The spread in pips as text: of the exact prices where the pip is known. */
+export function spread({ quote, instrument }: Row): string | null {
+  const exact = instrument ? inPips(spreadOf(quote.bid, quote.ask), instrument.pip) : null;
+  return exact ?? (quote.spread_pips === null ? null : Number(quote.spread_pips).toFixed(1));
+}
+
 export type SortKey = "symbol" | "spread" | "age" | "state" | "bid_source" | "ask_source";
 export interface Sort {
   key: SortKey;
@@ -114,15 +130,16 @@ export function matches(row: Row, filter: string): boolean {
 }
 
 /** What is worst first. */
-const STATE_ORDER = ["crossed", "stale", "one_sided", "single", "single_source", "locked", "ok", "fresh"];
+const STATE_ORDER = ["crossed", "stale", "single", "locked", "ok"];
 const stateRank = (state: string): number => (STATE_ORDER.indexOf(state) + STATE_ORDER.length) % STATE_ORDER.length;
 
 function order(a: Row, b: Row, key: SortKey): number {
   const [x, y] = [a.quote, b.quote];
   switch (key) {
-    case "spread":
-      if (x.spread_pips === null || y.spread_pips === null) return Number(x.spread_pips === null) - Number(y.spread_pips === null);
-      return compare(x.spread_pips, y.spread_pips);
+    case "spread": {
+      const [s, t] = [spread(a), spread(b)];
+      return s === null || t === null ? Number(s === null) - Number(t === null) : compare(s, t);
+    }
     case "age":
       // The youngest first.
       return (y.at ? Date.parse(y.at) : 0) - (x.at ? Date.parse(x.at) : 0);

@@ -11,17 +11,15 @@ export interface Word {
 
 const QUOTES: Record<string, Word> = {
   ok: { label: "Fresh", tone: "good", help: "Two or more sources agree on a market." },
-  fresh: { label: "Fresh", tone: "good", help: "Two or more sources agree on a market." },
   single: { label: "Single source", tone: "info", help: "Only one source has a fresh price: nothing confirms it." },
-  single_source: { label: "Single source", tone: "info", help: "Only one source has a fresh price: nothing confirms it." },
-  one_sided: { label: "One-sided", tone: "warn", help: "There is a bid or an ask, but not both." },
   stale: { label: "Stale", tone: "warn", help: "No source has sent a fresh price for longer than prices are good." },
   crossed: { label: "Crossed", tone: "bad", help: "The best bid is above the best ask: sources disagree." },
   locked: { label: "Locked", tone: "warn", help: "The best bid equals the best ask." },
 };
 
 const SOURCES: Record<string, Word> = {
-  ...QUOTES,
+  fresh: { label: "Fresh", tone: "good", help: "Its price is young enough to count." },
+  stale: { label: "Stale", tone: "warn", help: "Its last price is too old to count." },
   live: { label: "Live", tone: "good", help: "Prices arrive." },
   connecting: { label: "Connecting", tone: "info", help: "The connection is being made." },
   mute: { label: "Mute", tone: "warn", help: "It is connected and says nothing." },

@@ -3,7 +3,7 @@
 import { pipParts } from "../decimal.ts";
 import { span } from "../time.ts";
 import type { LiveQuote } from "../types.ts";
-import { type Changed, type Move, POINTS, type Quotes, type Row, type Sort, shown } from "./quotes.ts";
+import { type Changed, type Move, POINTS, type Quotes, type Row, type Sort, shown, spread } from "./quotes.ts";
 import { drawSparkline } from "./sparkline.ts";
 import { quoteState } from "./states.ts";
 
@@ -164,19 +164,19 @@ export class LiveTable {
     const bid = price("l-bid");
     const ask = price("l-ask");
     const [bidSource, askSource] = [element("td", "l-bid-source"), element("td", "l-ask-source")];
-    const [spread, age] = [element("td", "l-spread number"), element("td", "l-age number")];
+    const [gapPips, age] = [element("td", "l-spread number"), element("td", "l-age number")];
     const dot = element("span", "dot");
     dot.setAttribute("aria-hidden", "true");
     const badgeText = element("span", "");
     const badge = element("span", "badge", dot, badgeText);
     const canvas = element("canvas", "spark");
     canvas.setAttribute("aria-hidden", "true");
-    const cells = [head, bid.cell, bidSource, ask.cell, askSource, spread, age, element("td", "l-state", badge), element("td", "l-spark", canvas)];
+    const cells = [head, bid.cell, bidSource, ask.cell, askSource, gapPips, age, element("td", "l-state", badge), element("td", "l-spark", canvas)];
     // On narrow screens rows are laid out as cards, which takes their roles from them: they are told by name.
     for (const [n, cell] of cells.entries()) cell.setAttribute("role", n === 0 ? "rowheader" : "cell");
     const made = element("tr", "", ...cells);
     made.setAttribute("role", "row");
-    return { row: made, link, kind, bid, ask, bidSource, askSource, spread, age, badge, badgeText, canvas, state: "", isSeen: false };
+    return { row: made, link, kind, bid, ask, bidSource, askSource, spread: gapPips, age, badge, badgeText, canvas, state: "", isSeen: false };
   }
 
   private fill(cells: Cells, row: Row): void {
@@ -186,7 +186,7 @@ export class LiveTable {
     fillPrice(cells.ask, quote.ask, row, row.askMove);
     write(cells.bidSource, quote.bid_source ?? "–");
     write(cells.askSource, quote.ask_source ?? "–");
-    write(cells.spread, quote.spread_pips ?? "–");
+    write(cells.spread, spread(row) ?? "–");
     if (cells.state !== quote.state) {
       cells.state = quote.state;
       const { label, tone, help } = quoteState(quote.state);

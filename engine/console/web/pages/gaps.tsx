@@ -12,11 +12,15 @@ import { LoadError, Notice } from "../parts/notice.tsx";
 import { Head, Panel } from "../parts/panel.tsx";
 import { More, Table, type Column } from "../parts/table.tsx";
 import { When } from "../parts/time.tsx";
+import { zone } from "../prefs.ts";
 import { place, setQuery } from "../router.ts";
-import { span } from "../time.ts";
+import { date, span } from "../time.ts";
 import type { Gap, Instrument } from "../types.ts";
 import { useAction, useLoad, useNow, usePages } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
+
+/** Whether it ended on the day on which it began, by the viewer's clock. */
+const sameDay = (gap: Gap): boolean => gap.from !== null && date(gap.from, zone.value) === date(gap.to, zone.value);
 
 const STATES = ["open", "closed", "repaired", "lost"] as const;
 
@@ -30,18 +34,17 @@ export default function Gaps() {
   const isFiltered = state !== "" || source !== "" || symbol !== "";
   const options = (names: Iterable<string>, all: string): (readonly [string, string])[] => [["", all], ...[...new Set(names)].sort().map((name) => [name, name] as const)];
   const columns: Column<Gap>[] = [
-    { title: "Source", heading: true, width: "17%", cell: (gap) => <>{gap.source}<span class="sub">{gap.symbol ? <a href={`/symbols/${part(gap.symbol)}?source=${part(gap.source)}`}>{gap.symbol}</a> : "all symbols"}</span></> },
-    { title: "From", width: "164px", cell: (gap) => <When at={gap.from} /> },
-    { title: "To", width: "164px", cell: (gap) => (gap.to === null ? <span class="bad-text">still open</span> : <When at={gap.to} />) },
-    { title: "Length", numeric: true, width: "104px", cell: (gap) => span((gap.to === null ? now : Date.parse(gap.to)) - Date.parse(gap.from)) },
+    { title: "Source", heading: true, width: "15%", cell: (gap) => <>{gap.source || "All sources"}<span class="sub">{gap.symbol ? <a href={`/symbols/${part(gap.symbol)}?source=${part(gap.source)}`}>{gap.symbol}</a> : "all symbols"}</span></> },
+    { title: "When", width: "176px", cell: (gap) => <><When at={gap.from} /><span class="sub">{gap.to === null ? <span class="bad-text">still open</span> : <>to <When at={gap.to} only={sameDay(gap) ? "clock" : undefined} /></>}</span></> },
+    { title: "Length", numeric: true, width: "112px", cell: (gap) => (gap.from === null ? "–" : span((gap.to === null ? now : Date.parse(gap.to)) - Date.parse(gap.from))) },
     { title: "Cause", cell: (gap) => <>{cause(gap.cause)[0]}<span class="sub">{cause(gap.cause)[1]}</span></> },
-    { title: "Missed", numeric: true, width: "92px", cell: (gap) => (gap.lost === null || gap.lost === 0 ? "–" : count(gap.lost)) },
-    { title: "State", width: "150px", cell: (gap) => <Badge state={gap.state} label={gapState(gap.state).label} tone={gapState(gap.state).tone} title={gapState(gap.state).help} /> },
-    { title: "", width: "110px", numeric: true, cell: (gap) => <Repair gap={gap} done={pages.reload} /> },
+    { title: "Missed", numeric: true, width: "80px", cell: (gap) => (gap.lost === null || gap.lost === 0 ? "–" : count(gap.lost)) },
+    { title: "State", width: "154px", cell: (gap) => <Badge state={gap.state} label={gapState(gap.state).label} tone={gapState(gap.state).tone} title={gapState(gap.state).help} /> },
+    { title: "", width: "98px", numeric: true, cell: (gap) => <Repair gap={gap} done={pages.reload} /> },
   ];
   return (
     <div class="stack">
-      <Head title="Gaps" about="When a source's data stopped and came back. What a venue still knows of the time between is fetched by itself, or at once by hand.">
+      <Head title="Gaps" about="When a source's data stopped and came back. What a venue still knows of the time between is fetched by itself; where that failed it can be tried again.">
         <button type="button" onClick={pages.reload}>Refresh</button>
       </Head>
       <Panel flush>
@@ -58,7 +61,7 @@ export default function Gaps() {
           rows={pages.rows}
           rowKey={(gap) => `${gap.epoch}/${gap.id}`}
           loading={pages.loading}
-          minWidth="1080px"
+          minWidth="940px"
           empty={pages.error ? <></> : isFiltered ? <Empty title="No gap fits the filters" /> : <Empty title="No gaps">No source has lost data since this engine began to keep its ledger.</Empty>}
         />
         <More more={pages.more} loading={pages.loading} loadMore={pages.loadMore} shown={pages.rows.length} />

@@ -1,6 +1,7 @@
 // Live: the best prices of all symbols, as they move.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { api } from "../api.ts";
 import { Quotes, type Sort, type SortKey } from "../live/quotes.ts";
 import { LiveTable } from "../live/table.ts";
 import { Empty } from "../parts/empty.tsx";
@@ -20,7 +21,7 @@ const COLUMNS: { key: SortKey | null; title: string; name: string; isNumber?: bo
   { key: "spread", title: "Spread", name: "l-spread", isNumber: true, hint: "in pips" },
   { key: "age", title: "Age", name: "l-age", isNumber: true, hint: "since the last change" },
   { key: "state", title: "State", name: "l-state" },
-  { key: null, title: "Last minutes", name: "l-spark" },
+  { key: null, title: "Last 10 minutes", name: "l-spark" },
 ];
 const KEYS = COLUMNS.flatMap(({ key }) => (key ? [key] : []));
 
@@ -61,6 +62,19 @@ export default function Live() {
     };
   }, []);
   useEffect(() => table.current?.show(filter, sort), [filter, sort]);
+  // The lines of the last minutes are fetched when there are rows to put them into.
+  useEffect(() => {
+    if (!isTold) return;
+    api.get<Record<string, string[]>>("/api/live/sparklines").then(
+      (lines) => {
+        quotes.setLines(lines);
+        table.current?.redraw();
+      },
+      () => {
+        // Without them the lines begin now.
+      },
+    );
+  }, [isTold]);
   useEffect(() => {
     if (instruments.data) quotes.setInstruments(instruments.data.instruments);
     table.current?.redraw();

@@ -53,7 +53,7 @@ export default function MarketData() {
       <Head title="Market data" about="What is stored of each source, newest first. Days are days of UTC." />
       <LoadError error={instruments.error} retry={instruments.reload} stale={instruments.data !== undefined} />
       <Panel flush>
-        <div class="filters">
+        <div class="filters market-filters">
           <Select label="Source" value={source} options={[["best", "Best price"], ...sources.map((name) => [name, name] as const)]} onChange={(chosen) => setQuery({ source: chosen === "best" ? null : chosen })} />
           <Select label="Symbol" value={symbol} options={symbols.map((name) => [name, name] as const)} onChange={(chosen) => setQuery({ symbol: chosen })} />
           <Select label="Timeframe" value={timeframe} options={[...timeframes.map((word) => [word, `${word}, ${inWords(word)}`] as const), [TICKS, "Ticks"]]} onChange={(chosen) => setQuery({ timeframe: chosen })} />
@@ -91,11 +91,13 @@ function Rows({ isTicks, filters, instrument }: { isTicks: boolean; filters: Que
   return (
     <>
       <LoadError error={error} stale={rows.length > 0} retry={reload} />
+      <div class="tall">
       {isTicks ? (
-        <Table caption="Ticks, newest first" columns={tickColumns(digits)} rows={data?.ticks ?? []} rowKey={(row) => `${row.at}/${row.bid}/${row.ask}/${row.verdict}`} minWidth="820px" narrow="scroll" loading={loading} empty={error ? <></> : empty} />
+        <Table caption="Ticks, newest first" columns={tickColumns(digits)} rows={data?.ticks ?? []} rowKey={(row) => `${row.at}/${row.bid}/${row.ask}/${row.verdict}`} minWidth="980px" narrow="scroll" loading={loading} empty={error ? <></> : empty} />
       ) : (
         <BarTable bars={data?.bars ?? []} digits={digits} loading={loading} empty={error ? <></> : empty} />
       )}
+      </div>
       <div class="row between pager">
         <span class="quiet" role="status">{loading ? "Loading" : `${count(rows.length)} ${isTicks ? "ticks" : "bars"}, page ${pages.length}`}</span>
         <span class="row">
@@ -113,7 +115,7 @@ function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: numbe
   const sides = (has("bid") || has("ask") ? (["bid", "ask"] as const) : has("last") ? (["last"] as const) : (["mid"] as const)).filter((side) => has(side) || bars.length === 0);
   const price = (prices: Ohlc | null, n: 0 | 1 | 2 | 3): string => (prices ? padded(prices[n], digits) : "–");
   const columns: Column<Bar>[] = [
-    { title: "Opens", heading: true, width: "158px", cell: (bar) => <When at={bar.t} /> },
+    { title: "Opens", heading: true, width: "178px", cell: (bar) => <When at={bar.t} /> },
     ...sides.flatMap((side): Column<Bar>[] =>
       (["open", "high", "low", "close"] as const).map((name, n) => ({ title: `${words(side)} ${name}`, numeric: true, cell: (bar) => price(bar[side], n as 0 | 1 | 2 | 3) })),
     ),
@@ -122,7 +124,7 @@ function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: numbe
     { title: "Origin", width: "92px", cell: (bar) => ORIGINS[bar.origin] ?? words(bar.origin) },
     { title: "State", width: "118px", cell: (bar) => <Badge state={bar.state} label={bar.state === "revised" ? `Revised ${bar.revision}×` : words(bar.state)} tone={bar.state === "final" ? "mute" : "info"} /> },
   ];
-  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1180px" : "820px"} narrow="scroll" loading={loading} empty={empty} />;
+  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1240px" : "860px"} narrow="scroll" loading={loading} empty={empty} />;
 }
 
 /** Where bars come from. */
@@ -131,8 +133,8 @@ const ORIGINS: Record<string, string> = { own: "Own ticks", polled: "Polled", ba
 function tickColumns(digits: number): Column<Tick>[] {
   const price = (value: string | null): string => (value === null ? "–" : padded(value, digits));
   return [
-    { title: "Received", heading: true, width: "190px", cell: (tick) => <When at={tick.at} ms /> },
-    { title: "Venue's time", width: "190px", cell: (tick) => <When at={tick.event_at} ms /> },
+    { title: "Received", heading: true, width: "206px", cell: (tick) => <When at={tick.at} ms /> },
+    { title: "Venue's time", width: "206px", cell: (tick) => <When at={tick.event_at} ms /> },
     { title: "Bid", numeric: true, cell: (tick) => price(tick.bid) },
     { title: "Ask", numeric: true, cell: (tick) => price(tick.ask) },
     { title: "Bid size", numeric: true, cell: (tick) => tick.bid_size ?? "–" },
@@ -158,12 +160,12 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
         <Figure label="A tick takes" value={statistics ? per(TABLE_TICKS) === null ? "–" : `${per(TABLE_TICKS)!.toFixed(1)} B` : "–"} detail="on disk" />
         <Figure label="Reaches back to" value={date(oldest, "UTC")} detail="oldest row" />
       </Figures>
-      <div class="columns even">
+      <div class="columns">
         <Panel flush title="Tables">
           <Table
             caption="Stored rows by table"
             columns={[
-              { title: "Table", heading: true, cell: (row) => row.table },
+              { title: "Table", heading: true, width: "19%", cell: (row) => row.table },
               { title: "Rows", numeric: true, cell: (row) => count(row.rows) },
               { title: "Size", numeric: true, cell: (row) => bytes(row.bytes) },
               { title: "A row", numeric: true, cell: (row) => (row.bytes_per_row === null ? "–" : `${row.bytes_per_row.toFixed(1)} B`) },
@@ -180,10 +182,9 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
             <Table
               caption="Stored rows by timeframe"
               columns={[
-                { title: "Timeframe", heading: true, cell: (row) => (row.timeframe ? `${row.timeframe}, ${inWords(row.timeframe)}` : "Ticks") },
-                { title: "Rows", numeric: true, cell: (row) => count(row.rows) },
-                { title: "Oldest", numeric: true, cell: (row) => <When at={row.oldest} only="date" /> },
-                { title: "Newest", numeric: true, cell: (row) => <When at={row.newest} /> },
+                { title: "Length", heading: true, width: "27%", cell: (row) => (row.timeframe ? <>{row.timeframe}<span class="sub">{inWords(row.timeframe)}</span></> : "Ticks") },
+                { title: "Rows", numeric: true, width: "28%", cell: (row) => count(row.rows) },
+                { title: "Since", numeric: true, cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} /></span></> },
               ] satisfies Column<SeriesStatistics>[]}
               rows={[...series].sort((a, b) => order(a) - order(b))}
               rowKey={(row) => row.timeframe ?? TICKS}

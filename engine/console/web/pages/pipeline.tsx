@@ -13,18 +13,29 @@ type Stage = Answer["stages"][number];
 type Queue = Answer["queues"][number];
 type Rate = Answer["rates"][number];
 
+/** The queue that keeps what was said last: it is full after a while, and older things make room by design. */
+const KEPT = "fanout";
+const QUEUES: Record<string, string> = {
+  inbound: "slots between the sockets and the stages",
+  outbound: "slots between the stages and their readers",
+  journal: "bytes on their way to the disk",
+  fanout: "records kept for terminals that come back",
+  storage: "rows on their way to the database",
+  repairs: "gaps that wait to be mended",
+};
+
 export default function Pipeline() {
   const { data, error, loading, reload } = useLoad<Answer>("/api/pipeline", {}, 2000);
   const flow = data?.rates.reduce((sum, { per_second }) => sum + per_second, 0);
-  const dropped = data?.queues.reduce((sum, one) => sum + one.dropped, 0);
+  const dropped = data?.queues.filter(({ queue }) => queue !== KEPT).reduce((sum, one) => sum + one.dropped, 0);
   return (
     <div class="stack pipeline">
       <Head title="Pipeline" about="What happens to a price between the venue's socket and the terminals: latencies of the last seconds, anew every 2 s." />
       <LoadError error={error} stale={data !== undefined} retry={reload} />
       <Figures>
-        <Figure label="Socket to publication, p50" value={nanos(data?.publish.p50_ns)} detail="half are faster" />
-        <Figure label="p99" value={nanos(data?.publish.p99_ns)} detail="one in 100 is slower" />
-        <Figure label="p99.9" value={nanos(data?.publish.p999_ns)} detail="one in 1000 is slower" />
+        <Figure label="Socket to publication, p50" value={nanos(data?.publish?.p50_ns)} detail="half are faster" />
+        <Figure label="p99" value={nanos(data?.publish?.p99_ns)} detail="one in 100 is slower" />
+        <Figure label="p99.9" value={nanos(data?.publish?.p999_ns)} detail="one in 1000 is slower" />
         <Figure label="Prices per second" value={rate(flow)} detail="over all sources" />
         <Figure label="Dropped" value={count(dropped)} detail="queues that were full" tone={dropped ? "bad" : undefined} />
       </Figures>
@@ -56,12 +67,12 @@ function Stages({ stages, loading }: { stages: Stage[]; loading: boolean }) {
   const scale = decades(stages.flatMap(({ p50_ns, p999_ns }) => [p50_ns, p999_ns]));
   const columns: Column<Stage>[] = [
     { title: "Stage", heading: true, width: "136px", cell: ({ stage }) => (stage === "all" ? "All together" : words(stage)) },
-    { title: "p50, p99, p99.9", width: "38%", cell: (stage) => <Bar stage={stage} scale={scale} /> },
+    { title: "p50, p99, p99.9", width: "33%", cell: (stage) => <Bar stage={stage} scale={scale} /> },
     { title: "p50", numeric: true, cell: ({ p50_ns }) => nanos(p50_ns) },
     { title: "p99", numeric: true, cell: ({ p99_ns }) => nanos(p99_ns) },
     { title: "p99.9", numeric: true, cell: ({ p999_ns }) => nanos(p999_ns) },
     { title: "Longest", numeric: true, cell: ({ max_ns }) => nanos(max_ns) },
-    { title: "Measured", numeric: true, cell: (stage) => count(stage.count) },
+    { title: "Measured", numeric: true, width: "12.5%", cell: (stage) => count(stage.count) },
   ];
   return (
     <>
@@ -84,12 +95,15 @@ function Bar({ stage, scale }: { stage: Stage; scale: [number, number] }) {
 }
 
 function Queues({ queues, loading }: { queues: Queue[]; loading: boolean }) {
-  const fill = ({ used, capacity }: Queue): number => (capacity > 0 ? used / capacity : 0);
+  const tone = ({ queue, used, capacity }: Queue): "warn" | "bad" | undefined => {
+    const fill = capacity && queue !== KEPT ? used / capacity : 0;
+    return fill > 0.9 ? "bad" : fill > 0.6 ? "warn" : undefined;
+  };
   const columns: Column<Queue>[] = [
-    { title: "Queue", heading: true, cell: ({ queue }) => words(queue) },
-    { title: "Fill", width: "32%", cell: (queue) => <Meter label={`${words(queue.queue)}, fill`} value={queue.used} max={queue.capacity} tone={fill(queue) > 0.9 ? "bad" : fill(queue) > 0.6 ? "warn" : undefined} /> },
-    { title: "Used", numeric: true, cell: (queue) => <>{count(queue.used)}<span class="sub">of {count(queue.capacity)}</span></> },
-    { title: "Dropped", numeric: true, cell: ({ dropped }) => (dropped ? <span class="bad-text">{count(dropped)}</span> : "0") },
+    { title: "Queue", heading: true, width: "36%", cell: ({ queue }) => <>{words(queue)}<span class="sub">{QUEUES[queue] ?? ""}</span></> },
+    { title: "Fill", cell: (queue) => (queue.capacity === null ? <span class="quiet">bounded by the disk</span> : <Meter label={`${words(queue.queue)}, fill`} value={queue.used} max={queue.capacity} tone={tone(queue)} />) },
+    { title: "Used", numeric: true, width: "19%", cell: (queue) => <>{count(queue.used)}{queue.capacity === null ? null : <span class="sub">of {count(queue.capacity)}</span>}</> },
+    { title: "Dropped", numeric: true, width: "18%", cell: ({ queue, dropped }) => (queue === KEPT ? "–" : dropped ? <span class="bad-text">{count(dropped)}</span> : "0") },
   ];
   return <Table caption="Queues" columns={columns} rows={queues} rowKey={({ queue }) => queue} loading={loading} empty={<Empty title="No queues are told" />} />;
 }

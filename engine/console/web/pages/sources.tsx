@@ -77,13 +77,13 @@ function One({ ranking, instrument }: { ranking: Ranking; instrument: Instrument
     if (summary.avg_spread === null) return "–";
     const text = String(summary.avg_spread);
     const pips = instrument ? inPips(text, instrument.pip) : null;
-    return pips === null ? text : `${pips} pips`;
+    return pips ?? text;
   };
   const columns: Column<SourceSummary>[] = [
     {
       title: "Source",
       heading: true,
-      width: "22%",
+      width: "24%",
       cell: (row) => (
         <>
           <span class="row tight">{row.source}{row.source === ranking.recommended ? <span class="badge good"><span class="dot" aria-hidden="true" />Recommended</span> : null}</span>
@@ -92,17 +92,15 @@ function One({ ranking, instrument }: { ranking: Ranking; instrument: Instrument
       ),
     },
     { title: "Score", width: "26%", cell: (row) => <Score summary={row} /> },
-    { title: "Uptime", numeric: true, cell: (row) => percent(row.uptime_percent) },
-    { title: "Complete", numeric: true, cell: (row) => percent(row.completeness_percent) },
+    { title: "Uptime", numeric: true, cell: (row) => <>{percent(row.uptime_percent)}<span class="sub">complete {percent(row.completeness_percent, 0)}</span></> },
     { title: "Latency", numeric: true, cell: (row) => <>{ms(row.latency_p50_ms)}<span class="sub">p99 {ms(row.latency_p99_ms)}</span></> },
-    { title: "Spread", numeric: true, cell: spread },
-    { title: "Ticks/s", numeric: true, cell: (row) => rate(row.ticks_per_second) },
-    { title: "Refused", numeric: true, cell: (row) => count(row.rejects) },
-    { title: "Makes best", numeric: true, cell: (row) => percent(row.best_share_percent) },
+    { title: "Spread", numeric: true, width: "8.5%", cell: (row) => <>{spread(row)}<span class="sub">{instrument ? "pips" : ""}</span></> },
+    { title: "Ticks/s", numeric: true, cell: (row) => <>{rate(row.ticks_per_second)}<span class="sub">{count(row.rejects)} refused</span></> },
+    { title: "Makes best", numeric: true, cell: (row) => <>{percent(row.best_share_percent)}<span class="sub">of quotes</span></> },
   ];
   return (
     <Panel flush title={ranking.symbol} aside={<a href={`/symbols/${encodeURIComponent(ranking.symbol)}`}>Prices and candles</a>}>
-      <Table caption={`Sources of ${ranking.symbol}, best first`} columns={columns} rows={ranking.sources} rowKey={({ source }) => source} minWidth="900px" />
+      <Table caption={`Sources of ${ranking.symbol}, best first`} columns={columns} rows={ranking.sources} rowKey={({ source }) => source} minWidth="860px" />
     </Panel>
   );
 }

@@ -6,7 +6,7 @@ import { ago, clock, dateTime } from "../time.ts";
 import { useNow } from "../use.ts";
 
 /** A moment; the whole of it on hovering. */
-export function When({ at, only, ms }: { at: string | number | null; only?: "clock" | "date"; ms?: boolean }) {
+export function When({ at, only, ms }: { at: string | number | null; only?: "clock" | "date" | undefined; ms?: boolean }) {
   if (at === null) return <>–</>;
   const whole = dateTime(at, zone.value, ms);
   const text = only === "clock" ? clock(at, zone.value) : only === "date" ? whole.slice(0, 10) : whole;
