@@ -50,11 +50,11 @@ export function Depth({ rows, sources, instrument }: { rows: DepthRow[]; sources
   );
   const columns: Column<DepthRow>[] = [
     { title: "Source", heading: true, width: "17%", cell: (row) => row.source },
-    { title: "Bid size", numeric: true, width: "12%", cell: (row) => row.bid_size ?? "–" },
+    { title: "Bid size", numeric: true, wideOnly: true, width: "12%", cell: (row) => row.bid_size ?? "–" },
     { title: "Bid", numeric: true, width: "16%", cell: (row) => cell(row, "bid") },
     { title: "Ask", numeric: true, width: "16%", cell: (row) => cell(row, "ask") },
-    { title: "Ask size", numeric: true, width: "12%", cell: (row) => row.ask_size ?? "–" },
-    { title: "Spread", numeric: true, width: "9%", cell: (row) => (instrument ? (inPips(spreadOf(row.bid, row.ask), instrument.pip) ?? "–") : "–") },
+    { title: "Ask size", numeric: true, wideOnly: true, width: "12%", cell: (row) => row.ask_size ?? "–" },
+    { title: "Spread", numeric: true, wideOnly: true, width: "9%", cell: (row) => (instrument ? (inPips(spreadOf(row.bid, row.ask), instrument.pip) ?? "–") : "–") },
     { title: "Age", numeric: true, width: "10%", cell: (row) => (row.at === null ? "–" : age(now - Date.parse(row.at))) },
     { title: "State", width: "128px", cell: (row) => state(row) },
   ];

@@ -54,7 +54,7 @@ export function reason(ranking: Ranking, summary: SourceSummary): string {
     return ahead < 0.05 ? `As good as ${second.source}; its priority decides.` : `${ahead.toFixed(1)} points ahead of ${second.source}.`;
   }
   const [worst] = losses(summary);
-  return worst ? `Loses most on ${worst.part.title.toLowerCase()}: ${worst.points.toFixed(1)} of ${worst.part.max} points.` : "As good as any; its priority decides.";
+  return worst ? `Loses ${worst.points.toFixed(1)} of ${worst.part.max} on ${worst.part.title.toLowerCase()}.` : "As good as any; its priority decides.";
 }
 
 /** Decimal order of spreads, absent ones last. */

@@ -14,8 +14,9 @@ import { LoadError } from "../parts/notice.tsx";
 import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table, type Column } from "../parts/table.tsx";
 import { When } from "../parts/time.tsx";
+import { zone } from "../prefs.ts";
 import { place, setQuery } from "../router.ts";
-import { date } from "../time.ts";
+import { date, dateTime } from "../time.ts";
 import type { Bar, Instrument, Ohlc, SeriesStatistics, TableStatistics, Tick, Time } from "../types.ts";
 import { useLoad } from "../use.ts";
 
@@ -115,16 +116,21 @@ function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: numbe
   const sides = (has("bid") || has("ask") ? (["bid", "ask"] as const) : has("last") ? (["last"] as const) : (["mid"] as const)).filter((side) => has(side) || bars.length === 0);
   const price = (prices: Ohlc | null, n: 0 | 1 | 2 | 3): string => (prices ? padded(prices[n], digits) : "–");
   const columns: Column<Bar>[] = [
-    { title: "Opens", heading: true, width: "178px", cell: (bar) => <When at={bar.t} /> },
+    { title: "Opens", heading: true, width: "152px", cell: (bar) => <Opens at={bar.t} /> },
     ...sides.flatMap((side): Column<Bar>[] =>
       (["open", "high", "low", "close"] as const).map((name, n) => ({ title: `${words(side)} ${name}`, numeric: true, cell: (bar) => price(bar[side], n as 0 | 1 | 2 | 3) })),
     ),
     { title: "Ticks", numeric: true, width: "76px", cell: (bar) => count(bar.ticks) },
-    { title: "Volume", numeric: true, width: "90px", cell: (bar) => bar.volume ?? "–" },
+    ...(bars.some(({ volume }) => volume !== null) ? [{ title: "Volume", numeric: true, width: "104px", cell: (bar: Bar) => bar.volume ?? "–" }] : []),
     { title: "Origin", width: "92px", cell: (bar) => ORIGINS[bar.origin] ?? words(bar.origin) },
     { title: "State", width: "118px", cell: (bar) => <Badge state={bar.state} label={bar.state === "revised" ? `Revised ${bar.revision}×` : words(bar.state)} tone={bar.state === "final" ? "mute" : "info"} /> },
   ];
-  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1240px" : "860px"} narrow="scroll" loading={loading} empty={empty} />;
+  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1150px" : "800px"} narrow="scroll" loading={loading} empty={empty} />;
+}
+
+/** Bars open at whole minutes. */
+function Opens({ at }: { at: number }) {
+  return <time class="nowrap" dateTime={new Date(at * 1000).toISOString()}>{dateTime(at, zone.value).slice(0, 16)}</time>;
 }
 
 /** Where bars come from. */
@@ -166,11 +172,10 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
             caption="Stored rows by table"
             columns={[
               { title: "Table", heading: true, width: "19%", cell: (row) => row.table },
-              { title: "Rows", numeric: true, cell: (row) => count(row.rows) },
+              { title: "Rows", numeric: true, width: "23%", cell: (row) => count(row.rows) },
               { title: "Size", numeric: true, cell: (row) => bytes(row.bytes) },
               { title: "A row", numeric: true, cell: (row) => (row.bytes_per_row === null ? "–" : `${row.bytes_per_row.toFixed(1)} B`) },
-              { title: "Oldest", numeric: true, cell: (row) => date(row.oldest, "UTC") },
-              { title: "Newest", numeric: true, cell: (row) => date(row.newest, "UTC") },
+              { title: "Since", numeric: true, width: "21%", cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></> },
             ] satisfies Column<TableStatistics>[]}
             rows={tables}
             rowKey={(row) => row.table}
@@ -184,7 +189,7 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
               columns={[
                 { title: "Length", heading: true, width: "27%", cell: (row) => (row.timeframe ? <>{row.timeframe}<span class="sub">{inWords(row.timeframe)}</span></> : "Ticks") },
                 { title: "Rows", numeric: true, width: "28%", cell: (row) => count(row.rows) },
-                { title: "Since", numeric: true, cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} /></span></> },
+                { title: "Since", numeric: true, cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></> },
               ] satisfies Column<SeriesStatistics>[]}
               rows={[...series].sort((a, b) => order(a) - order(b))}
               rowKey={(row) => row.timeframe ?? TICKS}
