@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use api::{Services, Shared};
 use health::Sampler;
-pub use health::{Facts, LastSeen, Shown, View, never_seen};
+pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -83,7 +83,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// One sentence when the port is taken or the thread cannot be started.
-pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<ConsoleHandle, String> {
+pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Result<ConsoleHandle, String> {
     let occupied = |e| format!("console.listen: cannot listen on {}: {e}", config.listen);
     let listener = std::net::TcpListener::bind(config.listen).map_err(occupied)?;
     listener.set_nonblocking(true).map_err(occupied)?;

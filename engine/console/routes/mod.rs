@@ -1,6 +1,11 @@
 //! The API: a file for each subject.
 
+mod gaps;
 mod openapi;
+mod pipeline;
+mod sources;
+mod status;
+mod terminals;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,5 +19,12 @@ struct Document;
 
 /// All routes, and the document that describes them.
 pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(openapi::routes()).split_for_parts()
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(openapi::routes())
+        .merge(status::routes())
+        .merge(sources::routes())
+        .merge(gaps::routes())
+        .merge(pipeline::routes())
+        .merge(terminals::routes())
+        .split_for_parts()
 }

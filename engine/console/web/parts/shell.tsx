@@ -19,10 +19,11 @@ export function Shell({ children }: { children: ComponentChildren }) {
   return (
     <div class="shell">
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the page</a>
-      <aside class="side">
-        <a class="brand" href="/"><Mark />Tickwire</a>
-        <Menu />
-      </aside>
+      <div class="side">
+        <div class="side-inner">
+          <Menu brand />
+        </div>
+      </div>
       <header class="top">
         <button type="button" class="bare menu-button" aria-label="Menu" aria-haspopup="dialog" onClick={() => setMenu(true)}><Icon name="menu" size={22} /></button>
         <a class="brand narrow-only" href="/"><Mark size={24} /><span class="hidden">Tickwire</span></a>
@@ -46,12 +47,13 @@ export function Shell({ children }: { children: ComponentChildren }) {
   );
 }
 
-function Menu({ onGo }: { onGo?: () => void }) {
+function Menu({ brand, onGo }: { brand?: boolean; onGo?: () => void }) {
   const here = place.value.path;
   const shown = routes.filter((route) => route.menu && (!route.needs || may(route.needs)));
   const groups = [...new Set(shown.map((route) => route.menu!.group))];
   return (
     <nav aria-label="Pages" class="menu">
+      {brand ? <a class="brand" href="/"><Mark />Tickwire</a> : null}
       {groups.map((group) => (
         <div key={group}>
           <p class="menu-group" id={`menu-${group}`}>{group}</p>
@@ -84,9 +86,10 @@ function Clock() {
   const now = useNow();
   const next = zone.value === "UTC" ? "America/New_York" : "UTC";
   return (
-    <button type="button" class="bare clock" title={`Times are shown in ${zoneWord(zone.value)}`} aria-label={`Times in ${zoneWord(zone.value)}, change to ${zoneWord(next)}`} onClick={() => setZone(next)}>
+    <button type="button" class="bare clock" title={`Times are shown in ${zoneWord(zone.value)}. Press for ${zoneWord(next)}.`} onClick={() => setZone(next)}>
       <span class="digits">{dateTime(new Date(now).toISOString(), zone.value).slice(11)}</span>
       <span class="zone">{zone.value === "UTC" ? "UTC" : "NY"}</span>
+      <span class="hidden">, change to {zoneWord(next)}</span>
     </button>
   );
 }
@@ -109,7 +112,7 @@ function Person() {
   };
   return (
     <div class="person" onKeyDown={(e) => e.key === "Escape" && setOpen(false)} onFocusOut={(e) => !e.currentTarget.contains(e.relatedTarget as Node | null) && setOpen(false)}>
-      <button type="button" class="bare" aria-expanded={open} aria-controls="person-menu" onClick={() => setOpen(!open)}>
+      <button type="button" class="bare" aria-expanded={open} aria-controls="person-menu" aria-label={`Your account, ${who.name}`} onClick={() => setOpen(!open)}>
         <Icon name="person" /><span class="person-name">{who.name}</span>
       </button>
       <div id="person-menu" class="popover" hidden={!open}>
