@@ -45,10 +45,14 @@ export class ChartData {
   private readonly subject: Subject;
   private readonly ask: Asks;
   private readonly tell: (what: Changed) => void;
+  private readonly retryMs: number;
+  private olderFrom = 0;
   private isOver = false;
   private timers = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(subject: Subject, ask: Asks, tell: (what: Changed) => void) {
+  /** `retryMs`: after a failed older page none is asked for so long, however much is scrolled. */
+  constructor(subject: Subject, ask: Asks, tell: (what: Changed) => void, retryMs = 3000) {
+    this.retryMs = retryMs;
     this.subject = subject;
     this.ask = ask;
     this.tell = (what) => {
@@ -88,17 +92,19 @@ export class ChartData {
 
   /** The page before the oldest bar, unless there is none or it is on its way. */
   async older(): Promise<void> {
-    if (this.loadingOlder || this.loading || this.bars.next === null) return;
+    if (this.loadingOlder || this.loading || this.bars.next === null || Date.now() < this.olderFrom) return;
     this.loadingOlder = true;
     this.tell("state");
     try {
       const page = await this.ask.bars(this.query({ limit: PAGE, before: this.bars.next }));
       this.bars.addPage(page.bars, text(page.next));
       this.loadingOlder = false;
+      this.error = null;
       this.tell("bars");
       await this.loadIndicators(page.bars);
     } catch (thrown) {
       this.error = asError(thrown);
+      this.olderFrom = Date.now() + this.retryMs;
       this.loadingOlder = false;
       this.tell("state");
     }
