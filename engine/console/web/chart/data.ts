@@ -16,8 +16,6 @@ export interface Subject {
   symbol: string;
   source: string;
   timeframe: string;
-  /** All sources of the symbol: where every one of them was away, the best price has a hole too. */
-  sources: readonly string[];
 }
 
 export interface Asks {
@@ -42,6 +40,8 @@ export class ChartData {
   loading = true;
   loadingOlder = false;
   error: ApiError | null = null;
+  /** All sources of the symbol: where every one of them was away, the best price has a hole too. */
+  sources: readonly string[] = [];
   private readonly subject: Subject;
   private readonly ask: Asks;
   private readonly tell: (what: Changed) => void;
@@ -137,7 +137,7 @@ export class ChartData {
     const holes = (source: string): Hole[] =>
       this.gaps.filter((gap) => gap.source === source || gap.source === "").map((gap) => ({ from: begin(gap), to: gap.to === null ? null : at(gap.to) }));
     if (this.subject.source !== "best") return { whole: holes(this.subject.source), part: [] };
-    const bySource = this.subject.sources.map(holes);
+    const bySource = this.sources.map(holes);
     return { whole: bySource.length > 0 ? bySource.reduce(common) : [], part: bySource.flat() };
   }
 

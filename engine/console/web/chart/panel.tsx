@@ -8,7 +8,6 @@ import { Check } from "../parts/field.tsx";
 import { Empty } from "../parts/empty.tsx";
 import { LoadError } from "../parts/notice.tsx";
 import { More, Table, type Column } from "../parts/table.tsx";
-import { When } from "../parts/time.tsx";
 import type { LiveState } from "../sse.ts";
 import { withQuery } from "../api.ts";
 import type { Bar, DepthRow, IndicatorSeries, Instrument, LiveBar, LiveGap } from "../types.ts";
@@ -17,11 +16,13 @@ import { type Side, pricesOf } from "./bars.ts";
 import { CandleChart } from "./candles.ts";
 import { readColours } from "./colours.ts";
 import { type Asks, ChartData, type Changed, type Subject } from "./data.ts";
+import { Opens } from "./opens.tsx";
 import { type Plan, chosenAtFirst, plan } from "./indicators.ts";
 import { Legend, barText } from "./legend.tsx";
 
 interface Props {
   subject: Subject;
+  sources: readonly string[];
   instrument: Instrument | null;
   side: Side;
   label: string;
@@ -33,7 +34,7 @@ interface Props {
 /** What the viewer chose to see, for as long as the console is open; `null` until they chose. */
 let chosen: Set<string> | null = null;
 
-export function ChartPanel({ subject, instrument, side, label, asks, onDepth, onLive }: Props) {
+export function ChartPanel({ subject, sources, instrument, side, label, asks, onDepth, onLive }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const chart = useRef<CandleChart | null>(null);
   const data = useRef<ChartData | null>(null);
@@ -65,14 +66,12 @@ export function ChartPanel({ subject, instrument, side, label, asks, onDepth, on
     }
   }, [live.kind]);
 
-  // The fetcher lives as long as the subject; sources come a little later and begin it anew.
-  const sources = subject.sources.join(",");
   useEffect(() => {
     const made = new ChartData(subject, asks, (what) => changed.current(what));
     data.current = made;
     void made.start();
     return () => made.stop();
-  }, [subject.symbol, subject.source, subject.timeframe, sources]);
+  }, [subject.symbol, subject.source, subject.timeframe]);
 
   useEffect(() => {
     if (!host.current) return;
@@ -109,6 +108,11 @@ export function ChartPanel({ subject, instrument, side, label, asks, onDepth, on
     if (what === "over") all(false);
     setTurn((n) => n + 1);
   };
+  // Who there is comes with the instruments, perhaps after the bars.
+  useEffect(() => {
+    if (data.current) data.current.sources = sources;
+    all(false);
+  }, [sources.join()]);
   useEffect(() => chart.current?.setDigits(digits), [digits]);
   useEffect(() => all(false), [side]);
   useEffect(over, [wanted]);
@@ -139,7 +143,7 @@ export function ChartPanel({ subject, instrument, side, label, asks, onDepth, on
     event.preventDefault();
     act();
     const bar = data.current?.bars.at(on.cursor ?? Number.NaN);
-    if (event.key.startsWith("Arrow") || event.key.startsWith("Page")) setSaid(bar ? barText(bar, side, digits, zone.value) : "No bar");
+    if (event.key.startsWith("Arrow") || event.key.startsWith("Page")) setSaid(bar ? barText(bar, side, instrument?.digits ?? 0, zone.value) : "No bar");
   };
 
   const now = data.current;
@@ -182,7 +186,7 @@ export function ChartPanel({ subject, instrument, side, label, asks, onDepth, on
         {isEmpty ? <div class="chart-over"><Empty title="No bars yet">Bars of {subject.timeframe} stand here as soon as prices make them, or a backfill has fetched them.</Empty></div> : null}
         <p class="hidden" role="status" aria-live="polite">{said}</p>
       </div>
-      {isTable ? <AsTable bars={bars} side={side} digits={digits} label={label} loading={now?.loading ?? true} /> : null}
+      {isTable ? <AsTable bars={bars} side={side} digits={instrument?.digits ?? 0} label={label} loading={now?.loading ?? true} /> : null}
       {isTable && now ? <More more={now.bars.next !== null} loading={now.loadingOlder} loadMore={() => void now.older()} shown={bars.length} /> : null}
       <p id="chart-keys" class="quiet keys pad">
         Keys on the chart: <kbd>←</kbd> <kbd>→</kbd> bar by bar (<kbd>Shift</kbd>: ten), <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>Home</kbd> <kbd>End</kbd> oldest and newest, <kbd>Esc</kbd> lets go. Scroll left for older bars. Shaded: data is missing.
@@ -218,13 +222,13 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
     return value === undefined ? "–" : padded(value, digits);
   };
   const columns: Column<Bar>[] = [
-    { title: "Opens", heading: true, width: "170px", cell: (bar) => <When at={bar.t} /> },
+    { title: "Opens", heading: true, width: "156px", cell: (bar) => <Opens at={bar.t} /> },
     { title: "Open", numeric: true, cell: price(0) },
     { title: "High", numeric: true, cell: price(1) },
     { title: "Low", numeric: true, cell: price(2) },
     { title: "Close", numeric: true, cell: price(3) },
     { title: "Ticks", numeric: true, width: "12%", cell: (bar) => count(bar.ticks) },
-    { title: "State", width: "120px", cell: (bar) => words(bar.state) },
+    { title: "State", width: "120px", cell: (bar) => (bar.state === "provisional" ? "Forming" : words(bar.state)) },
   ];
   return (
     <div class="chart-table">

@@ -7,6 +7,8 @@ const SYMBOLS = [
   ["BTCUSD", "crypto", 2, "1", 98214.31, 4.2], ["ETHUSD", "crypto", 2, "0.1", 3391.08, 0.31],
   ["US500", "index", 1, "1", 5968.2, 0.5], ["SOLUSD", "crypto", 3, "0.01", 254.117, 0.021],
 ];
+// As many more as MANY says, to see that the live table stays smooth.
+for (let n = 0; n < Number(process.env.MANY ?? 0); n += 1) SYMBOLS.push([`ALT${String(n).padStart(3, "0")}`, "crypto", 4, "0.01", 10 + n, 0.004]);
 const SOURCES = ["oanda-demo", "mtapi-icm", "binance", "fix-lmax"];
 const SECONDS = { S1: 1, S5: 5, S15: 15, S30: 30, M1: 60, M5: 300, M15: 900, M30: 1800, H1: 3600, H4: 14400, D1: 86400, W1: 604800, MN: 2592000 };
 const find = (symbol) => SYMBOLS.find(([name]) => name === symbol) ?? missing(symbol);

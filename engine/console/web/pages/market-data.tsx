@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { withQuery, type Query } from "../api.ts";
+import { Opens } from "../chart/opens.tsx";
 import { TIMEFRAMES, inWords, sorted } from "../chart/timeframes.ts";
 import { padded } from "../decimal.ts";
 import { bytes, count, words } from "../format.ts";
@@ -14,9 +15,8 @@ import { LoadError } from "../parts/notice.tsx";
 import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table, type Column } from "../parts/table.tsx";
 import { When } from "../parts/time.tsx";
-import { zone } from "../prefs.ts";
 import { place, setQuery } from "../router.ts";
-import { date, dateTime } from "../time.ts";
+import { date } from "../time.ts";
 import type { Bar, Instrument, Ohlc, SeriesStatistics, TableStatistics, Tick, Time } from "../types.ts";
 import { useLoad } from "../use.ts";
 
@@ -126,11 +126,6 @@ function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: numbe
     { title: "State", width: "118px", cell: (bar) => <Badge state={bar.state} label={bar.state === "revised" ? `Revised ${bar.revision}×` : words(bar.state)} tone={bar.state === "final" ? "mute" : "info"} /> },
   ];
   return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1150px" : "800px"} narrow="scroll" loading={loading} empty={empty} />;
-}
-
-/** Bars open at whole minutes. */
-function Opens({ at }: { at: number }) {
-  return <time class="nowrap" dateTime={new Date(at * 1000).toISOString()}>{dateTime(at, zone.value).slice(0, 16)}</time>;
 }
 
 /** Where bars come from. */

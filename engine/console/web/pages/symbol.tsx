@@ -71,7 +71,8 @@ export default function Symbol({ params }: PageProps) {
         </div>
         <ChartPanel
           key={`${source}/${timeframe}`}
-          subject={{ symbol, source, timeframe, sources }}
+          subject={{ symbol, source, timeframe }}
+          sources={sources}
           instrument={instrument}
           side={side}
           label={`${symbol}, bars of ${inWords(timeframe)}, ${side} of ${source === "best" ? "the best price" : source}`}

@@ -30,7 +30,7 @@ function engine(last: number, gaps: Gap[] = []) {
   return { asks, asked };
 }
 
-const subject = { symbol: "EURUSD", source: "best", timeframe: "M1", sources: ["a", "b"] };
+const subject = { symbol: "EURUSD", source: "best", timeframe: "M1" };
 const minutes = (data: ChartData): number[] => data.bars.all.map(({ t }) => t / 60);
 
 test("older pages are asked one at a time, with the indicators of the same stretch, until there are none", async () => {
@@ -80,6 +80,8 @@ test("the best price has a hole only where every source has one", async () => {
   const data = new ChartData(subject, asks, () => {});
   await data.start();
   data.stop();
+  assert.deepEqual(data.holes().whole, [], "not before it is known who there is");
+  data.sources = ["a", "b"];
   assert.deepEqual(data.holes().whole, [{ from: 240, to: 300 }]);
   assert.equal(data.holes().part.length, 2);
   assert.deepEqual(common([{ from: 0, to: null }], [{ from: 9, to: null }]), [{ from: 9, to: null }]);
