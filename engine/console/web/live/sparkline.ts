@@ -13,11 +13,9 @@ export function trace(values: readonly number[], width: number, height: number, 
   });
 }
 
-/** Draws the line; `colour` for the line, `fill` for what is below it. */
-export function drawSparkline(canvas: HTMLCanvasElement, values: readonly number[], points: number, colour: string): void {
+/** Draws the line in a canvas that is so wide and high: asking it would lay out the page in the middle of its changes. */
+export function drawSparkline(canvas: HTMLCanvasElement, [width, height]: readonly [number, number], values: readonly number[], points: number, colour: string): void {
   const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth;
-  const height = canvas.clientHeight;
   if (width === 0 || height === 0) return;
   if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
   if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);

@@ -17,6 +17,7 @@ interface Price {
   arrow: HTMLElement;
   /** Which way it was shown to have gone. */
   move: Move;
+  flash: Animation | null;
 }
 interface Cells {
   row: HTMLTableRowElement;
@@ -33,6 +34,8 @@ interface Cells {
   canvas: HTMLCanvasElement;
   state: string;
   isSeen: boolean;
+  /** Of the canvas, CSS pixels, measured when the row came into sight. */
+  size: readonly [number, number];
 }
 
 function element<K extends keyof HTMLElementTagNameMap>(tag: K, name: string, ...children: Node[]): HTMLElementTagNameMap[K] {
@@ -47,6 +50,19 @@ function write(target: HTMLElement, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Asking the page for a colour makes it compute its style at once: that is done once, not for every change. */
+interface Paint {
+  up: string;
+  down: string;
+  line: string;
+}
+
+function paintOf(body: HTMLElement): Paint {
+  const styles = getComputedStyle(body);
+  const of = (name: string): string => styles.getPropertyValue(name).trim();
+  return { up: of("--flash-up"), down: of("--flash-down"), line: of("--accent") };
+}
+
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class LiveTable {
@@ -57,6 +73,7 @@ export class LiveTable {
   private readonly pending = new Map<string, Changed>();
   private readonly sight: IntersectionObserver;
   private readonly timer: ReturnType<typeof setInterval>;
+  private paint: Paint;
   private filter = "";
   private sort: Sort = { key: "symbol", isDescending: false };
   private order: string[] = [];
@@ -67,6 +84,7 @@ export class LiveTable {
   constructor(body: HTMLTableSectionElement, quotes: Quotes, onCount: (shown: number) => void) {
     this.body = body;
     this.quotes = quotes;
+    this.paint = paintOf(body);
     this.onCount = onCount;
     this.sight = new IntersectionObserver((entries) => this.onSight(entries), { rootMargin: "80px" });
     this.timer = setInterval(() => this.tick(), 500);
@@ -99,6 +117,7 @@ export class LiveTable {
 
   /** Draws all cells anew, as after a change of theme or when digits became known. */
   redraw(): void {
+    this.paint = paintOf(this.body);
     for (const [symbol, cells] of this.cells) {
       const row = this.quotes.rows.get(symbol);
       if (row) this.fill(cells, row);
@@ -117,10 +136,11 @@ export class LiveTable {
     const now = Date.now();
     for (const { row, bid, ask, isNew } of this.pending.values()) {
       const cells = this.cells.get(row.symbol);
-      if (!cells) continue;
+      // What nobody sees is drawn when it comes into sight.
+      if (!cells?.isSeen) continue;
       this.fill(cells, row);
-      if (bid && !isNew) flash(cells.bid.cell, row.bidMove);
-      if (ask && !isNew) flash(cells.ask.cell, row.askMove);
+      if (bid && !isNew) this.flash(cells.bid, row.bidMove);
+      if (ask && !isNew) this.flash(cells.ask, row.askMove);
     }
     this.pending.clear();
     if (this.mustArrange || (this.sort.key !== "symbol" && now - this.arrangedAt > ARRANGE_EVERY_MS)) this.arrange();
@@ -176,7 +196,8 @@ export class LiveTable {
     for (const [n, cell] of cells.entries()) cell.setAttribute("role", n === 0 ? "rowheader" : "cell");
     const made = element("tr", "", ...cells);
     made.setAttribute("role", "row");
-    return { row: made, link, kind, bid, ask, bidSource, askSource, spread: gapPips, age, badge, badgeText, canvas, state: "", isSeen: false };
+    made.dataset.symbol = row.symbol;
+    return { row: made, link, kind, bid, ask, bidSource, askSource, spread: gapPips, age, badge, badgeText, canvas, state: "", isSeen: false, size: [0, 0] };
   }
 
   private fill(cells: Cells, row: Row): void {
@@ -207,8 +228,15 @@ export class LiveTable {
   }
 
   private spark(cells: Cells, row: Row): void {
-    const colour = getComputedStyle(cells.canvas).color;
-    drawSparkline(cells.canvas, row.line, POINTS, colour);
+    drawSparkline(cells.canvas, cells.size, row.line, POINTS, this.paint.line);
+  }
+
+  /** A moment of colour where a price changed, unless the viewer wants stillness. */
+  private flash(price: Price, move: Move): void {
+    if (move === 0 || stillness.matches) return;
+    price.flash?.cancel();
+    const from = { backgroundColor: move > 0 ? this.paint.up : this.paint.down };
+    price.flash = price.cell.animate([from, { backgroundColor: "transparent" }], { duration: FLASH_MS, easing: "ease-out" });
   }
 
   private tick(): void {
@@ -220,13 +248,18 @@ export class LiveTable {
   }
 
   private onSight(entries: readonly IntersectionObserverEntry[]): void {
-    for (const { target, isIntersecting } of entries) {
-      for (const [symbol, cells] of this.cells) {
-        if (cells.row !== target) continue;
-        cells.isSeen = isIntersecting;
-        const row = this.quotes.rows.get(symbol);
-        if (isIntersecting && row) this.fill(cells, row);
-      }
+    // All are measured before any is drawn.
+    const sizes = entries.map(({ target }): readonly [number, number] => {
+      const canvas = this.cells.get((target as HTMLElement).dataset.symbol ?? "")?.canvas;
+      return canvas ? [canvas.clientWidth, canvas.clientHeight] : [0, 0];
+    });
+    for (const [n, { target, isIntersecting }] of entries.entries()) {
+      const symbol = (target as HTMLElement).dataset.symbol ?? "";
+      const [cells, row] = [this.cells.get(symbol), this.quotes.rows.get(symbol)];
+      if (!cells || cells.row !== target) continue;
+      cells.isSeen = isIntersecting;
+      cells.size = sizes[n]!;
+      if (isIntersecting && row) this.fill(cells, row);
     }
   }
 }
@@ -235,7 +268,7 @@ function price(name: string): Price {
   const parts: Price["parts"] = [element("span", "p-far"), element("span", "p-pip"), element("span", "p-fine")];
   const arrow = element("span", "p-move");
   arrow.setAttribute("aria-hidden", "true");
-  return { cell: element("td", `${name} number price`, arrow, ...parts), parts, arrow, move: 0 };
+  return { cell: element("td", `${name} number price`, arrow, ...parts), parts, arrow, move: 0, flash: null };
 }
 
 function fillPrice(price: Price, value: string | null, row: Row, move: Move): void {
@@ -247,12 +280,4 @@ function fillPrice(price: Price, value: string | null, row: Row, move: Move): vo
   write(price.arrow, move > 0 ? "▲" : move < 0 ? "▼" : "");
   price.cell.classList.toggle("went-up", move > 0);
   price.cell.classList.toggle("went-down", move < 0);
-}
-
-/** A moment of colour where a price changed, unless the viewer wants stillness. */
-function flash(cell: HTMLElement, move: Move): void {
-  if (move === 0 || stillness.matches) return;
-  const colour = getComputedStyle(cell).getPropertyValue(move > 0 ? "--flash-up" : "--flash-down");
-  for (const running of cell.getAnimations()) running.cancel();
-  cell.animate([{ backgroundColor: colour }, { backgroundColor: "transparent" }], { duration: FLASH_MS, easing: "ease-out" });
 }

@@ -118,7 +118,6 @@ export default function Live() {
       <div class="table-frame live-frame" role="region" aria-label="Best prices" tabIndex={0}>
         <table class="live-table" role="table" aria-busy={!isTold && total === 0}>
           <caption class="hidden">Best prices of all symbols. Arrow keys move between symbols, Enter opens one.</caption>
-          <colgroup>{COLUMNS.map(({ name }) => <col key={name} class={name} />)}</colgroup>
           <thead role="rowgroup">
             <tr role="row">{COLUMNS.map((column) => <Heading key={column.name} column={column} sort={sort} />)}</tr>
           </thead>
