@@ -42,4 +42,6 @@ export const routes: Route[] = [
   { path: "/users", title: "Users and tokens", needs: "manage-users", menu: { group: "Administration", icon: "users" }, load: () => import("./pages/users.tsx") },
   { path: "/settings", title: "Settings", needs: "manage-settings", menu: { group: "Administration", icon: "settings" }, load: () => import("./pages/settings.tsx") },
   { path: "/account", title: "Your account", load: () => import("./pages/account.tsx") },
+  { path: "/docs", title: "Documentation", load: () => import("./pages/docs.tsx") },
+  { path: "/docs/:topic", title: "Documentation", load: () => import("./pages/docs.tsx") },
 ];

@@ -329,7 +329,7 @@ export interface Storage {
   journal: { bytes: number; oldest_at: Time | null };
   tables: TableStatistics[];
   retention: {
-    time: string;
+    time: string | null;
     days_default: number;
     rules: { connection: string | null; table: string; days: number }[];
     last: { at: Time; rows_deleted: number; seconds: number } | null;
@@ -347,6 +347,7 @@ export interface Pipeline {
 export interface Terminal {
   id: string | number;
   user: string | null;
+  token?: string | null;
   address: string;
   connected_at: Time;
   subscriptions: { symbols: string[]; kinds: string[]; sources: string[]; delivery: string }[];
@@ -362,7 +363,8 @@ export interface AlertRule {
   for_seconds: number;
 }
 export interface Webhook {
-  id?: string | number;
+  /** `null` for one that is not stored yet. */
+  id: string | number | null;
   url: string;
   has_secret: boolean;
   secret?: string;
@@ -372,5 +374,23 @@ export interface Webhook {
 }
 export interface Settings {
   approved_providers: string[] | null;
-  alerts: { rules: Record<string, AlertRule>; webhooks: Webhook[] };
+}
+export interface AlertSettings {
+  rules: Record<string, AlertRule>;
+  webhooks: Webhook[];
+}
+export interface ErrorCode {
+  code: string;
+  meaning: string;
+  cure: string;
+}
+export interface AuditEntry {
+  id: string | number;
+  at: Time;
+  actor: string | null;
+  action: string;
+  subject: string | null;
+  succeeded: boolean;
+  address: string | null;
+  message: string;
 }

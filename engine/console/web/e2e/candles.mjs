@@ -6,7 +6,7 @@
 // Also by hand: node candles.mjs FILE.png
 
 import { readFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
+import { basename } from "node:path";
 import { inflateSync } from "node:zlib";
 
 /** The colours of chart/colours.ts, which nothing else on the page has. A unit test compares them. */
@@ -107,7 +107,7 @@ export function candlesDrawn(png) {
   return { isDrawn: real.length >= CANDLES_MIN && shapes >= SHAPES_MIN, candles: real.length, up, down, shapes };
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (basename(process.argv[1] ?? "") === "candles.mjs") {
   const found = candlesDrawn(readFileSync(process.argv[2]));
   console.log(JSON.stringify(found));
   process.exit(found.isDrawn ? 0 : 1);

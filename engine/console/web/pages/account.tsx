@@ -1,7 +1,6 @@
 // Your own account: password, second factor, tokens.
 
 import { useState } from "preact/hooks";
-import { renderSVG } from "uqr";
 import { api, loadSession, session } from "../api.ts";
 import { words } from "../format.ts";
 import { say } from "../notices.ts";
@@ -13,6 +12,7 @@ import { Dialog } from "../parts/dialog.tsx";
 import { Field, Segments, errorOf } from "../parts/field.tsx";
 import { FormError } from "../parts/notice.tsx";
 import { Facts, Head, Panel } from "../parts/panel.tsx";
+import { QrCode } from "../parts/qr.tsx";
 import { When } from "../parts/time.tsx";
 import { TokenList } from "../parts/tokens.tsx";
 import { useAction } from "../use.ts";
@@ -114,7 +114,7 @@ function FactorDialog({ turn, onClose }: { turn: "on" | "off"; onClose: () => vo
         {offer ? (
           <>
             <p>Scan this with an authenticator app, or type the key into it.</p>
-            <div class="qr" role="img" aria-label="The key as a picture; the same key stands below as text" dangerouslySetInnerHTML={{ __html: renderSVG(offer.uri, { border: 0 }) }} />
+            <QrCode text={offer.uri} label="The key as a picture; the same key stands below as text" />
             <CopyBox text={offer.secret} label="key" />
             <Field label="Code that the app shows" error={errorOf(act.error, "code")}>
               {(props) => <input {...props} inputMode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,7}" required value={code} onInput={(e) => setCode(e.currentTarget.value)} />}

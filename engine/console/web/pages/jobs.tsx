@@ -14,7 +14,7 @@ import { Head, Meter, Panel } from "../parts/panel.tsx";
 import { More, Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Tabs, currentTab } from "../parts/tabs.tsx";
-import { Ago, When } from "../parts/time.tsx";
+import { Age, Ago, When } from "../parts/time.tsx";
 import type { Connection, Job, JobKind, JobState, Schedule } from "../types.ts";
 import { useLoad, usePages } from "../use.ts";
 import { may, mayWrite, user } from "../viewer.ts";
@@ -80,7 +80,7 @@ function columns(reload: () => void): Column<Job>[] {
     { title: "Connection", width: "140px", cell: (job) => (job.connection ? <a href={`/connections/${encodeURIComponent(job.connection)}`}>{job.connection}</a> : "–") },
     { title: "State", width: "122px", cell: (job) => <><Badge state={job.state} />{job.attempts > 1 ? <span class="sub">attempt {job.attempts} of {job.attempts_max}</span> : null}</> },
     { title: "Result", cell: (job) => <Result job={job} /> },
-    { title: "When", width: "134px", cell: (job) => (job.finished_at ? <Ago at={job.finished_at} /> : job.started_at ? <>since <Ago at={job.started_at} /></> : <>queued <Ago at={job.queued_at} /></>) },
+    { title: "When", width: "134px", cell: (job) => (job.finished_at ? <Ago at={job.finished_at} /> : job.started_at ? <>for <Age at={job.started_at} /></> : <>queued <Ago at={job.queued_at} /></>) },
     { title: "", width: "104px", numeric: true, cell: (job) => (mayCancel(job) ? <button type="button" class="small" aria-label={`Cancel job ${job.id}`} onClick={() => cancel(job, reload)}>Cancel</button> : null) },
   ];
 }

@@ -8,39 +8,59 @@ import { Webhooks } from "../parts/settings/webhooks.tsx";
 import { Check } from "../parts/field.tsx";
 import { FormError, LoadError } from "../parts/notice.tsx";
 import { Head, Panel } from "../parts/panel.tsx";
-import type { Adapter, Settings } from "../types.ts";
+import type { Adapter, AlertSettings, Settings } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
 
 export default function SettingsPage() {
-  const loaded = useLoad<Settings>("/api/settings");
+  const providers = useEdited<Settings>("/api/settings");
+  const alerts = useEdited<AlertSettings>("/api/alerts/settings");
   const adapters = useLoad<{ adapters: Adapter[] }>("/api/adapters");
-  const [edited, setEdited] = useState<Settings | null>(null);
-  useEffect(() => {
-    if (loaded.data) setEdited(loaded.data);
-  }, [loaded.data]);
-  const changed = edited !== null && JSON.stringify(edited) !== JSON.stringify(loaded.data);
   const save = useAction(async () => {
-    setEdited(await api.put<Settings>("/api/settings", edited));
+    await providers.save();
+    await alerts.save();
     say("The settings were saved.");
-    loaded.reload();
   });
-  if (!edited) return <div class="stack"><Head title="Settings" /><LoadError error={loaded.error} retry={loaded.reload} />{loaded.error ? null : <p class="quiet" aria-busy="true">Loading</p>}</div>;
-  const alerts = edited.alerts;
+  const changed = providers.changed || alerts.changed;
+  const { value: settings } = providers;
+  const { value: rules } = alerts;
   return (
     <form class="stack" onSubmit={(e) => { e.preventDefault(); if (!save.busy) void save.run(); }}>
       <Head title="Settings" about="They take effect at once, without a restart. What is not here stands in the configuration file." />
-      <LoadError error={adapters.error} retry={adapters.reload} />
-      <Providers approved={edited.approved_providers} adapters={adapters.data?.adapters ?? []} onChange={(approved_providers) => setEdited({ ...edited, approved_providers })} />
-      <AlertRules rules={alerts.rules} onChange={(rules) => setEdited({ ...edited, alerts: { ...alerts, rules } })} />
-      <Webhooks webhooks={alerts.webhooks} rules={Object.keys(alerts.rules)} changed={changed} onChange={(webhooks) => setEdited({ ...edited, alerts: { ...alerts, webhooks } })} />
+      <LoadError error={providers.error ?? alerts.error ?? adapters.error} retry={() => { providers.reload(); alerts.reload(); adapters.reload(); }} />
+      {settings ? <Providers approved={settings.approved_providers} adapters={adapters.data?.adapters ?? []} onChange={(approved_providers) => providers.set({ ...settings, approved_providers })} /> : null}
+      {rules ? (
+        <>
+          <AlertRules rules={rules.rules} onChange={(next) => alerts.set({ ...rules, rules: next })} />
+          <Webhooks webhooks={rules.webhooks} rules={Object.keys(rules.rules)} changed={changed} onChange={(webhooks) => alerts.set({ ...rules, webhooks })} />
+        </>
+      ) : null}
       <FormError error={save.error} />
-      <div class="save-bar">
+      <div class={`save-bar${changed ? " changed" : ""}`}>
         <span class="quiet grow" role="status">{changed ? "There are changes that are not saved." : "All is saved."}</span>
-        <button type="button" disabled={!changed || save.busy} onClick={() => setEdited(loaded.data ?? null)}>Undo</button>
+        <button type="button" disabled={!changed || save.busy} onClick={() => { providers.undo(); alerts.undo(); }}>Undo</button>
         <button type="submit" class="primary" disabled={!changed || save.busy}>{save.busy ? "Saving" : "Save"}</button>
       </div>
     </form>
   );
+}
+
+/** What is stored at `path`, and what it is changed to until it is saved. */
+function useEdited<T>(path: string) {
+  const { data, error, reload } = useLoad<T>(path);
+  const [value, set] = useState<T | undefined>(undefined);
+  const [stored, setStored] = useState<T | undefined>(undefined);
+  useEffect(() => {
+    set(data);
+    setStored(data);
+  }, [data]);
+  const changed = value !== undefined && JSON.stringify(value) !== JSON.stringify(stored);
+  const save = async () => {
+    if (!changed) return;
+    await api.put(path, value);
+    // Asked for anew: numbers of new webhooks, and secrets that are now kept.
+    reload();
+  };
+  return { value, set, error, reload, changed, save, undo: () => set(stored) };
 }
 
 function Providers({ approved, adapters, onChange }: { approved: string[] | null; adapters: Adapter[]; onChange: (approved: string[] | null) => void }) {

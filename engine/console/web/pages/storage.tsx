@@ -57,7 +57,7 @@ function Retention({ data }: { data: Storage }) {
     <Panel title="Retention">
       <div class="stack">
         <Facts facts={[
-          ["Runs daily at", `${retention.time} UTC`],
+          ["Runs daily at", retention.time === null ? "not by itself" : `${retention.time} UTC`],
           ["Without a rule", `${retention.days_default} days`],
           ["Last run", retention.last ? <Ago at={retention.last.at} /> : "not yet"],
           ["Rows deleted then", retention.last ? `${count(retention.last.rows_deleted)} in ${span(retention.last.seconds * 1000)}` : "–"],

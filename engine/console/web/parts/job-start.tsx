@@ -32,7 +32,8 @@ const NEEDS: Record<JobKind, { connection: boolean; symbol: boolean; timeframe: 
 export function StartJob({ onClose }: { onClose: () => void }) {
   const { data, error, reload } = useLoad<{ connections: Connection[] }>("/api/data-connections");
   const usable = (data?.connections ?? []).filter((one) => may("manage-jobs") || mayChange(one));
-  const kinds = (Object.keys(ABOUT) as JobKind[]).filter((kind) => NEEDS[kind].connection || may("manage-jobs"));
+  // A hole is repaired from the page of gaps, where one sees which.
+  const kinds = (Object.keys(ABOUT) as JobKind[]).filter((kind) => kind !== "repair" && (NEEDS[kind].connection || may("manage-jobs")));
   const [kind, setKind] = useState<JobKind>(kinds[0]!);
   const [name, setName] = useState("");
   const [symbol, setSymbol] = useState("");

@@ -21,7 +21,7 @@ interface Props {
 export function Webhooks({ webhooks, rules, changed, onChange }: Props) {
   const set = (index: number, changes: Partial<Webhook>) => onChange(webhooks.map((hook, at) => (at === index ? { ...hook, ...changes } : hook)));
   return (
-    <Panel title="Webhooks" aside={<button type="button" onClick={() => onChange([...webhooks, { url: "", has_secret: false, rules: null, enabled: true }])}>Add a webhook</button>}>
+    <Panel title="Webhooks" aside={<button type="button" onClick={() => onChange([...webhooks, { id: null, url: "", has_secret: false, rules: null, enabled: true }])}>Add a webhook</button>}>
       {webhooks.length === 0 ? <p class="quiet">None. Alerts are shown in the console and counted in <code>/metrics</code>; a webhook also posts them to an address as JSON, signed with HMAC-SHA-256.</p> : null}
       <div class="stack">
         {webhooks.map((hook, index) => (
@@ -69,7 +69,7 @@ function One({ hook, rules, changed, onChange, onRemove }: { hook: Webhook; rule
       <div class="row between">
         <span class="quiet">{last ? <>Last delivery <Ago at={last.at} />: {last.error ?? `answered ${last.status}`}</> : "Nothing sent yet."}</span>
         <span class="row">
-          {hook.id !== undefined ? <button type="button" class="small" disabled={test.busy || changed} title={changed ? "Save first: a test tries what is saved" : undefined} onClick={() => void test.run()}>{test.busy ? "Sending" : "Send a test"}</button> : null}
+          {hook.id !== null ? <button type="button" class="small" disabled={test.busy || changed} title={changed ? "Save first: a test tries what is saved" : undefined} onClick={() => void test.run()}>{test.busy ? "Sending" : "Send a test"}</button> : null}
           <button type="button" class="small danger" aria-label={`Remove ${hook.url || "this webhook"}`} onClick={onRemove}>Remove</button>
         </span>
       </div>
