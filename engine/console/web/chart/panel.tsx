@@ -179,7 +179,7 @@ export function ChartPanel({ subject, sources, instrument, side, label, asks, on
         </div>
       </div>
       <LoadError error={now?.error ?? null} stale={bars.length > 0} retry={() => void now?.newest()} />
-      <div class="chart-frame" hidden={isTable}>
+      <div class="chart-frame" hidden={isTable} aria-busy={now === null || now.loading}>
         <div ref={host} class="chart-host" tabIndex={0} role="application" aria-roledescription="chart" aria-label={`Candles: ${label}`} aria-describedby="chart-keys" onKeyDown={onKey} onBlur={() => chart.current?.clearCursor()} />
         {now === null || (now.loading && bars.length === 0) ? <div class="chart-over" role="status"><span class="spinner" aria-hidden="true" />Loading bars</div> : null}
         {now?.loadingOlder ? <div class="chart-older" role="status">Loading older bars</div> : null}
@@ -222,7 +222,7 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
     return value === undefined ? "–" : padded(value, digits);
   };
   const columns: Column<Bar>[] = [
-    { title: "Opens", heading: true, width: "156px", cell: (bar) => <Opens at={bar.t} /> },
+    { title: "Opens", heading: true, width: "170px", cell: (bar) => <Opens at={bar.t} /> },
     { title: "Open", numeric: true, cell: price(0) },
     { title: "High", numeric: true, cell: price(1) },
     { title: "Low", numeric: true, cell: price(2) },

@@ -116,7 +116,7 @@ function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: numbe
   const sides = (has("bid") || has("ask") ? (["bid", "ask"] as const) : has("last") ? (["last"] as const) : (["mid"] as const)).filter((side) => has(side) || bars.length === 0);
   const price = (prices: Ohlc | null, n: 0 | 1 | 2 | 3): string => (prices ? padded(prices[n], digits) : "–");
   const columns: Column<Bar>[] = [
-    { title: "Opens", heading: true, width: "152px", cell: (bar) => <Opens at={bar.t} /> },
+    { title: "Opens", heading: true, width: "168px", cell: (bar) => <Opens at={bar.t} /> },
     ...sides.flatMap((side): Column<Bar>[] =>
       (["open", "high", "low", "close"] as const).map((name, n) => ({ title: `${words(side)} ${name}`, numeric: true, cell: (bar) => price(bar[side], n as 0 | 1 | 2 | 3) })),
     ),
