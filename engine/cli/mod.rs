@@ -13,6 +13,7 @@ mod simulate;
 mod sources;
 pub mod sql;
 mod store;
+mod users;
 mod vault;
 mod venue;
 pub mod watch;
@@ -71,7 +72,12 @@ enum Command {
         #[command(subcommand)]
         action: connections::Action,
     },
-    /// The key that seals the secrets of connections
+    /// Users of the console and their API tokens: makes, changes and removes them
+    Users {
+        #[command(subcommand)]
+        action: users::Action,
+    },
+    /// The key that seals the secrets of connections and second factors
     Vault {
         #[command(subcommand)]
         action: vault::Action,
@@ -163,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
+        Command::Users { action } => users::run(&common, action),
         Command::Vault { action } => vault::run(&common, &action),
         Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),

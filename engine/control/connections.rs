@@ -426,9 +426,16 @@ impl Connections {
                     }
                 }
             }
+            let of_users = match super::users::reseal(&transaction, &now, &next)? {
+                Ok(count) => count,
+                Err(error) => {
+                    failed = Some(error);
+                    return Ok(0);
+                }
+            };
             transaction.execute(KEEP_KEY, params![next.key_name().0])?;
             transaction.commit()?;
-            Ok(rows.len())
+            Ok(rows.len() + of_users)
         })?;
         let in_use = if failed.is_some() { now.key_name() } else { next.key_name() };
         self.place.finish_rotation(in_use)?;

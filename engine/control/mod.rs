@@ -5,6 +5,7 @@ pub mod connections;
 pub mod credentials;
 mod database;
 mod instruments;
+pub mod settings;
 pub mod users;
 pub mod vault;
 

@@ -15,6 +15,7 @@ use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
 use crate::console::{self, ConsoleHandle, Facts, Shown, View};
+use crate::control::users::Users;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -139,7 +140,11 @@ impl Engine {
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
             .with_indicators(market.indicators().to_vec());
-        let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
+        let users = Users::open(state_dir, settings.console.lifetimes()).map_err(|e| RunError::Other(e.to_string()))?;
+        let users = Arc::new(users);
+        let streams = Some(Box::new(users.streams()) as Box<dyn fanout::Access>);
+        let engine_name = engine_id.to_string();
+        let fanout = fanout::start(&settings.fanout, names, engine_name, epoch, state_dir, streams, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
 
         let wanted = origin.wanted(&settings, &market);
@@ -168,7 +173,7 @@ impl Engine {
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let control = Control::new(Running {
             state_dir: state_dir.into(),
@@ -230,6 +235,12 @@ impl Engine {
     #[must_use]
     pub fn console(&self) -> std::net::SocketAddr {
         self.console.local_addr()
+    }
+
+    /// The link that makes the first administrator of the console, once; none when there is one.
+    #[must_use]
+    pub fn first_run(&self) -> Option<String> {
+        self.console.first_run()
     }
 
     /// The simulated brokers, if any run.
