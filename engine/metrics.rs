@@ -196,10 +196,26 @@ pub fn show_stages(stages: &mut Vec<(&'static str, Histogram<u64>)>) {
     stages.iter_mut().for_each(|(_, histogram)| histogram.reset());
 }
 
+/// What each stage took over the last seconds: its name, how many inputs were measured, the values in nanoseconds at
+/// `quantiles`, and the greatest. Stage `all` is the last group as a whole.
+#[must_use]
+pub fn read_stages<const N: usize>(quantiles: [f64; N]) -> Vec<(&'static str, u64, [u64; N], u64)> {
+    let of = |name, histogram: &Histogram<u64>| {
+        (name, histogram.len(), quantiles.map(|q| histogram.value_at_quantile(q)), histogram.max())
+    };
+    let whole = STAGE_LATENCY.0.lock().ok().and_then(|cell| cell.as_ref().map(|histogram| of("all", histogram)));
+    let stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let each = stages.iter().filter(|(_, histogram)| !histogram.is_empty());
+    each.map(|(name, histogram)| of(name, histogram)).chain(whole).collect()
+}
+
 /// Time of an input in the pipeline.
 pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
 /// From the socket's read to publication.
 pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
+
+/// Records that the journal and the fan-out took out of the outbound ring: what [`RECORDS`] has more is in it.
+pub static OUTBOUND_TAKEN: [Counter; 2] = [Counter::new(), Counter::new()];
 
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();

@@ -44,8 +44,8 @@ pub(super) struct ApiError {
 
 /// The body of an error.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorBody<'a> {
-    error: &'a Problem,
+pub(super) struct ErrorBody {
+    error: Problem,
 }
 
 /// What is wrong.
@@ -117,7 +117,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(ErrorBody { error: &self.body })).into_response();
+        let mut response = (self.status, Json(ErrorBody { error: self.body })).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -164,6 +164,11 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// Of the parameters of a route that has others too.
+    pub(super) fn new(limit: Option<u32>, before: Option<String>) -> Paging {
+        Paging { limit, before }
+    }
+
     /// How many entries.
     pub(super) fn limit(&self) -> Result<u32, ApiError> {
         let limit = self.limit.unwrap_or(PAGE);

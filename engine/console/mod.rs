@@ -1,6 +1,7 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+mod assets;
 mod extract;
 mod headers;
 mod health;
@@ -25,7 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use api::{ApiError, Services, Shared};
 use headers::Reach;
 use health::Sampler;
-pub use health::{Facts, LastSeen, Shown, View, never_seen};
+pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
 
 use crate::config::{Config, ConfigError};
 use crate::control::settings::Settings;
@@ -127,7 +128,7 @@ pub fn start(
     config: &ConsoleConfig,
     state_dir: &Path,
     users: Arc<Users>,
-    facts: Facts,
+    facts: Arc<Facts>,
 ) -> Result<ConsoleHandle, String> {
     let occupied = |e| format!("console.listen: cannot listen on {}: {e}", config.listen);
     let listener = std::net::TcpListener::bind(config.listen).map_err(occupied)?;
@@ -166,7 +167,7 @@ pub fn start(
             }
         });
         let app = Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page));
-        let app = app.merge(routes::all().0).method_not_allowed_fallback(wrong_method);
+        let app = app.merge(routes::all().0).merge(assets::routes()).method_not_allowed_fallback(wrong_method);
         let app = app.layer(from_fn_with_state(Arc::clone(&services), viewer::identify));
         let app = app.layer(DefaultBodyLimit::max(headers::BODY_MAX));
         let app = app.layer(from_fn_with_state(Arc::clone(&services), headers::guard)).with_state(services);

@@ -9,6 +9,7 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::facts::{self, queues, storage_status};
 use super::inputs::{Inputs, Origin, announce_restart};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
@@ -166,13 +167,23 @@ impl Engine {
         let shown = Shown::new(view);
         let (pipeline, growing) = pipeline
             .reporting_to(database.seconds.take())
+            .taking_from(&inbound.fill)
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), last_seen)
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
         let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
-        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
+        let facts = Arc::new(Facts {
+            shown: shown.clone(),
+            feed: inputs.feed(),
+            fanout: fanout.stats(),
+            quality: board,
+            storage: storage_status(&database),
+            queues: queues(&settings, &inbound.fill, &journal, &fanout),
+            retry_gap: facts::retry_gap(repairer.as_ref()),
+            started_ns,
+        });
         let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let control = Control::new(Running {
@@ -347,32 +358,14 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Database, started_ns: i64) -> Facts {
-    let status = database.writer.as_ref().map(storage::Writer::status_handle);
-    let (mode, store_error) = (database.mode, Arc::clone(&database.error));
-    Facts {
-        shown,
-        feed: inputs.feed(),
-        fanout: fanout.stats(),
-        storage: Box::new(move || {
-            let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
-            let error = store_error.lock().ok().and_then(|error| error.clone());
-            now.last_error = error.or(now.last_error);
-            now
-        }),
-        quality: Arc::default(),
-        started_ns,
-    }
-}
-
 /// The database's side of the engine.
-struct Database {
-    mode: Mode,
-    writer: Option<storage::Writer>,
+pub(super) struct Database {
+    pub(super) mode: Mode,
+    pub(super) writer: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
-    error: Arc<Mutex<Option<String>>>,
+    pub(super) error: Arc<Mutex<Option<String>>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
     /// Takes the quality of sources.

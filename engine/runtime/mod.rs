@@ -4,6 +4,7 @@ mod assemble;
 mod backfill;
 mod connections;
 mod crash;
+mod facts;
 mod growth;
 mod inputs;
 pub mod latency;
