@@ -9,11 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::desk::Desk;
 use super::headers::Reach;
-use super::health::Sampler;
+use super::health::{Sampler, Shown};
+use super::live::{Board, Streams};
 use crate::control::ControlError;
+use crate::control::jobs::Jobs;
 use crate::control::settings::Settings;
 use crate::control::users::{UserError, Users};
+use crate::storage::MarketData;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
@@ -22,6 +26,14 @@ pub(super) type Shared = Arc<Services>;
 pub(super) struct Services {
     /// The engine's state, sampled.
     pub(super) sampler: Arc<Sampler>,
+    /// Sources and instruments.
+    pub(super) shown: Shown,
+    /// What is so now.
+    pub(super) live: Arc<Board>,
+    /// Open streams.
+    pub(super) streams: Arc<Streams>,
+    /// What is stored; none when nothing is.
+    pub(super) market_data: Option<Arc<MarketData>>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
     /// Who may come.
@@ -32,6 +44,10 @@ pub(super) struct Services {
     pub(super) reach: Reach,
     /// Passwords that are hashed at one time: each takes 19 MiB.
     pub(super) hashing: tokio::sync::Semaphore,
+    /// Jobs.
+    pub(super) jobs: Arc<Jobs>,
+    /// What the pages about jobs and storage stand on.
+    pub(super) desk: Arc<Desk>,
 }
 
 /// Why a request is not answered as asked.
@@ -164,6 +180,11 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// Of a query that has other parts too.
+    pub(super) fn of(limit: Option<u32>, before: Option<String>) -> Paging {
+        Paging { limit, before }
+    }
+
     /// Of the parameters of a route that has others too.
     pub(super) fn new(limit: Option<u32>, before: Option<String>) -> Paging {
         Paging { limit, before }

@@ -2,9 +2,11 @@
 
 mod api;
 mod assets;
+mod desk;
 mod extract;
 mod headers;
 mod health;
+mod live;
 mod routes;
 mod viewer;
 
@@ -24,9 +26,11 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use api::{ApiError, Services, Shared};
+pub use desk::{Desk, EndpointNow};
 use headers::Reach;
 use health::Sampler;
 pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
+pub use live::{Board, Following, follow};
 
 use crate::config::{Config, ConfigError};
 use crate::control::settings::Settings;
@@ -47,6 +51,9 @@ pub struct ConsoleConfig {
     pub session_idle_minutes: u32,
     /// A session ends after so long, used or not.
     pub session_hours: u32,
+    /// Whether users may make connections to this machine and to private networks.
+    #[serde(default)]
+    pub allow_private_hosts: bool,
 }
 
 impl ConsoleConfig {
@@ -135,10 +142,18 @@ pub fn start(
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
+    let (shown, live, market_data) = (facts.shown.clone(), Arc::clone(&facts.live), facts.market_data.clone());
+    let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
     let first_run = users.open_first_run().map_err(|e| e.to_string())?;
     let services = Arc::new(Services {
         sampler: Arc::clone(&sampler),
+        shown,
+        live,
+        streams: Arc::default(),
+        market_data,
+        jobs: Arc::clone(&desk.jobs),
+        desk,
         state_dir: state_dir.into(),
         settings: Arc::new(Settings::open(state_dir).map_err(|e| e.to_string())?),
         users,

@@ -1,16 +1,7 @@
 //! The API: a file for each subject.
 
 mod document;
-mod gaps;
-mod openapi;
-mod pipeline;
-mod session;
-mod settings;
-mod sources;
-mod status;
-mod terminals;
-mod tokens;
-mod users;
+mod series;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,20 +16,26 @@ use super::api::{ErrorBody, Shared};
 )]
 struct Document;
 
-/// All routes, and the document that describes them.
-pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
-    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(openapi::routes())
-        .merge(session::routes())
-        .merge(settings::routes())
-        .merge(tokens::routes())
-        .merge(users::routes())
-        .merge(status::routes())
-        .merge(sources::routes())
-        .merge(gaps::routes())
-        .merge(pipeline::routes())
-        .merge(terminals::routes())
-        .split_for_parts();
-    document::complete(&mut document);
-    (router, document)
+/// Names every subject once.
+macro_rules! subjects {
+    ($($subject:ident)*) => {
+        $(mod $subject;)*
+
+        /// All routes, and the document that describes them.
+        pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
+            let routes = OpenApiRouter::with_openapi(Document::openapi())$(.merge($subject::routes()))*;
+            let (router, mut document) = routes.split_for_parts();
+            document::complete(&mut document);
+            (router, document)
+        }
+    };
+}
+
+subjects! {
+    openapi
+    session users tokens settings
+    status sources gaps pipeline terminals alerts
+    adapters connections
+    jobs backfill storage
+    instruments bars ticks indicators statistics live
 }
