@@ -49,6 +49,7 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("PUT", "/api/settings", For::Managers, "{}"),
     // connections
     ("GET", "/api/adapters", For::SignedIn, ""),
+    ("GET", "/api/error-codes", For::SignedIn, ""),
     ("GET", "/api/data-connections", For::SignedIn, ""),
     ("POST", "/api/data-connections", For::SignedIn, DRAFT),
     ("GET", "/api/data-connections/health", For::SignedIn, ""),
@@ -79,6 +80,7 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/api/market-data/exists", For::SignedIn, ""),
     ("GET", "/api/market-data/statistics", For::SignedIn, ""),
     ("GET", "/api/live/quotes", For::SignedIn, ""),
+    ("GET", "/api/live/sparklines", For::SignedIn, ""),
     ("GET", "/api/live/symbols/{symbol}", For::SignedIn, ""),
     // system
     ("GET", "/api/status", For::SignedIn, ""),
@@ -94,6 +96,8 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/api/pipeline", For::Managers, ""),
     ("GET", "/api/terminals", For::Managers, ""),
     ("GET", "/api/alerts", For::SignedIn, ""),
+    ("GET", "/api/alerts/settings", For::Managers, ""),
+    ("PUT", "/api/alerts/settings", For::Managers, "{}"),
     ("POST", "/api/alerts/webhooks/{id}/test", For::Managers, ""),
 ];
 
@@ -202,7 +206,7 @@ fn ask(console: &Console, route: &(&str, &str, For, &str), kind: Kind, person: &
     (!right).then_some(told)
 }
 
-/// The path with names of what is not there.
+/// The path with names of what is not there, and what it cannot do without.
 fn fill(path: &str) -> String {
     let filled = path.split('/').map(|part| match part {
         "{symbol}" => "BTCUSDT",
@@ -210,7 +214,14 @@ fn fill(path: &str) -> String {
         part if part.starts_with('{') => "nothing-of-this-name",
         part => part,
     });
-    filled.collect::<Vec<_>>().join("/")
+    let query = match path {
+        "/api/data-connections/{name}" => "?data=keep",
+        "/api/bars" | "/api/bars.csv" | "/api/ticks" | "/api/indicators" | "/api/market-data/exists" => {
+            "?source=best&symbol=BTCUSDT&timeframe=M1"
+        }
+        _ => "",
+    };
+    filled.collect::<Vec<_>>().join("/") + query
 }
 
 #[test]
