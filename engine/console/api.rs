@@ -36,10 +36,6 @@ pub(super) struct Services {
     pub(super) market_data: Option<Arc<MarketData>>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
-    /// Jobs.
-    pub(super) jobs: Arc<Jobs>,
-    /// What the pages about jobs and storage stand on.
-    pub(super) desk: Arc<Desk>,
     /// Who may come.
     pub(super) users: Arc<Users>,
     /// What is set while the engine runs.
@@ -48,6 +44,10 @@ pub(super) struct Services {
     pub(super) reach: Reach,
     /// Passwords that are hashed at one time: each takes 19 MiB.
     pub(super) hashing: tokio::sync::Semaphore,
+    /// Jobs.
+    pub(super) jobs: Arc<Jobs>,
+    /// What the pages about jobs and storage stand on.
+    pub(super) desk: Arc<Desk>,
 }
 
 /// Why a request is not answered as asked.

@@ -99,7 +99,14 @@ mod tests {
     fn reach(listen: &str, hosts: &[&str]) -> Reach {
         let (listen, hosts) =
             (listen.parse().unwrap_or_else(|_| unreachable!()), hosts.iter().map(|h| (*h).into()).collect());
-        Reach::new(&ConsoleConfig { listen, hosts, behind_tls_proxy: false, session_idle_minutes: 1, session_hours: 1 })
+        Reach::new(&ConsoleConfig {
+            listen,
+            hosts,
+            behind_tls_proxy: false,
+            session_idle_minutes: 1,
+            session_hours: 1,
+            allow_private_hosts: false,
+        })
     }
 
     #[test]

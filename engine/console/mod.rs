@@ -43,9 +43,6 @@ use crate::{clock, metrics};
 pub struct ConsoleConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Whether users may make connections to this machine and to private networks.
-    #[serde(default)]
-    pub allow_private_hosts: bool,
     /// Names it is called by, beside those of this machine.
     pub hosts: Vec<String>,
     /// Whether a proxy that ends TLS stands in front of it.
@@ -54,6 +51,9 @@ pub struct ConsoleConfig {
     pub session_idle_minutes: u32,
     /// A session ends after so long, used or not.
     pub session_hours: u32,
+    /// Whether users may make connections to this machine and to private networks.
+    #[serde(default)]
+    pub allow_private_hosts: bool,
 }
 
 impl ConsoleConfig {
@@ -152,9 +152,9 @@ pub fn start(
         live,
         streams: Arc::default(),
         market_data,
-        state_dir: state_dir.into(),
         jobs: Arc::clone(&desk.jobs),
         desk,
+        state_dir: state_dir.into(),
         settings: Arc::new(Settings::open(state_dir).map_err(|e| e.to_string())?),
         users,
         reach: Reach::new(config),

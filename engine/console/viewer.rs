@@ -48,6 +48,26 @@ impl Viewer {
         Ok(Viewer { name, role, permissions, sources, signed_in, address })
     }
 
+    /// Somebody for tests, who has signed in and reads all.
+    #[cfg(test)]
+    pub(super) fn sample(name: &str, role: Role, permissions: &[Permission]) -> Viewer {
+        let user = users::User {
+            id: 1,
+            name: name.into(),
+            role,
+            permissions: permissions.to_vec(),
+            disabled: false,
+            totp: false,
+            sources: None,
+            created_ns: 0,
+            changed_ns: 0,
+            last_signed_in_ns: None,
+        };
+        let ticket = Ticket::Session([0; 32]);
+        let signed_in = SignedIn { user, ticket, csrf: None, scopes: None, expires_ns: None };
+        Viewer { name: name.into(), role, permissions: permissions.to_vec(), sources: None, signed_in, address: None }
+    }
+
     /// As the audit names them.
     pub(super) fn actor(&self) -> Actor {
         let (name, permissions) = (self.name.clone(), self.permissions.clone());

@@ -75,30 +75,34 @@ fn take(
     now_ns: i64,
 ) -> Result<bool, Abort> {
     let Some((sealed, used)) = sealed(db, column, user_id)? else { return Ok(false) };
-    let secret = vault(place)?.open(owner_of(user_id), &sealed)?;
+    let secret = vault(db, place)?.ok_or_else(gone)?.open(owner_of(user_id), &sealed)?;
     let Some(step) = step_of(&totp(&secret, "")?, code, used, now_ns) else { return Ok(false) };
     let step = i64::try_from(step).unwrap_or(i64::MAX);
     db.execute("UPDATE users SET totp_step = ?2 WHERE id = ?1", params![user_id, step])?;
     Ok(true)
 }
 
-fn vault(place: &KeyPlace) -> Result<Vault, VaultError> {
-    let gone = || VaultError::Key {
-        place: "vault.key".into(),
-        problem: "is gone, and with it the secrets of second factors; expected it back, or an administrator to take \
-                  the second factor away"
-            .into(),
-    };
-    place.vault()?.ok_or_else(gone)
+/// The key in use, also when a rotation was broken off between the database and the key's file; none where there is none
+/// yet.
+fn vault(db: &Transaction<'_>, place: &KeyPlace) -> Result<Option<Vault>, Abort> {
+    if place.is_rotating() {
+        let sql = "SELECT key_name FROM vault";
+        let name = db.query_row(sql, [], |row| row.get::<_, [u8; 4]>(0).map(KeyName)).optional()?;
+        name.map_or(Ok(()), |name| place.finish_rotation(name))?;
+    }
+    Ok(place.vault()?)
 }
 
-/// Notes with what key secrets are sealed, and refuses one that a rotation has just replaced.
-fn keep_key(db: &Transaction<'_>, key: KeyName) -> Result<(), Abort> {
-    db.execute("INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO NOTHING", params![key.0])?;
-    if db.query_row("SELECT key_name FROM vault", [], |row| row.get::<_, [u8; 4]>(0))? == key.0 {
-        return Ok(());
-    }
-    Err(UserError::Conflict("the key of secrets was just changed: try again".into()).into())
+fn gone() -> VaultError {
+    let problem = "is gone, and with it the secrets of second factors; expected it back, or an administrator to take the \
+                   second factor away";
+    VaultError::Key { place: "vault.key".into(), problem: problem.into() }
+}
+
+/// Notes with what key secrets are sealed, where nothing has been.
+fn keep_key(db: &Transaction<'_>, key: KeyName) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO NOTHING";
+    db.execute(sql, params![key.0]).map(|_| ())
 }
 
 /// Takes the second factor of a user away.
@@ -146,9 +150,13 @@ impl Users {
         }
         self.ask_again(user, password, "password", address, now_ns)?;
         let secret = random::<20>()?;
-        let vault = self.place.vault_or_new()?;
-        let sealed = vault.seal(owner_of(user.id), secret.as_slice())?;
         self.write(|db| {
+            // While this is written nobody changes the key.
+            let vault = match vault(db, &self.place)? {
+                Some(vault) => vault,
+                None => self.place.vault_or_new()?,
+            };
+            let sealed = vault.seal(owner_of(user.id), secret.as_slice())?;
             db.execute("UPDATE users SET totp_pending = ?2 WHERE id = ?1", params![user.id, sealed])?;
             keep_key(db, vault.key_name())?;
             Ok(Deed::own(&user.name, "totp", address, "began a second factor").note(db, now_ns)?)
