@@ -23,6 +23,7 @@ use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
 use crate::control::jobs::scheduler::SchedulerHandle;
 use crate::control::jobs::{Jobs, JobsError};
 use crate::control::service::Service;
+use crate::control::users::Users;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -154,7 +155,11 @@ impl Engine {
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
             .with_indicators(market.indicators().to_vec());
-        let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
+        let users = Users::open(state_dir, settings.console.lifetimes()).map_err(|e| RunError::Other(e.to_string()))?;
+        let users = Arc::new(users);
+        let streams = Some(Box::new(users.streams()) as Box<dyn fanout::Access>);
+        let engine_name = engine_id.to_string();
+        let fanout = fanout::start(&settings.fanout, names, engine_name, epoch, state_dir, streams, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
         let aggregate: toml::Table =
             settings.config.section("aggregate").map_err(|e| RunError::Other(e.to_string()))?;
@@ -239,7 +244,7 @@ impl Engine {
             // What was wrong then is no news.
             Inputs::Recording(_) => None,
         };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
         let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
@@ -294,6 +299,12 @@ impl Engine {
     #[must_use]
     pub fn console(&self) -> std::net::SocketAddr {
         self.console.local_addr()
+    }
+
+    /// The link that makes the first administrator of the console, once; none when there is one.
+    #[must_use]
+    pub fn first_run(&self) -> Option<String> {
+        self.console.first_run()
     }
 
     /// The simulated brokers, if any run.
