@@ -69,7 +69,7 @@ impl Rig {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // As of this version an answer comes without chunks.
         let token = &self.tokens[user];
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
         BufReader::new(stream)
     }
 
