@@ -4,6 +4,7 @@ pub mod audit;
 mod backfill;
 mod check_config;
 mod connections;
+mod jobs;
 mod record;
 mod reload;
 mod replay;
@@ -71,6 +72,11 @@ enum Command {
     Connections {
         #[command(subcommand)]
         action: connections::Action,
+    },
+    /// Work beside the prices: backfills, polls, retention and the like, what was done and what is to be
+    Jobs {
+        #[command(subcommand)]
+        action: jobs::Action,
     },
     /// The key that seals the secrets of connections
     Vault {
@@ -165,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
+        Command::Jobs { action } => jobs::run(&common, action),
         Command::Vault { action } => vault::run(&common, &action),
         Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),

@@ -1,5 +1,6 @@
 //! Assembles the engine from its configuration, and takes it apart again.
 
+mod alerts;
 mod assemble;
 mod backfill;
 mod connections;
@@ -8,6 +9,7 @@ mod facts;
 mod feed_watch;
 mod growth;
 mod inputs;
+mod jobs;
 pub mod latency;
 mod market;
 pub mod pipeline;
@@ -23,6 +25,7 @@ mod stopping;
 pub use assemble::{Engine, RunError};
 pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told, Wanted};
 pub use crash::catch_crashes;
+pub use jobs::{Ground, InEffectNow, start_only};
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;
 pub use reconfigure::{Changes, Control, ReconfigureError};

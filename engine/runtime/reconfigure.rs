@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use super::growth::Growing;
 use super::inputs::{feed_of, wanted};
+use super::jobs::InEffectNow;
 use super::market::entries;
 use super::repairs::Repairs;
 use crate::config::Config;
@@ -109,6 +110,13 @@ impl Control {
     pub(super) fn new(running: Running, base: Config) -> Control {
         let state_dir = running.state_dir.clone();
         Control { running: Arc::new(Mutex::new(running)), base: Arc::new(Mutex::new(base)), state_dir }
+    }
+
+    /// Sources and instruments that are in effect.
+    #[must_use]
+    pub fn in_effect(&self) -> InEffectNow {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        InEffectNow { sources: running.effect.sources.clone(), instruments: running.effect.instruments.clone() }
     }
 
     /// Puts into effect what can be of newly read settings, and names what cannot. Takes as long as it takes: some

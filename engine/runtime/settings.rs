@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::pipeline::ThreadPlan;
 use crate::config::{Config, ConfigError};
 use crate::console::ConsoleConfig;
+use crate::control::jobs::JobsConfig;
 use crate::control::{InstrumentSpec, instruments};
 use crate::fanout::FanoutConfig;
 use crate::feeds::{self, IngestConfig, SourceSpec};
@@ -18,12 +19,15 @@ use crate::ring::Idle;
 use crate::simulator;
 use crate::stages::{self, Layout};
 use crate::storage::StorageConfig;
+use crate::storage::retention::RetentionConfig;
 
 /// Sections that have no parser of their own here: the stages parse theirs when they are built.
 const SECTIONS: &[&str] = &[
     "console",
     "fanout",
     "storage",
+    "retention",
+    "jobs",
     "journal",
     "pipeline",
     "ingest",
@@ -84,6 +88,10 @@ pub struct Settings {
     pub journal: JournalConfig,
     /// The database.
     pub storage: StorageConfig,
+    /// How long rows are kept.
+    pub retention: RetentionConfig,
+    /// How jobs are done.
+    pub jobs: JobsConfig,
     /// QUIC.
     pub fanout: FanoutConfig,
     /// HTTP.
@@ -130,6 +138,8 @@ impl Settings {
             repair: RepairConfig::parse(&config)?,
             journal,
             storage: StorageConfig::parse(&config)?,
+            retention: RetentionConfig::parse(&config)?,
+            jobs: JobsConfig::parse(&config)?,
             fanout: FanoutConfig::from_config(&config)?,
             console: ConsoleConfig::parse(&config)?,
             simulators: simulator::parse(&config)?,

@@ -3,11 +3,12 @@
 import type { ComponentType } from "preact";
 import { useEffect, useErrorBoundary, useState } from "preact/hooks";
 import { asError, awaySince, firstRunPending, session } from "./api.ts";
+import { matches } from "./match.ts";
 import { Empty } from "./parts/empty.tsx";
 import { Notice } from "./parts/notice.tsx";
 import { Shell } from "./parts/shell.tsx";
 import { Toasts } from "./parts/toasts.tsx";
-import { matches, navigate, place } from "./router.ts";
+import { navigate, place } from "./router.ts";
 import { routes } from "./routes.ts";
 import type { PageProps, Route } from "./routes.ts";
 import { may } from "./viewer.ts";
@@ -63,7 +64,7 @@ function Starting() {
 
 function Nothing() {
   return (
-    <Empty title="There is no such page">
+    <Empty title="There is no such page" heading>
       <a href="/">Go to the dashboard</a>
     </Empty>
   );
@@ -72,7 +73,7 @@ function Nothing() {
 function Guarded({ route, params }: { route: Route; params: Record<string, string> }) {
   if (route.needs && !may(route.needs)) {
     return (
-      <Empty title="Not for your account">
+      <Empty title="Not for your account" heading>
         This page needs the permission <code>{route.needs}</code>. An administrator can give it to you.
       </Empty>
     );

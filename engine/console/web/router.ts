@@ -34,27 +34,6 @@ export function setQuery(changes: Record<string, string | null>): void {
   navigate(`${location.pathname}${text ? `?${text}` : ""}`, { replace: true });
 }
 
-/** Parameters of `path` when it has the form of `pattern` (`/symbols/:symbol`), else `null`. */
-export function matches(pattern: string, path: string): Record<string, string> | null {
-  const wanted = pattern.split("/");
-  const found = path.split("/");
-  if (wanted.length !== found.length) return null;
-  const params: Record<string, string> = {};
-  for (const [index, piece] of wanted.entries()) {
-    const value = found[index]!;
-    if (piece.startsWith(":")) {
-      try {
-        params[piece.slice(1)] = decodeURIComponent(value);
-      } catch {
-        return null;
-      }
-    } else if (piece !== value) {
-      return null;
-    }
-  }
-  return params;
-}
-
 /** Lets links of ours go without loading the page anew. */
 export function start(): void {
   addEventListener("popstate", () => (place.value = read()));

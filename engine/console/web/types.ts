@@ -213,7 +213,8 @@ export interface LiveQuote {
   ask: Decimal | null;
   bid_source: string | null;
   ask_source: string | null;
-  spread_pips: Decimal | null;
+  /** A measure, not a price. */
+  spread_pips: number | string | null;
   state: string;
   at: Time | null;
 }
@@ -234,7 +235,7 @@ export interface LiveBar {
 export interface LiveGap {
   source: string;
   symbol: string | null;
-  from: Time;
+  from: Time | null;
   to: Time | null;
   state: string;
 }
@@ -284,7 +285,8 @@ export interface Gap {
   id: number | string;
   source: string;
   symbol: string | null;
-  from: Time;
+  /** `null`: there never was any data before it. */
+  from: Time | null;
   to: Time | null;
   cause: string;
   state: string;
@@ -327,7 +329,7 @@ export interface Storage {
   journal: { bytes: number; oldest_at: Time | null };
   tables: TableStatistics[];
   retention: {
-    time: string;
+    time: string | null;
     days_default: number;
     rules: { connection: string | null; table: string; days: number }[];
     last: { at: Time; rows_deleted: number; seconds: number } | null;
@@ -335,14 +337,17 @@ export interface Storage {
 }
 export interface Pipeline {
   stages: { stage: string; count: number; p50_ns: number; p99_ns: number; p999_ns: number; max_ns: number }[];
-  publish: { p50_ns: number; p99_ns: number; p999_ns: number };
-  queues: { queue: string; used: number; capacity: number; dropped: number }[];
+  /** `null` before the first price. */
+  publish: { p50_ns: number; p99_ns: number; p999_ns: number } | null;
+  /** `capacity` is `null` where the disk is the bound. */
+  queues: { queue: string; used: number; capacity: number | null; dropped: number }[];
   rates: { source: string; accepted: number; rejected: number; per_second: number }[];
   rejects: { source: string; reason: string; count: number }[];
 }
 export interface Terminal {
   id: string | number;
   user: string | null;
+  token?: string | null;
   address: string;
   connected_at: Time;
   subscriptions: { symbols: string[]; kinds: string[]; sources: string[]; delivery: string }[];
@@ -358,7 +363,8 @@ export interface AlertRule {
   for_seconds: number;
 }
 export interface Webhook {
-  id?: string | number;
+  /** `null` for one that is not stored yet. */
+  id: string | number | null;
   url: string;
   has_secret: boolean;
   secret?: string;
@@ -368,5 +374,23 @@ export interface Webhook {
 }
 export interface Settings {
   approved_providers: string[] | null;
-  alerts: { rules: Record<string, AlertRule>; webhooks: Webhook[] };
+}
+export interface AlertSettings {
+  rules: Record<string, AlertRule>;
+  webhooks: Webhook[];
+}
+export interface ErrorCode {
+  code: string;
+  meaning: string;
+  cure: string;
+}
+export interface AuditEntry {
+  id: string | number;
+  at: Time;
+  actor: string | null;
+  action: string;
+  subject: string | null;
+  succeeded: boolean;
+  address: string | null;
+  message: string;
 }

@@ -70,7 +70,7 @@ function check(draft) {
 async function test(draft) {
   await new Promise((done) => setTimeout(done, 700));
   const refused = Object.values(draft.secrets ?? {}).includes("wrong");
-  if (refused) return { succeeded: false, message: "mtapi.io refused the API key: Invalid API key.", error_code: "auth_refused", cure: "Copy the key again from your mtapi.io account, and check that it has not expired.", latency_ms: 41, first_price_ms: null, balance: null, equity: null, currency: null, symbols: {} };
+  if (refused) return { succeeded: false, message: "mtapi.io refused the API key: Invalid API key.", error_code: "wrong_key", cure: "Copy the key again from your mtapi.io account, and check that it has not expired.", latency_ms: 41, first_price_ms: null, balance: null, equity: null, currency: null, symbols: {} };
   return { succeeded: true, message: "Signed in, and prices came for 3 of 3 symbols.", error_code: null, cure: null, latency_ms: 23.4, first_price_ms: 412, balance: "10000.00", equity: "10012.55", currency: "USD", symbols: Object.fromEntries(Object.keys(draft.symbols).map((symbol, i) => [symbol, i === 2 ? null : { bid: "1.08432", ask: "1.08439" }])) };
 }
 const VENUE = ["EURUSD", "GBPUSD", "USDJPY", "USDCHF", "AUDUSD", "NZDUSD", "EURGBP", "EURJPY", "XAUUSD", "XAGUSD", "BTCUSD", "US500"];
@@ -78,6 +78,10 @@ const symbols = (query) => ({ symbols: VENUE.filter((name) => name.includes((que
 
 export const routes = [
   ["GET", "/api/adapters", () => ({ adapters })],
+  ["GET", "/api/error-codes", () => ({ error_codes: [
+    { code: "wrong_key", meaning: "The venue does not accept the login: the key, token or password is wrong, was revoked, or belongs to another account.", cure: "Enter the secret again, without spaces before or behind it." },
+    { code: "timeout", meaning: "The other side took the connection and did not answer in time.", cure: "Test again. If it stays, look whether the venue has an outage." },
+  ] })],
   ["GET", "/api/data-connections", ({ viewer }) => ({ connections: store.filter((one) => sees(viewer, one)).map(shown) })],
   ["POST", "/api/data-connections", ({ body, viewer }) => {
     check(body);

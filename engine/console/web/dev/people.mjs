@@ -1,6 +1,6 @@
 // Sessions, users, tokens, settings.
 import { randomBytes } from "node:crypto";
-import { ago, empty, fail, iso, missing, now } from "./kit.mjs";
+import { ago, empty, fail, iso, missing, now, paged } from "./kit.mjs";
 
 const ALL = ["manage-data-connections", "manage-users", "manage-jobs", "manage-settings", "view-system"];
 const person = (name, role, more = {}) => ({ name, role, permissions: role === "administrator" ? ALL : [], disabled: false, totp: false, sources: null, created_at: ago(86400 * 90), last_signed_in_at: ago(4000), ...more });
@@ -15,16 +15,14 @@ let tokens = empty ? [] : [
   { id: 3, user: "admin", name: "grafana", scopes: ["read"], created_at: ago(86400 * 20), last_used_at: ago(14), expires_at: null },
   { id: 2, user: "staff", name: "terminal of the desk", scopes: ["read", "stream"], created_at: ago(86400 * 60), last_used_at: ago(86400), expires_at: iso(now() + 86400e3 * 30) },
 ];
-let settings = {
-  approved_providers: null,
-  alerts: {
+let settings = { approved_providers: null };
+let alertSettings = {
     rules: {
       connection_error: { enabled: true, threshold: null, for_seconds: 60 }, source_mute: { enabled: true, threshold: null, for_seconds: 120 },
       symbol_crossed: { enabled: true, threshold: null, for_seconds: 30 }, symbol_single_source: { enabled: false, threshold: null, for_seconds: 300 },
       storage_lag: { enabled: true, threshold: 60, for_seconds: 60 }, disk_low: { enabled: true, threshold: 10, for_seconds: 0 }, job_failed: { enabled: true, threshold: null, for_seconds: 0 },
     },
-    webhooks: empty ? [] : [{ id: 1, url: "https://hooks.example.org/tickwire", has_secret: true, rules: null, enabled: true, last_delivery: { at: ago(900), status: 200, error: null } }],
-  },
+  webhooks: empty ? [] : [{ id: 1, url: "https://hooks.example.org/tickwire", has_secret: true, rules: null, enabled: true, last_delivery: { at: ago(900), status: 200, error: null } }],
 };
 const sessions = new Map();
 let firstRun = process.env.FIRST_RUN === "1";
@@ -88,5 +86,8 @@ export const routes = [
   }],
   ["DELETE", "/api/tokens/:id", ({ params }) => void (tokens = tokens.filter(({ id }) => String(id) !== params.id))],
   ["GET", "/api/settings", () => settings],
-  ["PUT", "/api/settings", ({ body }) => (settings = { ...body, alerts: { ...body.alerts, webhooks: body.alerts.webhooks.map(({ secret, ...hook }, i) => ({ last_delivery: null, ...hook, id: hook.id ?? i + 10, has_secret: hook.has_secret || !!secret })) } })],
+  ["PUT", "/api/settings", ({ body }) => (settings = body)],
+  ["GET", "/api/alerts/settings", () => alertSettings],
+  ["PUT", "/api/alerts/settings", ({ body }) => (alertSettings = { ...body, webhooks: body.webhooks.map(({ secret, ...hook }, i) => ({ last_delivery: null, ...hook, id: hook.id ?? i + 10, has_secret: hook.has_secret || !!secret })) })],
+  ["GET", "/api/audit", ({ query }) => paged("entries", empty ? [] : Array.from({ length: 130 }, (_, i) => ({ id: 500 - i, at: ago(i * 900), actor: ["admin", "staff", null][i % 3], action: ["sign_in", "create_token", "sign_in"][i % 3], subject: i % 3 === 1 ? "grafana" : null, succeeded: i % 3 !== 2, address: "127.0.0.1", message: i % 3 === 2 ? "wrong password for admin" : "done" })), query)],
 ];

@@ -13,7 +13,7 @@ import { mayWrite } from "../viewer.ts";
 
 export default function ConnectionNew() {
   const { data, error, reload } = useLoad<{ adapters: Adapter[] }>("/api/adapters");
-  if (!mayWrite()) return <Empty title="Not for your account">A demo account reads only.</Empty>;
+  if (!mayWrite()) return <Empty title="Not for your account" heading>A demo account reads only.</Empty>;
   return (
     <div class="stack">
       <Head title="New connection" about={<>Nothing here can place an order: a connection only reads prices. <a href="/docs/mtapi">Setting up mtapi.io step by step</a></>} />

@@ -26,7 +26,7 @@ export default function ConnectionPage({ params }: PageProps) {
   const adapters = useLoad<{ adapters: Adapter[] }>("/api/adapters");
   if (!one) {
     if (error?.status === 404) {
-      return <Empty title="There is no such connection" action={<a class="button" href="/connections">All connections</a>}>Or it is another's.</Empty>;
+      return <Empty title="There is no such connection" heading action={<a class="button" href="/connections">All connections</a>}>Or it is another's.</Empty>;
     }
     return error ? <LoadError error={error} retry={reload} /> : <p class="quiet" aria-busy="true">Loading</p>;
   }

@@ -21,8 +21,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the page</a>
       <div class="side">
         <div class="side-inner">
-          <a class="brand" href="/"><Mark />Tickwire</a>
-          <Menu />
+          <Menu brand />
         </div>
       </div>
       <header class="top">
@@ -48,12 +47,13 @@ export function Shell({ children }: { children: ComponentChildren }) {
   );
 }
 
-function Menu({ onGo }: { onGo?: () => void }) {
+function Menu({ brand, onGo }: { brand?: boolean; onGo?: () => void }) {
   const here = place.value.path;
   const shown = routes.filter((route) => route.menu && (!route.needs || may(route.needs)));
   const groups = [...new Set(shown.map((route) => route.menu!.group))];
   return (
     <nav aria-label="Pages" class="menu">
+      {brand ? <a class="brand" href="/"><Mark />Tickwire</a> : null}
       {groups.map((group) => (
         <div key={group}>
           <p class="menu-group" id={`menu-${group}`}>{group}</p>

@@ -44,7 +44,7 @@ export function Table<T>({ caption, columns, rows, rowKey, rowClass, narrow = "c
         </colgroup>
         <thead>
           <tr>
-            {columns.map((column) => <th key={column.title} scope="col" class={classes(column)}>{column.title}</th>)}
+            {columns.map((column) => <th key={column.title} scope="col" class={classes(column)}>{column.title || <span class="hidden">Actions</span>}</th>)}
           </tr>
         </thead>
         <tbody>

@@ -66,7 +66,7 @@ function columns(side: Side): Column<Bar>[] {
     return padded(values[index]!, digits);
   };
   return [
-    { title: "Opens at", width: "172px", cell: (bar) => <When at={bar.t} /> },
+    { title: "Opens at", width: "200px", cell: (bar) => <When at={bar.t} /> },
     { title: "Open", numeric: true, cell: price(0) },
     { title: "High", numeric: true, cell: price(1) },
     { title: "Low", numeric: true, cell: price(2) },

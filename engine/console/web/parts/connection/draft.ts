@@ -25,8 +25,10 @@ export function typedOf(adapter: Adapter, existing: Connection | null, isPrivate
   const config: Record<string, string> = {};
   for (const field of adapter.fields) {
     if (field.kind === "secret") continue;
-    const stored = existing?.config[field.key];
-    config[field.key] = stored === undefined || stored === null ? (existing ? "" : (field.default ?? "")) : String(stored);
+    const stored = existing && storedAt(existing.config, field.key);
+    // A default that the engine knows of itself is shown, not sent, unless there is nothing to show it by.
+    const start = field.kind === "boolean" || (!existing && field.required) ? (field.default ?? "") : "";
+    config[field.key] = stored === undefined || stored === null ? start : String(stored);
   }
   return {
     name: existing?.name ?? "",
@@ -40,6 +42,17 @@ export function typedOf(adapter: Adapter, existing: Connection | null, isPrivate
     storesTicks: existing?.stores_ticks ?? true,
     retentionDays: existing?.retention_days ? String(existing.retention_days) : "",
   };
+}
+
+/** The value of a key; a point stands between a table and its key. */
+function storedAt(config: Record<string, unknown>, key: string): unknown {
+  if (key in config) return config[key];
+  let value: unknown = config;
+  for (const piece of key.split(".")) {
+    if (typeof value !== "object" || value === null) return undefined;
+    value = (value as Record<string, unknown>)[piece];
+  }
+  return value;
 }
 
 /** A field's text as the value that the API takes; `undefined` leaves it out. */

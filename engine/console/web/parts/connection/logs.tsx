@@ -41,7 +41,7 @@ export function ConnectionLogs({ path }: { path: string }) {
 }
 
 const COLUMNS: Column<LogEntry>[] = [
-  { title: "Time", width: "172px", cell: (entry) => <When at={entry.at} /> },
+  { title: "Time", width: "200px", cell: (entry) => <When at={entry.at} /> },
   { title: "Action", width: "138px", cell: (entry) => words(entry.action) },
   { title: "Outcome", width: "124px", cell: (entry) => <Badge state={entry.succeeded ? "succeeded" : "failed"} /> },
   { title: "Message", cell: (entry) => entry.message },

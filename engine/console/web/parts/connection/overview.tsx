@@ -62,7 +62,7 @@ const SYMBOLS: Column<[string, string]>[] = [
 
 const POSITIONS: Column<Position>[] = [
   { title: "Symbol", heading: true, cell: (row) => row.symbol },
-  { title: "Side", width: "74px", cell: (row) => <Badge state={row.side} tone={row.side === "buy" ? "info" : "mute"} /> },
+  { title: "Side", width: "86px", cell: (row) => <Badge state={row.side} tone={row.side === "buy" ? "info" : "mute"} /> },
   { title: "Size", numeric: true, cell: (row) => row.size },
   { title: "Profit", numeric: true, cell: (row) => <span class={row.profit?.startsWith("-") ? "down" : "up"}>{row.profit === null ? "–" : fixed(row.profit, 2)}</span> },
 ];
