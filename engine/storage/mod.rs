@@ -8,7 +8,6 @@
 pub mod audit;
 pub mod batch;
 pub mod client;
-pub mod erase;
 mod column;
 pub mod config;
 pub mod deliver;

@@ -215,6 +215,28 @@ impl Retention {
     /// # Errors
     /// [`RetentionError`].
     pub async fn run(&self, now_ns: i64, tell: &mut dyn FnMut(u64, u64, u64)) -> Result<Deleted, RetentionError> {
+        self.carry_out(&|aged| self.due(aged, now_ns), now_ns, tell).await
+    }
+
+    /// Deletes every row of the connection [`Retention::only`], however young; of none, where none is named. Waits until
+    /// they are gone. Not from within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`RetentionError`].
+    pub fn erase(&self) -> Result<Deleted, RetentionError> {
+        let whose = |aged: &Aged| Some(format!("{} = {}", aged.connection?, quoted(self.only.as_ref()?)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| DatabaseError::Again(e.to_string()))?;
+        runtime.block_on(self.carry_out(&whose, i64::MIN, &mut |_, _, _| {}))
+    }
+
+    /// Deletes what is due by a condition for each table that has any.
+    async fn carry_out(
+        &self,
+        due_of: &(dyn Fn(&Aged) -> Option<String> + Sync),
+        now_ns: i64,
+        tell: &mut dyn FnMut(u64, u64, u64),
+    ) -> Result<Deleted, RetentionError> {
         let _lock = self.lock()?;
         let path = ledger::path(&self.manifests_dir);
         let failed = |error: io::Error| RetentionError::Ledger { path: path.clone(), error };
@@ -233,7 +255,7 @@ impl Retention {
         let total = 2 * TABLES.len() as u64;
         for audience in [Audience::Global, Audience::Private] {
             for aged in &TABLES {
-                if let Some(due) = self.due(aged, now_ns) {
+                if let Some(due) = due_of(aged) {
                     self.table(audience, aged, &due, now_ns, &mut ledger, &mut deleted).await?;
                 }
                 done += 1;

@@ -200,6 +200,10 @@ impl Connection {
         };
         let (adapter, owner, _scope) = (word("adapter"), word("owner"), word("scope"));
         let symbols = symbols(&adapter, config.remove("symbols"));
+        let timeframes = match config.remove("timeframes") {
+            Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).map(String::from).collect(),
+            _ => Vec::new(),
+        };
         let shown = without_secrets(&adapter, &config);
         let hidden = config.iter().filter(|(key, value)| is_hidden(&adapter, key, value));
         let secrets = hidden.map(|(key, _)| key.clone()).collect();
@@ -214,7 +218,7 @@ impl Connection {
             last_connected_at: None,
             last_error: None,
             symbols,
-            timeframes: Vec::new(),
+            timeframes,
             config: Json::Object(shown),
             secrets,
             stores_ticks: true,
