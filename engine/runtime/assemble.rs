@@ -218,7 +218,12 @@ impl Engine {
             feeds: inputs.control(),
         };
         let control = Control::new(running, base);
-        let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
+        let here = Here {
+            control: control.clone(),
+            storage: settings.storage,
+            manifests_dir: state_dir.join("manifests"),
+            store: Arc::clone(&database.store),
+        };
         let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
         let facts = Arc::new(Facts {
             shown,

@@ -1,5 +1,6 @@
 //! The running engine, as the service of data connections knows it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) struct Here {
     pub(super) control: Control,
     pub(super) storage: StorageConfig,
+    pub(super) manifests_dir: PathBuf,
     pub(super) store: Arc<Mutex<Option<StoreHandle>>>,
 }
 
@@ -55,6 +57,6 @@ impl Engine for Here {
         while metrics::STORAGE_LAG_ROWS.get() > 0 && begun.elapsed() < STORED_WITHIN {
             std::thread::sleep(LOOK_EVERY);
         }
-        erase::source(&endpoint, &self.storage.database, source)
+        erase::source(&endpoint, &self.storage.database, &self.manifests_dir, source)
     }
 }
