@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::desk::Desk;
-use super::health::Sampler;
 use super::health::{Sampler, Shown};
 use super::live::{Board, Streams};
 use crate::control::jobs::Jobs;
