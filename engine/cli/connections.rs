@@ -16,8 +16,7 @@ use super::{Common, Failure, log_to_stderr, reload, say, sql};
 use crate::config::Config;
 use crate::control::connections::{LogEntry, LogFilter};
 use crate::control::service::{Connection, Data, Engine, Limits, Origin, Service, ServiceError};
-use crate::storage::retention::{Retention, Rules};
-use crate::storage::{Mode, StorageConfig};
+use crate::storage::{Mode, StorageConfig, erase};
 
 type Done = Result<ExitCode, Failure>;
 
@@ -74,14 +73,7 @@ impl Engine for Here {
             return Ok(0);
         }
         let database = sql::Database::open(&self.common.state_dir, &storage)?;
-        let deleted = Retention {
-            endpoint: database.writer().clone(),
-            database: storage.database,
-            manifests_dir: self.common.state_dir.join("manifests"),
-            rules: Rules::default(),
-            only: Some(source.into()),
-        };
-        deleted.erase().map(|deleted| deleted.rows()).map_err(|e| e.to_string())
+        erase::source(database.writer(), &storage.database, &self.common.state_dir.join("manifests"), source)
     }
 }
 

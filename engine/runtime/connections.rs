@@ -8,8 +8,7 @@ use crate::config::Config;
 use crate::console::EndpointNow;
 use crate::control::service::Engine;
 use crate::metrics;
-use crate::storage::retention::{Retention, Rules};
-use crate::storage::{Mode, StorageConfig};
+use crate::storage::{Mode, StorageConfig, erase};
 
 /// How long the rows of a source that has stopped may take into the database, before they are deleted.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -46,9 +45,6 @@ impl Engine for Here {
         while metrics::STORAGE_LAG_ROWS.get() > 0 && begun.elapsed() < STORED_WITHIN {
             std::thread::sleep(LOOK_EVERY);
         }
-        let (database, manifests_dir) = (self.storage.database.clone(), self.state_dir.join("manifests"));
-        let (rules, only) = (Rules::default(), Some(source.to_string()));
-        let deleted = Retention { endpoint, database, manifests_dir, rules, only }.erase();
-        deleted.map(|deleted| deleted.rows()).map_err(|e| e.to_string())
+        erase::source(&endpoint, &self.storage.database, &self.state_dir.join("manifests"), source)
     }
 }

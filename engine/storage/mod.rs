@@ -11,6 +11,7 @@ pub mod client;
 mod column;
 pub mod config;
 pub mod deliver;
+pub mod erase;
 pub mod manifest;
 pub mod market_data;
 pub mod migrate;
