@@ -82,6 +82,9 @@ impl ConsoleHandle {
     }
 }
 
+/// How long stopping waits for what blocks.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// How often rates are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -134,7 +137,11 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Res
     };
     let thread = std::thread::Builder::new()
         .name("tw-console".into())
-        .spawn(move || runtime.block_on(serve))
+        .spawn(move || {
+            runtime.block_on(serve);
+            // Whoever still waits for a venue is not waited for.
+            runtime.shutdown_timeout(LEAVE_WITHIN);
+        })
         .map_err(|e| format!("console: {e}"))?;
     Ok(ConsoleHandle { address, stop, thread })
 }
