@@ -107,7 +107,7 @@ impl Ground {
         }
         let unknown = |problem: String| JobError::Hopeless(problem);
         let connection = self.connections(|all| all.get(name).map_err(|e| e.to_string())).map_err(unknown)?;
-        let spec = source_of(&connection, &self.state_dir).map_err(|e| unknown(e.to_string()))?;
+        let spec = source_of(&connection, &self.state_dir).map_err(|wrong| unknown(wrong.to_string()))?;
         now.sources.push(spec.clone());
         Ok((now, spec))
     }
