@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::health::{Sampler, Shown};
-use super::live::{Board, Streams};
-use crate::storage::MarketData;
 use super::desk::Desk;
 use super::health::Sampler;
+use super::health::{Sampler, Shown};
+use super::live::{Board, Streams};
 use crate::control::jobs::Jobs;
+use crate::storage::MarketData;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
