@@ -32,8 +32,8 @@ const problems = [];
 
 function pages(connection) {
   const own = connection ? ["", "?tab=edit", "?tab=logs", "?tab=data"].map((tab) => [`connection-${tab.slice(5) || "overview"}`, `/connections/${encodeURIComponent(connection)}${tab}`]) : [];
-  const plain = ["connections", "connections/new", "live", `symbols/${values.symbol}`, "sources", "market-data", "gaps", "jobs", "storage", "pipeline", "terminals", "users", "alerts", "settings", "account", "docs", "docs/mtapi", "docs/errors", "docs/licences", "no-such-page"];
-  return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replaceAll("/", "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
+  const plain = ["connections", "connections/new", "live", `symbols/${values.symbol}`, "sources", "market-data", "gaps", "jobs", "storage", "pipeline", "terminals", "users", "users?tab=tokens", "users?tab=audit", "jobs?tab=schedule", "alerts", "settings", "account", "docs", "docs/mtapi", "docs/errors", "docs/licences", "no-such-page"];
+  return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replace(/[/?=]+/g, "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
 }
 
 async function shoot(page, name, label) {

@@ -60,6 +60,9 @@ export const counts = () => {
 };
 
 function check(draft) {
+  for (const symbol of Object.keys(draft.symbols ?? {})) {
+    if (symbol.startsWith("ODD") && !draft.instruments?.[symbol]) fail(422, "wrong_value", `${symbol} is no instrument that is known; expected its class, digits and pip`, `instruments.${symbol}`);
+  }
   const adapter = adapters.find((one) => one.adapter === draft.adapter) ?? fail(422, "wrong_value", `adapter: ${draft.adapter}, expected one of the list`, "adapter");
   if (!/^[a-z0-9][a-z0-9-]*$/.test(draft.name ?? "")) fail(422, "wrong_value", `name: "${draft.name}", expected small letters, digits and dashes`, "name");
   for (const one of adapter.fields) {

@@ -9,7 +9,7 @@ import { Facts, Panel } from "../panel.tsx";
 export function TestOutcome({ result, busy }: { result: TestResult | null; busy: boolean }) {
   return (
     <div aria-live="polite">
-      {busy ? <Notice kind="info">Asking the venue. This takes up to a quarter of a minute.</Notice> : null}
+      {busy ? <Notice kind="info">Asking the venue. Some take up to a minute to sign in at the broker.</Notice> : null}
       {result && !busy ? <Outcome result={result} /> : null}
     </div>
   );
