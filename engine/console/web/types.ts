@@ -220,7 +220,8 @@ export interface LiveQuote {
   ask: Decimal | null;
   bid_source: string | null;
   ask_source: string | null;
-  spread_pips: Decimal | null;
+  /** A measure, not a price. */
+  spread_pips: number | string | null;
   state: string;
   at: Time | null;
 }
@@ -241,7 +242,7 @@ export interface LiveBar {
 export interface LiveGap {
   source: string;
   symbol: string | null;
-  from: Time;
+  from: Time | null;
   to: Time | null;
   state: string;
 }
@@ -291,7 +292,8 @@ export interface Gap {
   id: number | string;
   source: string;
   symbol: string | null;
-  from: Time;
+  /** `null`: there never was any data before it. */
+  from: Time | null;
   to: Time | null;
   cause: string;
   state: string;
@@ -342,7 +344,9 @@ export interface Storage {
 }
 export interface Pipeline {
   stages: { stage: string; count: number; p50_ns: number; p99_ns: number; p999_ns: number; max_ns: number }[];
+  /** `null` before the first price. */
   publish: { p50_ns: number; p99_ns: number; p999_ns: number } | null;
+  /** `capacity` is `null` where the disk is the bound. */
   queues: { queue: string; used: number; capacity: number | null; dropped: number }[];
   rates: { source: string; accepted: number; rejected: number; per_second: number }[];
   rejects: { source: string; reason: string; count: number }[];

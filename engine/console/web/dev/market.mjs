@@ -7,8 +7,10 @@ const SYMBOLS = [
   ["BTCUSD", "crypto", 2, "1", 98214.31, 4.2], ["ETHUSD", "crypto", 2, "0.1", 3391.08, 0.31],
   ["US500", "index", 1, "1", 5968.2, 0.5], ["SOLUSD", "crypto", 3, "0.01", 254.117, 0.021],
 ];
+// As many more as MANY says, to see that the live table stays smooth.
+for (let n = 0; n < Number(process.env.MANY ?? 0); n += 1) SYMBOLS.push([`ALT${String(n).padStart(3, "0")}`, "crypto", 4, "0.01", 10 + n, 0.004]);
 const SOURCES = ["oanda-demo", "mtapi-icm", "binance", "fix-lmax"];
-const SECONDS = { S1: 1, S5: 5, S15: 15, S30: 30, M1: 60, M5: 300, M15: 900, M30: 1800, H1: 3600, H4: 14400, D1: 86400, W1: 604800, MN1: 2592000 };
+const SECONDS = { S1: 1, S5: 5, S15: 15, S30: 30, M1: 60, M5: 300, M15: 900, M30: 1800, H1: 3600, H4: 14400, D1: 86400, W1: 604800, MN: 2592000 };
 const find = (symbol) => SYMBOLS.find(([name]) => name === symbol) ?? missing(symbol);
 
 /** A price that wanders, the same at the same second. */
@@ -35,11 +37,11 @@ function bar(symbol, t, step, source) {
   const [o, c, h, l] = [points[0], points[12], Math.max(...points), Math.min(...points)];
   const side = (shift) => [o, h, l, c].map((price) => (price + shift).toFixed(digits));
   const open = t + step > now() / 1000;
-  return { t, bid: side(-spread / 2), ask: side(spread / 2), mid: side(0), last: null, ticks: Math.round(step * 3.1), volume: null, revision: t % 7 === 0 ? 1 : 0, origin: source === "best" ? "aggregated" : "built", state: open ? "open" : "final" };
+  return { t, bid: side(-spread / 2), ask: side(spread / 2), mid: side(0), last: null, ticks: Math.round(step * 3.1), volume: null, revision: t % 7 === 0 ? 1 : 0, origin: "own", state: open ? "provisional" : "final" };
 }
 
 function bars({ query }) {
-  const step = SECONDS[query.timeframe] ?? fail(422, "wrong_value", `timeframe: ${query.timeframe}, expected S1 to MN1`, "timeframe");
+  const step = SECONDS[query.timeframe] ?? fail(422, "wrong_value", `timeframe: ${query.timeframe}, expected M1 to MN`, "timeframe");
   find(query.symbol);
   if (empty) return { bars: [], next: null };
   const limit = Math.min(Number(query.limit ?? 100), 1000);
@@ -67,26 +69,26 @@ function indicators({ query }) {
   const closes = list.map((row) => Number(row.mid[3]));
   const mean = (n) => list.map((row, i) => [row.t, i + 1 < n ? null : closes.slice(i + 1 - n, i + 1).reduce((a, b) => a + b) / n]);
   const band = list.map((row, i) => {
-    if (i < 19) return [row.t, null, null, null];
+    if (i < 19) return [row.t, null, null, null, null];
     const part = closes.slice(i - 19, i + 1);
     const m = part.reduce((a, b) => a + b) / 20;
     const d = Math.sqrt(part.reduce((a, b) => a + (b - m) ** 2, 0) / 20);
-    return [row.t, m, m + 2 * d, m - 2 * d];
+    return [row.t, m + 2 * d, m, m - 2 * d, d];
   });
   return { series: [
-    { indicator: "sma(20)", outputs: ["sma"], points: mean(20) },
-    { indicator: "sma(50)", outputs: ["sma"], points: mean(50) },
-    { indicator: "bollinger(20,2)", outputs: ["middle", "upper", "lower"], points: band },
-    { indicator: "rsi(14)", outputs: ["rsi"], points: list.map((row, i) => [row.t, i < 14 ? null : 50 + 28 * Math.sin(row.t / 3000)]) },
+    { indicator: "EMA(20)", outputs: ["ema"], points: mean(20) },
+    { indicator: "SMA(50)", outputs: ["sma"], points: mean(50) },
+    { indicator: "BB(20,2)", outputs: ["upper", "middle", "lower", "deviation"], points: band },
+    { indicator: "RSI(14)", outputs: ["rsi"], points: list.map((row, i) => [row.t, i < 14 ? null : 50 + 28 * Math.sin(row.t / 3000)]) },
   ] };
 }
 
-const state = (symbol) => (symbol === "SOLUSD" ? "single_source" : symbol === "US500" ? "stale" : "fresh");
+const state = (symbol) => (symbol === "SOLUSD" ? "single" : symbol === "US500" ? "stale" : "ok");
 function quote(symbol, at) {
   const [, , , pip] = find(symbol);
   const [bid, ask] = quoteAt(symbol, at / 1000);
   const source = SOURCES[Math.floor(at / 9000) % 3];
-  return { symbol, bid, ask, bid_source: source, ask_source: symbol === "SOLUSD" ? source : SOURCES[Math.floor(at / 7000) % 4], spread_pips: ((ask - bid) / Number(pip)).toFixed(1), state: state(symbol), at: iso(symbol === "US500" ? at - 45_000 : at) };
+  return { symbol, bid, ask, bid_source: source, ask_source: symbol === "SOLUSD" ? source : SOURCES[Math.floor(at / 7000) % 4], spread_pips: (ask - bid) / Number(pip), state: state(symbol), at: iso(symbol === "US500" ? at - 45_000 : at) };
 }
 const depth = (symbol, at) => SOURCES.map((source, i) => {
   const [bid, ask] = quoteAt(symbol, at / 1000, i);
@@ -111,16 +113,16 @@ function ticks({ query }) {
     const at = now() - i * 340;
     const [bid, ask] = quoteAt(query.symbol, at / 1000);
     const bad = next() < 0.04;
-    return { id: 1e6 - i, at: iso(at), event_at: iso(at - 12), bid, ask, bid_size: "1000000", ask_size: "1000000", verdict: bad ? "rejected" : "accepted", reasons: bad ? ["spike"] : [] };
+    return { id: 1e6 - i, at: iso(at), event_at: iso(at - 12), bid, ask, bid_size: "1000000", ask_size: "1000000", verdict: bad ? "refused" : "accepted", reasons: bad ? ["jump"] : [] };
   });
   return paged("ticks", rows, query);
 }
 
 const gaps = empty ? [] : [
-  { id: 41, source: "oanda-demo", symbol: "EURUSD", from: ago(340), to: null, cause: "disconnect", state: "open", lost: null, repairable: true },
-  { id: 40, source: "mtapi-icm", symbol: null, from: ago(7400), to: ago(7210), cause: "disconnect", state: "repairing", lost: null, repairable: true },
-  { id: 38, source: "binance", symbol: "BTCUSD", from: ago(91000), to: ago(90950), cause: "sequence", state: "repaired", lost: 0, repairable: false },
-  { id: 33, source: "fix-lmax", symbol: "XAUUSD", from: ago(260000), to: ago(259000), cause: "overflow", state: "lost", lost: 1412, repairable: false },
+  { id: 41, source: "oanda-demo", symbol: "EURUSD", from: ago(340), to: null, cause: "read_error", state: "open", lost: null, repairable: false },
+  { id: 40, source: "mtapi-icm", symbol: null, from: ago(7400), to: ago(7210), cause: "mute", state: "closed", lost: null, repairable: false },
+  { id: 38, source: "binance", symbol: "BTCUSD", from: ago(91000), to: ago(90950), cause: "sequence_jump", state: "repaired", lost: 0, repairable: false },
+  { id: 33, source: "fix-lmax", symbol: "XAUUSD", from: ago(260000), to: ago(259000), cause: "ring_full", state: "lost", lost: 1412, repairable: true },
 ].map((gap) => ({ epoch: 17, ...gap }));
 
 const STATISTICS = () => ({
@@ -143,16 +145,17 @@ export const routes = [
     return events(response, request, 250, () => [["quotes", all()]], () => [["quotes", some(all())]]);
   }],
   ["GET", "/api/live/symbols/:symbol", liveSymbol],
+  ["GET", "/api/live/sparklines", () => (empty ? {} : Object.fromEntries(SYMBOLS.map(([symbol, , digits]) => [symbol, Array.from({ length: 60 }, (_, i) => priceAt(symbol, now() / 1000 - (60 - i) * 10).toFixed(digits + 1))])))],
   ["GET", "/api/sources", () => ({
     summaries: empty ? [] : SYMBOLS.slice(0, 5).flatMap(([symbol], s) => SOURCES.map((source, i) => ({
-      symbol, source, score: 0.94 - i * 0.09 - s * 0.01, parts: { uptime: 0.99 - i * 0.02, completeness: 0.97 - i * 0.03, latency: 0.9 - i * 0.12, spread: 0.88 - i * 0.05, rejects: 0.99 }, uptime_percent: 99.8 - i, completeness_percent: 98.9 - i * 2,
+      symbol, source, score: 95.1 - i * 9.2 - s, parts: { uptime: 39.9 - i * 2.2, completeness: 19.8 - i * 1.4, latency: 13.1 - i * 2.6 - s, spread: 12.4 - i * 2.4, rejects: 9.9 - i * 0.6 }, uptime_percent: 99.8 - i, completeness_percent: 98.9 - i * 2,
       latency_p50_ms: 8 + i * 6, latency_p99_ms: 31 + i * 22, avg_spread: String(0.00009 + i * 0.00002), ticks_per_second: 14.2 - i * 2, rejects: i * 13, best_share_percent: [46, 31, 15, 8][i], priority: i + 1 }))),
     recommended: empty ? {} : Object.fromEntries(SYMBOLS.slice(0, 5).map(([symbol]) => [symbol, SOURCES[0]])),
   })],
   ["GET", "/api/gaps", ({ query }) => paged("gaps", gaps.filter((gap) => (!query.state || gap.state === query.state) && (!query.source || gap.source === query.source) && (!query.symbol || gap.symbol === query.symbol)), query)],
   ["POST", "/api/gaps/:epoch/:id/repair", ({ params }) => {
     const gap = gaps.find(({ id }) => String(id) === params.id) ?? missing("gap");
-    gap.state = "repairing";
-    return [202, { job: 9001 }];
+    gap.state = "closed";
+    return [202, {}];
   }],
 ];

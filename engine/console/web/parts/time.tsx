@@ -7,9 +7,9 @@ import { ago, clock, dateTime } from "../time.ts";
 import { useNow } from "../use.ts";
 
 /** A moment; the whole of it on hovering. */
-export function When({ at, only }: { at: string | number | null; only?: "clock" | "date" }) {
+export function When({ at, only, ms }: { at: string | number | null; only?: "clock" | "date" | undefined; ms?: boolean }) {
   if (at === null) return <>–</>;
-  const whole = dateTime(at, zone.value);
+  const whole = dateTime(at, zone.value, ms);
   const text = only === "clock" ? clock(at, zone.value) : only === "date" ? whole.slice(0, 10) : whole;
   return <time class="nowrap" dateTime={typeof at === "string" ? at : new Date(at * 1000).toISOString()} title={`${whole} ${zone.value === "UTC" ? "UTC" : "New York"}`}>{only === "clock" ? text : <Hyphens text={text} />}</time>;
 }
