@@ -60,14 +60,14 @@ export const counts = () => {
 };
 
 function check(draft) {
-  for (const symbol of Object.keys(draft.symbols ?? {})) {
-    if (symbol.startsWith("ODD") && !draft.instruments?.[symbol]) fail(422, "wrong_value", `${symbol} is no instrument that is known; expected its class, digits and pip`, `instruments.${symbol}`);
-  }
   const adapter = adapters.find((one) => one.adapter === draft.adapter) ?? fail(422, "wrong_value", `adapter: ${draft.adapter}, expected one of the list`, "adapter");
   if (!/^[a-z0-9][a-z0-9-]*$/.test(draft.name ?? "")) fail(422, "wrong_value", `name: "${draft.name}", expected small letters, digits and dashes`, "name");
   for (const one of adapter.fields) {
     const given = one.kind === "secret" ? draft.secrets?.[one.key] : draft.config?.[one.key];
     if (one.required && !one.default && !given) fail(422, "wrong_value", `${one.title} is missing`, `${one.kind === "secret" ? "secrets" : "config"}.${one.key}`);
+  }
+  for (const symbol of Object.keys(draft.symbols ?? {})) {
+    if (symbol.startsWith("ODD") && !draft.instruments?.[symbol]) fail(422, "wrong_value", `${symbol} is no instrument that is known; expected its class, digits and pip`, `instruments.${symbol}`);
   }
 }
 async function test(draft) {

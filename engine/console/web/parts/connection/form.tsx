@@ -1,6 +1,6 @@
 // The form of a connection: its fields follow the type.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api, part } from "../../api.ts";
 import type { Adapter, Connection, TestResult } from "../../types.ts";
 import { useAction } from "../../use.ts";
@@ -58,8 +58,16 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
   const keep = useAction(() => save(false));
   const keepAndStart = useAction(() => save(true));
 
-  if (!typed || !adapter) return <Notice kind="warn">No type of connection is approved for your account. An administrator approves them in the settings.</Notice>;
   const error = keep.error ?? keepAndStart.error ?? test.error;
+  const form = useRef<HTMLFormElement>(null);
+  // What is wrong may stand far above the button that was pressed.
+  useEffect(() => {
+    const field = error?.field ? form.current?.querySelector<HTMLElement>("[aria-invalid=true], .error") : null;
+    field?.scrollIntoView({ block: "center" });
+    if (field?.matches("input, select, textarea")) field.focus({ preventScroll: true });
+  }, [error]);
+
+  if (!typed || !adapter) return <Notice kind="warn">No type of connection is approved for your account. An administrator approves them in the settings.</Notice>;
   const unknown = undescribed(error?.field);
   const busy = keep.busy || keepAndStart.busy || test.busy;
   const known = [...(unknown ? [error!.field!] : []), "adapter", "name", "provider", "symbols", "timeframes", "retention_days", ...adapter.fields.flatMap(({ key }) => [key, `config.${key}`, `secrets.${key}`])];
@@ -68,7 +76,7 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
     if (!busy) void keep.run();
   };
   return (
-    <form class="stack" onSubmit={submit} aria-busy={busy ? true : undefined}>
+    <form ref={form} class="stack" onSubmit={submit} aria-busy={busy ? true : undefined}>
       <Panel title="What and where">
         <div class="stack">
           <div class="form-grid">
