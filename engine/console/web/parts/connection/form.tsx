@@ -27,17 +27,21 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
   const [typed, setTyped] = useState<Typed | null>(first ? typedOf(first, existing, !mayShare) : null);
   const [result, setResult] = useState<TestResult | null>(null);
   const adapter = adapters.find((one) => one.adapter === typed?.adapter);
+  const clear = () => [test, keep, keepAndStart].forEach((action) => action.clear());
   const changed = (changes: Partial<Typed>) => {
     setTyped((before) => before && { ...before, ...changes });
     setResult(null);
+    clear();
   };
   const draft = () => draftOf(typed!, adapter!, existing);
 
   const test = useAction(async () => {
+    clear();
     setResult(null);
     setResult(await api.post<TestResult>("/api/data-connections/test", draft()));
   });
   const save = async (activate: boolean) => {
+    clear();
     const { name, adapter: _adapter, private: _private, ...changes } = draft();
     let saved = existing
       ? await api.patch<Connection>(`/api/data-connections/${part(existing.name)}`, changes)

@@ -9,14 +9,14 @@ export function InstrumentFields({ symbol, value, onChange }: { symbol: string; 
   const shown = value ?? START;
   const set = (changes: Partial<InstrumentWanted>) => onChange({ ...shown, ...changes });
   return (
-    <fieldset class="card">
-      <legend>What is {symbol}?</legend>
+    <div class="card stack tight" role="group" aria-label={`What is ${symbol}?`}>
+      <p class="label">What is {symbol}?</p>
       <div class="filters">
         <Select<InstrumentWanted["class"]> label="Class" value={shown.class} onChange={(kind) => set({ class: kind })} options={[["fx", "Currencies"], ["metal", "Metal"], ["index", "Index"], ["crypto", "Crypto"]]} />
         <Field label="Digits after the point">{(props) => <input {...props} type="number" min="0" max="9" step="1" required value={shown.digits} onInput={(e) => set({ digits: e.currentTarget.valueAsNumber || 0 })} />}</Field>
         <Field label="Pip">{(props) => <input {...props} inputMode="decimal" pattern="[0-9]+([.][0-9]+)?" required value={shown.pip} onInput={(e) => set({ pip: e.currentTarget.value })} />}</Field>
         {value ? null : <button type="button" onClick={() => onChange(shown)}>That is right</button>}
       </div>
-    </fieldset>
+    </div>
   );
 }

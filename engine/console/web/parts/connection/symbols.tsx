@@ -86,7 +86,7 @@ export function SymbolPicker({ adapter, rows, draft, existing, error, instrument
         </div>
       </div>
       <div class="stack tight">
-        <p class="legend" id="chosen-symbols">Chosen, and what the engine calls them ({rows.length})</p>
+        <p class="label" id="chosen-symbols">Chosen, and what the engine calls them ({rows.length})</p>
         {rows.length === 0 ? <p class="help">None yet. Add those whose prices you want.</p> : (
           <ul class="pick" aria-labelledby="chosen-symbols">
             {rows.map((row, index) => (
