@@ -56,7 +56,7 @@ async function round(browser, theme, size) {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme: theme, reducedMotion: "reduce", timezoneId: "UTC", bypassCSP: false });
   const page = await context.newPage();
   let at = "";
-  page.on("pageerror", (error) => problems.push(`${at}: ${error.message}`));
+  page.on("pageerror", (error) => problems.push(`${at}: ${error.stack?.split("\n").slice(0, 6).map((line) => line.trim()).join(" ") ?? error.message}`));
   page.on("console", (message) => {
     // An answer of 4xx is reported by the browser itself; pages show those in words.
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) problems.push(`${at}: ${message.text()}`);
