@@ -9,10 +9,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::console::api::{ApiError, ErrorBody, Paging, Shared, time};
+use crate::clock;
+use crate::console::api::{ApiError, ErrorBody, Paging, Shared, blocking, time};
 use crate::console::extract::{ApiPath, ApiQuery};
 use crate::console::health::View;
 use crate::console::viewer::Viewer;
+use crate::control::jobs::{Kind, Parameters, Request};
 use crate::control::users::{Permission, Role};
 use crate::quality::Hole;
 
@@ -157,11 +159,11 @@ impl Gap {
 #[utoipa::path(post, path = "/api/gaps/{epoch}/{id}/repair", tag = "system",
     params(("epoch" = u32, Path, description = "Start of the engine"), ("id" = u64, Path, description = "Its number")),
     responses(
-        (status = 202, description = "It will be tried again"),
+        (status = 202, description = "A job is queued that tries again"),
         (status = 401, description = "Not signed in", body = ErrorBody),
         (status = 403, description = "Not allowed", body = ErrorBody),
         (status = 404, description = "There is none", body = ErrorBody),
-        (status = 409, description = "It is not lost, or there is no time for it now", body = ErrorBody),
+        (status = 409, description = "It is not lost, or too many jobs wait", body = ErrorBody),
     ))]
 async fn repair(
     viewer: Viewer,
@@ -179,8 +181,15 @@ async fn repair(
     if hole.state != GapState::Lost {
         return Err(ApiError::conflict(format!("the hole is {}, expected one that is lost", hole.state)));
     }
-    if !(facts.retry_gap)(epoch, id) {
-        return Err(ApiError::conflict("holes are not mended now: switched off, or too many orders wait"));
-    }
+    let source = Some(hole.source.to_string()).filter(|source| !source.is_empty());
+    let request = Request {
+        kind: Kind::Repair,
+        connection: source,
+        owner: owner_of(&view, &hole.source).unwrap_or_default().to_string(),
+        parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
+        requested_by: viewer.name.clone(),
+    };
+    let attempts = services.desk.attempts;
+    blocking(move || Ok(services.jobs.queue(&request, attempts, clock::machine_ns())?)).await?;
     Ok(StatusCode::ACCEPTED)
 }
