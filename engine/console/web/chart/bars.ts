@@ -76,13 +76,20 @@ export class Bars {
   /** Takes the newest page once more, as after a lost connection: the place of older ones stays. */
   refresh(page: readonly Bar[], next: string | null): void {
     const reaches = this.list.length === 0 || page.length === 0 || page.at(-1)!.t <= this.newest!.t || next === null;
+    // Between the page and what was known there may be others: what was known is let go.
+    if (!reaches) this.list = [];
     if (!reaches || this.pages === 0) {
-      // Between the page and what was known there may be others: what was known is let go.
-      this.list = [];
       this.cursor = next;
       this.pages = 1;
     }
     this.merge(page);
+  }
+
+  /** Whether bars are missing among the newest: they may be on their way to the database. */
+  get isTornAtEnd(): boolean {
+    const step = seconds(this.timeframe);
+    const end = this.list.slice(-4);
+    return isEven(this.timeframe) && end.some((bar, n) => n > 0 && bar.t - end[n - 1]!.t > step);
   }
 
   /** Takes the bar that is forming, or one that was revised. */

@@ -124,6 +124,9 @@ const gaps = empty ? [] : [
   { id: 38, source: "binance", symbol: "BTCUSD", from: ago(91000), to: ago(90950), cause: "sequence_jump", state: "repaired", lost: 0, repairable: false },
   { id: 33, source: "fix-lmax", symbol: "XAUUSD", from: ago(260000), to: ago(259000), cause: "ring_full", state: "lost", lost: 1412, repairable: true },
 ].map((gap) => ({ epoch: 17, ...gap }));
+// The two hours of each week that bars are missing for, where they lie in the last days.
+const hole = Math.floor((now() / 1000 - 200000) / 604800) * 604800 + 200000;
+if (!empty) gaps.push({ epoch: 16, id: 9, source: "", symbol: null, from: iso(hole * 1000), to: iso((hole + 7200) * 1000), cause: "restart", state: "lost", lost: null, repairable: true });
 
 const STATISTICS = () => ({
   tables: empty ? [] : [["ticks", 184_220_114, 9.8], ["bars", 10_412_886, 23.4], ["indicators", 4_120_551, 12.1], ["gaps", 1_204, 61]].map(([table, rows, per]) => ({ table, rows, bytes: Math.round(rows * per), bytes_per_row: per, oldest: ago(86400 * 214), newest: ago(2) })),

@@ -50,6 +50,16 @@ test("after a long absence the newest page replaces what cannot be joined to it"
   assert.equal(bars.next, "840");
 });
 
+test("a live bar that came before the first page stays, and what is missing before it is seen", () => {
+  const bars = new Bars("M1");
+  bars.live(bar(300, "1.11", { state: "provisional" }));
+  bars.refresh([bar(180), bar(120)], "120");
+  assert.deepEqual(times(bars), [120, 180, 300]);
+  assert.deepEqual([bars.next, bars.isTornAtEnd], ["120", true]);
+  bars.refresh([bar(240), bar(180), bar(120)], "120");
+  assert.deepEqual([times(bars), bars.isTornAtEnd], [[120, 180, 240, 300], false]);
+});
+
 test("a hole has room on the axis, a closed market has none", () => {
   const slots = withMissing([bar(60), bar(300), bar(900)], [{ from: 130, to: 290 }], "M1");
   const shown = slots.map(({ t, bar }) => [t, bar !== null]);
