@@ -155,7 +155,7 @@ export const routes = [
       latency_p50_ms: 8 + i * 6, latency_p99_ms: 31 + i * 22, avg_spread: String(0.00009 + i * 0.00002), ticks_per_second: 14.2 - i * 2, rejects: i * 13, best_share_percent: [46, 31, 15, 8][i], priority: i + 1 }))),
     recommended: empty ? {} : Object.fromEntries(SYMBOLS.slice(0, 5).map(([symbol]) => [symbol, SOURCES[0]])),
   })],
-  ["GET", "/api/gaps", ({ query }) => paged("gaps", gaps.filter((gap) => (!query.state || gap.state === query.state) && (!query.source || gap.source === query.source) && (!query.symbol || gap.symbol === query.symbol)), query)],
+  ["GET", "/api/gaps", ({ query }) => paged("gaps", gaps.filter((gap) => (!query.state || gap.state === query.state) && (!query.source || gap.source === query.source) && (!query.symbol || gap.symbol === null || gap.symbol === query.symbol)), query)],
   ["POST", "/api/gaps/:epoch/:id/repair", ({ params }) => {
     const gap = gaps.find(({ id }) => String(id) === params.id) ?? missing("gap");
     gap.state = "closed";
