@@ -134,6 +134,9 @@ metrics! {
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
+        ALERT_WEBHOOKS_SENT "alert_webhooks_sent_total" "Messages about alerts that a webhook took.",
+        ALERT_WEBHOOK_FAILURES "alert_webhook_failures_total" "Attempts to send one that failed; each is made again.",
+        ALERT_WEBHOOKS_DROPPED "alert_webhooks_dropped_total" "Messages that were given up, or had to go for want of room.",
         FANOUT_ENCODES "fanout_encodes_total" "Frames encoded for terminals.",
         FANOUT_COPIES "fanout_copies_total" "Records copied out of the outbound ring.",
         FANOUT_DELIVERIES "fanout_deliveries_total" "Records handed to terminals' connections.",
@@ -209,6 +212,46 @@ pub fn read_stages<const N: usize>(quantiles: [f64; N]) -> Vec<(&'static str, u6
     each.map(|(name, histogram)| of(name, histogram)).chain(whole).collect()
 }
 
+/// The alerts of one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertCounts {
+    /// Word of the rule.
+    pub rule: &'static str,
+    /// Raised now.
+    pub raised: u64,
+    /// In trouble, and not yet for long enough.
+    pub pending: u64,
+    /// Raised in this run.
+    pub raised_total: u64,
+    /// Cleared in this run.
+    pub cleared_total: u64,
+}
+
+static ALERTS: Mutex<Vec<AlertCounts>> = Mutex::new(Vec::new());
+
+/// Shows how many alerts there are, by rule.
+pub fn show_alerts(counts: Vec<AlertCounts>) {
+    *ALERTS.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+}
+
+fn render_alerts(out: &mut String) {
+    let rules = ALERTS.lock().unwrap_or_else(PoisonError::into_inner);
+    out.push_str(
+        "# HELP tickwire_alerts Alerts that are raised, and troubles that may become one.\n# TYPE tickwire_alerts gauge\n",
+    );
+    for AlertCounts { rule, raised, pending, .. } in rules.iter() {
+        let _ = writeln!(out, "tickwire_alerts{{rule=\"{rule}\",state=\"raised\"}} {raised}");
+        let _ = writeln!(out, "tickwire_alerts{{rule=\"{rule}\",state=\"pending\"}} {pending}");
+    }
+    out.push_str(
+        "# HELP tickwire_alerts_total Alerts of this run, raised and cleared.\n# TYPE tickwire_alerts_total counter\n",
+    );
+    for AlertCounts { rule, raised_total, cleared_total, .. } in rules.iter() {
+        let _ = writeln!(out, "tickwire_alerts_total{{rule=\"{rule}\",state=\"raised\"}} {raised_total}");
+        let _ = writeln!(out, "tickwire_alerts_total{{rule=\"{rule}\",state=\"cleared\"}} {cleared_total}");
+    }
+}
+
 /// Time of an input in the pipeline.
 pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
 /// From the socket's read to publication.
@@ -281,6 +324,7 @@ pub fn render() -> String {
     let help = "Bars fetched for holes, and ends of repairs.";
     render_labelled(&mut out, names, "repairs_total", help, "step", &steps, &REPAIRS);
     render_gaps(&mut out, names);
+    render_alerts(&mut out);
     render_stages(&mut out);
     summary_head(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.");
     if let Some((count, values)) = PUBLISH_LATENCY.read(QUANTILES) {

@@ -9,11 +9,14 @@ use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{self, Cause, Check, SourceStatus};
 use utoipa::ToSchema;
 
+use super::live::Board;
+use super::desk::Desk;
+use crate::control::service::Service;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
 use crate::stages::Market;
-use crate::storage::StorageStatus;
+use crate::storage::{MarketData, StorageStatus};
 use crate::{metrics, quality};
 
 /// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
@@ -78,12 +81,20 @@ pub struct Facts {
     pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// What the pages about jobs and storage stand on.
+    pub desk: Arc<Desk>,
     /// How full the queues between the threads are.
     pub queues: Box<dyn Fn() -> Vec<QueueFill> + Send + Sync>,
     /// Makes a hole wait again to be mended, by the epoch and the number that opened it; false when it cannot.
     pub retry_gap: Box<dyn Fn(u32, u64) -> bool + Send + Sync>,
+    /// What is so now.
+    pub live: Arc<Board>,
+    /// What is stored; none when nothing is.
+    pub market_data: Option<Arc<MarketData>>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
+    /// The data connections, which are made and changed here.
+    pub connections: Arc<Service>,
 }
 
 /// How full a queue is.
@@ -103,7 +114,7 @@ pub struct QueueFill {
 const RATE_WINDOW_S: usize = 10;
 
 /// A symbol counts as active when data came within this time.
-const ACTIVE_NS: i64 = 60_000_000_000;
+pub(super) const ACTIVE_NS: i64 = 60_000_000_000;
 
 /// Total ticks and trades of each source at a time.
 struct Sample {

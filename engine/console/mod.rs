@@ -2,9 +2,10 @@
 
 mod api;
 mod assets;
-#[allow(dead_code)] // taken by routes as they come
+mod desk;
 mod extract;
 mod health;
+mod live;
 mod routes;
 mod viewer;
 
@@ -23,8 +24,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use api::{Services, Shared};
+pub use desk::{Desk, EndpointNow};
 use health::Sampler;
 pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
+pub use live::{Board, Following, follow};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -35,6 +38,9 @@ use crate::{clock, metrics};
 pub struct ConsoleConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Whether users may make connections to this machine and to private networks.
+    #[serde(default)]
+    pub allow_private_hosts: bool,
 }
 
 impl ConsoleConfig {
@@ -89,8 +95,19 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Res
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
+    let (shown, live, market_data) = (facts.shown.clone(), Arc::clone(&facts.live), facts.market_data.clone());
+    let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
-    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into() };
+    let services = Services {
+        sampler: Arc::clone(&sampler),
+        shown,
+        live,
+        streams: Arc::default(),
+        market_data,
+        state_dir: state_dir.into(),
+        jobs: Arc::clone(&desk.jobs),
+        desk,
+    };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {

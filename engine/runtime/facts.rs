@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::assemble::Database;
-use crate::console::QueueFill;
+use crate::console::{Desk, EndpointNow, QueueFill, Shown};
+use crate::control::jobs::Jobs;
 use crate::fanout::FanoutHandle;
 use crate::journal::JournalHandle;
 use crate::metrics::{self, OUTBOUND_TAKEN, SOURCES_MAX};
@@ -28,6 +29,36 @@ pub(super) fn storage_status(database: &Database) -> Box<dyn Fn() -> StorageStat
 pub(super) fn retry_gap(repairer: Option<&Repairer>) -> Box<dyn Fn(u32, u64) -> bool + Send + Sync> {
     let retries = repairer.map(Repairer::sources);
     Box::new(move |epoch, id| retries.as_ref().is_some_and(|retries| retries.retry(Key { epoch, id })))
+}
+
+/// What the console shows of jobs and of the storage.
+pub(super) fn desk(
+    jobs: &Arc<Jobs>,
+    settings: &Settings,
+    database: &Database,
+    journal: &JournalHandle,
+    shown: Shown,
+) -> Arc<Desk> {
+    let sources = move || {
+        let view = shown.now();
+        let sources = view.market.sources().iter().enumerate().filter(|(at, _)| !view.removed.contains(at));
+        sources.map(|(_, source)| (source.name.clone(), source.owner.clone())).collect()
+    };
+    Arc::new(Desk {
+        jobs: Arc::clone(jobs),
+        attempts: settings.jobs.attempts,
+        endpoint: endpoint(database),
+        database: settings.storage.database.clone(),
+        retention: settings.retention.clone(),
+        journal_dir: journal.dir().to_path_buf(),
+        sources: Box::new(sources),
+    })
+}
+
+/// Says where the database is, as soon as it is up.
+pub(super) fn endpoint(database: &Database) -> EndpointNow {
+    let endpoint = database.endpoint.clone();
+    Box::new(move || endpoint.as_ref().and_then(|endpoint| endpoint.borrow().clone()))
 }
 
 /// The queues between the threads, in the order of the data.

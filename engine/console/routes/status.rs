@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::alerts::{self, Alert};
 use crate::clock;
-use crate::console::api::{ApiError, ErrorBody, Shared, blocking, time};
+use crate::console::api::{ApiError, ErrorBody, Paging, Shared, blocking, time};
 use crate::console::health::{self, Health, Sampler, View, round};
 use crate::console::viewer::Viewer;
 use crate::control::connections::{Connections, Status as ConnectionStatus};
@@ -19,6 +20,9 @@ use crate::feeds::FeedStatus;
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(status))
 }
+
+/// Alerts that the status shows.
+const NEWEST_ALERTS: u32 = 10;
 
 /// How the engine is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +42,8 @@ struct EngineStatus {
     latency_ms: Latency,
     storage: Storage,
     gaps: Gaps,
+    /// The newest ten that the viewer may see.
+    alerts: Vec<Alert>,
 }
 
 /// Connections by what they do: those that the viewer sees.
@@ -114,6 +120,8 @@ async fn status(viewer: Viewer, State(services): State<Shared>) -> Result<Json<E
         connections.map_err(ApiError::internal)
     })
     .await?;
+    let paging = Paging::new(Some(NEWEST_ALERTS), None);
+    let (alerts, _) = alerts::newest(&services, &viewer, None, &paging).await?;
     let (sampler, now_ns) = (&services.sampler, clock::now_ns());
     let facts = sampler.facts();
     let view = facts.shown.now();
@@ -154,6 +162,7 @@ async fn status(viewer: Viewer, State(services): State<Shared>) -> Result<Json<E
             last_error: storage.last_error.filter(|_| sees_system),
         },
         gaps: sees.gaps(),
+        alerts,
     }))
 }
 
