@@ -135,14 +135,20 @@ export function indexAt(list: readonly { t: number }[], t: number): number {
   return low - 1;
 }
 
-/** The sides that any of the bars has, in the order in which they are offered. */
-export function sidesOf(bars: readonly Bar[]): Side[] {
-  const order: Side[] = ["bid", "mid", "ask", "last"];
-  return order.filter((side) => bars.some((bar) => bar[side] !== null && bar[side] !== undefined));
+/** What stands in for a side that a bar does not have, in this order. */
+const INSTEAD: readonly Side[] = ["mid", "bid", "last", "ask"];
+
+/**
+ * The side of a bar that is shown where another was asked for: venues tell the past in their own way, some as bids alone,
+ * exchanges as prices of trades, and a chart reaches back all the same.
+ */
+export function sideOf(bar: Bar | null, asked: Side): Side {
+  if (!bar || bar[asked]) return asked;
+  return INSTEAD.find((side) => bar[side]) ?? asked;
 }
 
-/** The four prices of a side, as text. */
-export const pricesOf = (bar: Bar | null, side: Side): Ohlc | null => bar?.[side] ?? null;
+/** The four prices of a side, or of what stands in for it, as text. */
+export const pricesOf = (bar: Bar | null, side: Side): Ohlc | null => bar?.[sideOf(bar, side)] ?? null;
 
 /**
  * The bars with empty places where a known hole swallowed some. A market that was closed leaves none: nothing is

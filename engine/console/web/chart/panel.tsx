@@ -18,7 +18,7 @@ import { readColours } from "./colours.ts";
 import { type Asks, ChartData, type Changed, type Subject } from "./data.ts";
 import { Opens } from "./opens.tsx";
 import { type Plan, chosenAtFirst, plan } from "./indicators.ts";
-import { Legend, barText } from "./legend.tsx";
+import { Legend, barText, instead } from "./legend.tsx";
 
 interface Props {
   subject: Subject;
@@ -231,7 +231,7 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
     { title: "Low", numeric: true, cell: price(2) },
     { title: "Close", numeric: true, cell: price(3) },
     { title: "Ticks", numeric: true, width: "12%", cell: (bar) => count(bar.ticks) },
-    { title: "State", width: "120px", cell: (bar) => (bar.state === "provisional" ? "Forming" : words(bar.state)) },
+    { title: "State", width: "120px", cell: (bar) => <>{bar.state === "provisional" ? "Forming" : words(bar.state)}<span class="sub">{instead(bar, side)}</span></> },
   ];
   return (
     <div class="chart-table">

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Bars, extent, position, sidesOf, withMissing } from "../chart/bars.ts";
+import { Bars, extent, position, pricesOf, sideOf, withMissing } from "../chart/bars.ts";
 import { sorted } from "../chart/timeframes.ts";
 import type { Bar } from "../types.ts";
 
@@ -82,7 +82,13 @@ test("times between bars stand between slots, and holes where they were", () => 
   assert.equal(extent(slots, { from: 700, to: null }, "M1"), null);
 });
 
-test("only sides that bars have are offered; lengths stand by length", () => {
-  assert.deepEqual(sidesOf([bar(60), bar(120, "1.10", { bid: null, last: ["1", "1", "1", "1"] })]), ["bid", "last"]);
+test("a side that a venue does not tell is stood in for, and that is known", () => {
+  const trades = bar(120, "1.10", { bid: null, last: ["1", "3", "1", "2"] });
+  assert.deepEqual([sideOf(bar(60), "bid"), sideOf(bar(60), "ask"), sideOf(trades, "mid")], ["bid", "bid", "last"]);
+  assert.deepEqual(pricesOf(trades, "bid"), ["1", "3", "1", "2"]);
+  assert.equal(pricesOf(bar(60, "1", { bid: null }), "bid"), null);
+});
+
+test("lengths stand by length", () => {
   assert.deepEqual(sorted(["MN", "H1", "M5", "M1", "X9", "H1"]), ["M1", "M5", "H1", "MN", "X9"]);
 });
