@@ -19,11 +19,11 @@ use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
 use crate::journal::{self, JournalError, JournalHandle};
-use crate::repair::{Key, Repairer};
+use crate::repair::{Key, Repairer, Store};
 use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
-use crate::stages::BuildError;
+use crate::stages::{BuildError, Market};
 use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
 use crate::storage::telemetry::{Offer, Seconds};
@@ -122,8 +122,8 @@ impl Engine {
         let mut recovery = journal::recover(&journal_dir)?;
         origin.check_follows(recovery.last_recv_ns, state_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
-        let make = || Pipeline::build(&settings, &market);
-        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
+        let make = |market: &Market| Pipeline::build(&settings, market);
+        let (pipeline, replayed) = recover::restore(make, &market, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -166,7 +166,9 @@ impl Engine {
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
+        let store = database.past.take();
+        let (repairer, repairs) =
+            repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch, store)?.unzip();
         let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
         let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
@@ -366,6 +368,8 @@ struct Database {
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
     minutes: Option<Offer<SourceMinute>>,
+    /// Takes past ticks.
+    past: Option<Store>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
@@ -380,7 +384,7 @@ fn start_storage(
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
         let (mode, starter) = (config.mode, None);
-        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None });
+        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None, past: None });
     }
     let (tell, endpoint) = watch::channel(None);
     let starter = if config.mode == Mode::Embedded {
@@ -418,6 +422,7 @@ fn start_storage(
     let stored = journal.stored();
     let (seconds, rows) = storage::telemetry::channel();
     let (minutes, rows_of_minutes) = storage::telemetry::channel();
+    let past = Some(Store { endpoint: endpoint.clone(), database: config.database.clone() });
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -432,7 +437,7 @@ fn start_storage(
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, seconds, minutes })
+    Ok(Database { mode, writer, store, starter, error, seconds, minutes, past })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod manifest;
 pub mod migrate;
 pub mod names;
+pub mod past; // ticks that venues are asked for
 pub mod quality;
 pub mod rows;
 pub mod source;

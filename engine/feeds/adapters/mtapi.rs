@@ -20,6 +20,7 @@ use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::fields::Polled;
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http};
+use crate::feeds::rate::Rate;
 use crate::feeds::rest::Rest;
 use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
 
@@ -186,6 +187,11 @@ impl Stream for Broker {
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
         let token = self.log_in(session::Use::Prices).await?;
         self.subscribe(&token, symbols).await.map_err(|failure| failure.without(&[&token]))
+    }
+
+    /// All that is asked of the host counts.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((History::host(self), History::rate(self)))
     }
 
     fn ping_every(&self) -> Option<Duration> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::Gap;
 use tickwire_schemas::words::Timeframe;
 
+use super::ticks::Ticks;
 use crate::market::{Calendar, Span};
 
 /// How far before a hole bars are looked for. Holes are cut by the time of receipt, bars by the venue's stamp, which is
@@ -94,6 +95,8 @@ pub(super) struct Part {
     pub(super) symbol: usize,
     /// The next bar to ask for, by timeframe; none when all were asked for or given up.
     pub(super) next: [Option<Span>; TIMEFRAMES],
+    /// The ticks that are still to be stored, where the venue has ticks.
+    pub(super) ticks: Option<Ticks>,
 }
 
 /// A hole that is not done with.
@@ -119,7 +122,7 @@ impl Hole {
     /// Whether the ledger entry can be closed: nothing that it waits for is still to be asked for.
     pub(super) fn is_mended(&self, delay_ns: i64) -> bool {
         let waits = |span: &Span| span.to_ns.saturating_add(delay_ns) <= self.until_ns;
-        !self.parts.iter().any(|part| part.next.iter().flatten().any(waits))
+        !self.parts.iter().any(|part| part.ticks.is_some() || part.next.iter().flatten().any(waits))
     }
 
     /// Whether no bar is to be asked for any more.

@@ -32,7 +32,7 @@ fn plan(class: Class, page: usize, timeframes: &[Timeframe]) -> Plan {
 
 fn plan_with(config: RepairConfig, class: Class, page: usize, timeframes: &[Timeframe]) -> Plan {
     let symbol = |id| Symbol { instrument_id: id, venue_symbol: format!("s{id}"), class };
-    let past = (page > 0).then(|| Past { page, timeframes: timeframes.to_vec() });
+    let past = (page > 0).then(|| Past { page, timeframes: timeframes.to_vec(), ticks_span_ns: None });
     Plan::new(config, vec![Venue { source_id: 3, past, symbols: vec![symbol(7), symbol(8)] }], calendars(), 1)
 }
 
