@@ -38,3 +38,21 @@ pub async fn in_turn<T>(
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use tickwire_schemas::words::Cause;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_asked_to_wait_holds_the_host_for_all_and_no_other_host() {
+        let (hosts, rate) = (SharedHosts::default(), Rate::within(120, Duration::from_secs(1)));
+        let wait = Some(Duration::from_secs(60));
+        let refused =
+            async { Err::<(), _>(Failure { retry_after: wait, ..Failure::new(Cause::RateLimited, "slower") }) };
+        assert!(in_turn(&hosts, ("a", rate), refused).await.is_err());
+        assert!(hosts.take("a", rate, clock::monotonic_ns()) > 50_000_000_000);
+        assert_eq!(in_turn(&hosts, ("b", rate), async { Ok(7) }).await.ok(), Some(7));
+    }
+}

@@ -32,7 +32,7 @@ use super::RepairConfig;
 use crate::feeds::net::Failure;
 use crate::market::{Calendar, Class, Span};
 
-use hole::{Facts, Hole, Part, TIMEFRAMES};
+use hole::{Facts, Hole, Part, TIMEFRAMES, shortest_ns};
 
 pub use hole::Key;
 pub use saved::Saved;
@@ -484,22 +484,6 @@ fn asked<'a>(hole: &'a mut Hole, job: &Job) -> Option<&'a mut Option<Span>> {
 
 fn place(timeframe: Timeframe) -> usize {
     usize::from(timeframe.code()) - 1
-}
-
-/// The least that a bar lasts: trading days may lose an hour to daylight saving time.
-fn shortest_ns(timeframe: Timeframe) -> i64 {
-    60_000_000_000
-        * match timeframe {
-            Timeframe::M1 => 1,
-            Timeframe::M5 => 5,
-            Timeframe::M15 => 15,
-            Timeframe::M30 => 30,
-            Timeframe::H1 => 60,
-            Timeframe::H4 => 180,
-            Timeframe::D1 => 23 * 60,
-            Timeframe::W1 => (7 * 24 - 1) * 60,
-            Timeframe::MN => (28 * 24 - 1) * 60,
-        }
 }
 
 #[cfg(test)]

@@ -130,3 +130,19 @@ impl Hole {
         self.parts.iter().all(|part| part.next.iter().all(Option::is_none))
     }
 }
+
+/// The least that a bar lasts: trading days may lose an hour to daylight saving time.
+pub(super) fn shortest_ns(timeframe: Timeframe) -> i64 {
+    60_000_000_000
+        * match timeframe {
+            Timeframe::M1 => 1,
+            Timeframe::M5 => 5,
+            Timeframe::M15 => 15,
+            Timeframe::M30 => 30,
+            Timeframe::H1 => 60,
+            Timeframe::H4 => 180,
+            Timeframe::D1 => 23 * 60,
+            Timeframe::W1 => (7 * 24 - 1) * 60,
+            Timeframe::MN => (28 * 24 - 1) * 60,
+        }
+}
