@@ -135,6 +135,9 @@ metrics! {
         STORE_RESTARTS "store_restarts_total" "Starts of the embedded store after the first.",
         TERMINALS_REFUSED "terminals_refused_total" "Terminals turned away: bad token, version, or too many.",
         TERMINALS_CLOSED "terminals_closed_total" "Terminals closed by the engine: protocol error or too far behind.",
+        ALERT_WEBHOOKS_SENT "alert_webhooks_sent_total" "Messages about alerts that a webhook took.",
+        ALERT_WEBHOOK_FAILURES "alert_webhook_failures_total" "Attempts to send one that failed; each is made again.",
+        ALERT_WEBHOOKS_DROPPED "alert_webhooks_dropped_total" "Messages that were given up, or had to go for want of room.",
         FANOUT_ENCODES "fanout_encodes_total" "Frames encoded for terminals.",
         FANOUT_COPIES "fanout_copies_total" "Records copied out of the outbound ring.",
         FANOUT_DELIVERIES "fanout_deliveries_total" "Records handed to terminals' connections.",
@@ -197,10 +200,66 @@ pub fn show_stages(stages: &mut Vec<(&'static str, Histogram<u64>)>) {
     stages.iter_mut().for_each(|(_, histogram)| histogram.reset());
 }
 
+/// What each stage took over the last seconds: its name, how many inputs were measured, the values in nanoseconds at
+/// `quantiles`, and the greatest. Stage `all` is the last group as a whole.
+#[must_use]
+pub fn read_stages<const N: usize>(quantiles: [f64; N]) -> Vec<(&'static str, u64, [u64; N], u64)> {
+    let of = |name, histogram: &Histogram<u64>| {
+        (name, histogram.len(), quantiles.map(|q| histogram.value_at_quantile(q)), histogram.max())
+    };
+    let whole = STAGE_LATENCY.0.lock().ok().and_then(|cell| cell.as_ref().map(|histogram| of("all", histogram)));
+    let stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let each = stages.iter().filter(|(_, histogram)| !histogram.is_empty());
+    each.map(|(name, histogram)| of(name, histogram)).chain(whole).collect()
+}
+
+/// The alerts of one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlertCounts {
+    /// Word of the rule.
+    pub rule: &'static str,
+    /// Raised now.
+    pub raised: u64,
+    /// In trouble, and not yet for long enough.
+    pub pending: u64,
+    /// Raised in this run.
+    pub raised_total: u64,
+    /// Cleared in this run.
+    pub cleared_total: u64,
+}
+
+static ALERTS: Mutex<Vec<AlertCounts>> = Mutex::new(Vec::new());
+
+/// Shows how many alerts there are, by rule.
+pub fn show_alerts(counts: Vec<AlertCounts>) {
+    *ALERTS.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+}
+
+fn render_alerts(out: &mut String) {
+    let rules = ALERTS.lock().unwrap_or_else(PoisonError::into_inner);
+    out.push_str(
+        "# HELP tickwire_alerts Alerts that are raised, and troubles that may become one.\n# TYPE tickwire_alerts gauge\n",
+    );
+    for AlertCounts { rule, raised, pending, .. } in rules.iter() {
+        let _ = writeln!(out, "tickwire_alerts{{rule=\"{rule}\",state=\"raised\"}} {raised}");
+        let _ = writeln!(out, "tickwire_alerts{{rule=\"{rule}\",state=\"pending\"}} {pending}");
+    }
+    out.push_str(
+        "# HELP tickwire_alerts_total Alerts of this run, raised and cleared.\n# TYPE tickwire_alerts_total counter\n",
+    );
+    for AlertCounts { rule, raised_total, cleared_total, .. } in rules.iter() {
+        let _ = writeln!(out, "tickwire_alerts_total{{rule=\"{rule}\",state=\"raised\"}} {raised_total}");
+        let _ = writeln!(out, "tickwire_alerts_total{{rule=\"{rule}\",state=\"cleared\"}} {cleared_total}");
+    }
+}
+
 /// Time of an input in the pipeline.
 pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
 /// From the socket's read to publication.
 pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
+
+/// Records that the journal and the fan-out took out of the outbound ring: what [`RECORDS`] has more is in it.
+pub static OUTBOUND_TAKEN: [Counter; 2] = [Counter::new(), Counter::new()];
 
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();
@@ -266,6 +325,7 @@ pub fn render() -> String {
     let help = "Bars fetched for holes, and ends of repairs.";
     render_labelled(&mut out, names, "repairs_total", help, "step", &steps, &REPAIRS);
     render_gaps(&mut out, names);
+    render_alerts(&mut out);
     render_stages(&mut out);
     summary_head(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.");
     if let Some((count, values)) = PUBLISH_LATENCY.read(QUANTILES) {

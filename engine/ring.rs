@@ -10,7 +10,9 @@ mod outbound;
 mod poll;
 
 pub use doorbell::Doorbell;
-pub use inbound::{DenseSources, DoorSources, GroupInput, InSlot, Inbound, InletMaker, Mark, build_inbound};
+pub use inbound::{
+    DenseSources, DoorSources, GroupInput, InSlot, Inbound, InboundFill, InletMaker, Mark, build_inbound,
+};
 pub use outbound::{OutSlot, Outbound, build_outbound};
 pub use poll::{Idle, Pace, Poll};
 

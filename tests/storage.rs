@@ -11,6 +11,8 @@ mod guide;
 mod harness;
 #[path = "storage/journal.rs"]
 mod journal;
+#[path = "storage/retention.rs"]
+mod retention;
 #[path = "storage/series.rs"]
 mod series;
 #[path = "storage/tables.rs"]

@@ -46,7 +46,7 @@ impl From<BackfillError> for Failure {
     fn from(error: BackfillError) -> Failure {
         match error {
             BackfillError::Request(_) => Failure::usage(error),
-            BackfillError::Failed(_) | BackfillError::Database(_) => Failure::failed(error),
+            BackfillError::Failed(_) | BackfillError::Database(_) | BackfillError::Stopped => Failure::failed(error),
         }
     }
 }
@@ -101,14 +101,14 @@ pub(super) fn run(common: &Common, options: Options) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-fn bar() -> ProgressBar {
+pub(super) fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {percent} % {msg} {elapsed} eta {eta}");
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
 /// A day or a time in nanoseconds.
-fn time(flag: &str, text: &str) -> Result<i64, Failure> {
+pub(super) fn time(flag: &str, text: &str) -> Result<i64, Failure> {
     let midnight = |date: Date| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let stamp = text.parse::<Timestamp>().ok().or_else(|| midnight(text.parse().ok()?));
     let ns = stamp.and_then(|stamp| i64::try_from(stamp.as_nanosecond()).ok());

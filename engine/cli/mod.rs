@@ -4,6 +4,7 @@ pub mod audit;
 mod backfill;
 mod check_config;
 mod connections;
+mod jobs;
 mod record;
 mod reload;
 mod replay;
@@ -26,7 +27,8 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError};
-use crate::runtime::{Settings, Unfit, add_connections};
+use crate::control::sections::{Unfit, add_connections};
+use crate::runtime::Settings;
 use crate::storage::StorageConfig;
 
 /// A market-data engine: each broker connection held once, one best price out.
@@ -70,6 +72,11 @@ enum Command {
     Connections {
         #[command(subcommand)]
         action: connections::Action,
+    },
+    /// Work beside the prices: backfills, polls, retention and the like, what was done and what is to be
+    Jobs {
+        #[command(subcommand)]
+        action: jobs::Action,
     },
     /// The key that seals the secrets of connections
     Vault {
@@ -117,11 +124,12 @@ impl Common {
     /// The configuration and the wanted connections of the state directory. One of these that makes no sense is told on
     /// standard error and left out.
     fn settings(&self) -> Result<Settings, Failure> {
-        let mut config = self.config()?;
+        let base = self.config()?;
+        let mut config = base.clone();
         for Unfit { name, problem } in add_connections(&mut config, &self.state_dir).map_err(Failure::failed)? {
             eprintln!("tickwire: connection {name} is left out: {problem}");
         }
-        Ok(Settings::new(config)?)
+        Ok(Settings::new(config)?.over(base))
     }
 }
 
@@ -163,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
+        Command::Jobs { action } => jobs::run(&common, action),
         Command::Vault { action } => vault::run(&common, &action),
         Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),

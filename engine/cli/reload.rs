@@ -41,32 +41,55 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
     log_to_stderr("warn");
     let dir = &common.state_dir;
     let nobody = || Failure::failed(format!("no engine runs in {}: start one with `tickwire run`", dir.display()));
-    let note = std::fs::read_to_string(dir.join("engine.json")).map_err(|_| nobody())?;
-    // A note that a crash left behind may name the process of somebody else.
-    if StateDir::lock(dir).is_ok() {
-        return Err(nobody());
-    }
-    let engine: EngineFile =
-        serde_json::from_str(&note).map_err(|e| Failure::failed(format!("{}/engine.json: {e}", dir.display())))?;
-    let pid = i32::try_from(engine.pid).ok().and_then(Pid::from_raw).ok_or_else(nobody)?;
-    let before = answer(dir).filter(|answer| answer.pid == engine.pid).map_or(0, |answer| answer.count);
-    kill_process(pid, Signal::HUP).map_err(|e| Failure::failed(format!("the engine, process {}: {e}", engine.pid)))?;
-    let told = Instant::now();
-    let answer = loop {
-        match answer(dir) {
-            Some(answer) if answer.pid == engine.pid && answer.count > before => break answer,
-            _ if told.elapsed() > ANSWER_WITHIN => {
-                return Err(Failure::failed("the engine did not answer in time; its log may say more"));
-            }
-            _ => std::thread::sleep(LOOK_EVERY),
-        }
-    };
+    let answer = tell(dir)?.ok_or_else(nobody)?;
     let mut lines = answer.changes.lines();
     if lines.is_empty() && answer.error.is_none() {
         lines.push("nothing changed".into());
     }
     say(lines.iter().fold(String::new(), |text, line| text + line + "\n"))?;
     answer.error.map_or(Ok(ExitCode::SUCCESS), |error| Err(Failure::failed(error)))
+}
+
+/// Whether an engine runs over a state directory.
+pub(super) fn runs(dir: &Path) -> bool {
+    // A note that a crash left behind may name the process of somebody else.
+    dir.join("engine.json").exists() && StateDir::lock(dir).is_err()
+}
+
+/// Lets the engine of a state directory take up what was changed, where one runs: a sentence for each change.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn take_up(dir: &Path) -> Result<Vec<String>, String> {
+    match tell(dir).map_err(|failure| failure.sentence)? {
+        None => Ok(Vec::new()),
+        Some(Answer { error: Some(error), .. }) => Err(error),
+        Some(answer) => Ok(answer.changes.lines()),
+    }
+}
+
+/// The engine's answer to the order; none where no engine runs.
+fn tell(dir: &Path) -> Result<Option<Answer>, Failure> {
+    if !runs(dir) {
+        return Ok(None);
+    }
+    let note = std::fs::read_to_string(dir.join("engine.json"));
+    let note = note.map_err(|e| Failure::failed(format!("{}/engine.json: {e}", dir.display())))?;
+    let engine: EngineFile =
+        serde_json::from_str(&note).map_err(|e| Failure::failed(format!("{}/engine.json: {e}", dir.display())))?;
+    let Some(pid) = i32::try_from(engine.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let before = answer(dir).filter(|answer| answer.pid == engine.pid).map_or(0, |answer| answer.count);
+    kill_process(pid, Signal::HUP).map_err(|e| Failure::failed(format!("the engine, process {}: {e}", engine.pid)))?;
+    let told = Instant::now();
+    loop {
+        match answer(dir) {
+            Some(answer) if answer.pid == engine.pid && answer.count > before => return Ok(Some(answer)),
+            _ if told.elapsed() > ANSWER_WITHIN => {
+                return Err(Failure::failed("the engine did not answer in time; its log may say more"));
+            }
+            _ => std::thread::sleep(LOOK_EVERY),
+        }
+    }
 }
 
 fn answer(dir: &Path) -> Option<Answer> {
@@ -80,8 +103,7 @@ pub(super) fn listen(hangups: Receiver<()>, control: Control, common: Common) ->
         let mut count = 0;
         while hangups.recv().is_ok() {
             count += 1;
-            let changed = common.settings().map_err(|failure| failure.sentence);
-            let changed = changed.and_then(|settings| control.reconfigure(&settings).map_err(|e| e.to_string()));
+            let changed = common.config().map_err(|e| e.to_string()).and_then(|base| control.base_changed(base));
             let mut answer = Answer { pid: std::process::id(), count, ..Answer::default() };
             match changed {
                 Ok(changes) => {

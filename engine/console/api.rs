@@ -9,7 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::health::{Sampler, Shown};
+use super::live::{Board, Streams};
+use crate::storage::MarketData;
+use super::desk::Desk;
 use super::health::Sampler;
+use crate::control::jobs::Jobs;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
@@ -18,8 +23,20 @@ pub(super) type Shared = Arc<Services>;
 pub(super) struct Services {
     /// The engine's state, sampled.
     pub(super) sampler: Arc<Sampler>,
+    /// Sources and instruments.
+    pub(super) shown: Shown,
+    /// What is so now.
+    pub(super) live: Arc<Board>,
+    /// Open streams.
+    pub(super) streams: Arc<Streams>,
+    /// What is stored; none when nothing is.
+    pub(super) market_data: Option<Arc<MarketData>>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
+    /// Jobs.
+    pub(super) jobs: Arc<Jobs>,
+    /// What the pages about jobs and storage stand on.
+    pub(super) desk: Arc<Desk>,
 }
 
 /// Why a request is not answered as asked.
@@ -32,8 +49,8 @@ pub(super) struct ApiError {
 
 /// The body of an error.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorBody<'a> {
-    error: &'a Problem,
+pub(super) struct ErrorBody {
+    error: Problem,
 }
 
 /// What is wrong.
@@ -105,7 +122,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(ErrorBody { error: &self.body })).into_response();
+        let mut response = (self.status, Json(ErrorBody { error: self.body })).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -129,6 +146,16 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// Of a query that has other parts too.
+    pub(super) fn of(limit: Option<u32>, before: Option<String>) -> Paging {
+        Paging { limit, before }
+    }
+
+    /// Of the parameters of a route that has others too.
+    pub(super) fn new(limit: Option<u32>, before: Option<String>) -> Paging {
+        Paging { limit, before }
+    }
+
     /// How many entries.
     pub(super) fn limit(&self) -> Result<u32, ApiError> {
         let limit = self.limit.unwrap_or(PAGE);

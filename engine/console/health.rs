@@ -4,14 +4,19 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tickwire_schemas::words::{Cause, Check, SourceStatus, Verdict};
+use tickwire_schemas::words::{self, Cause, Check, SourceStatus};
+use utoipa::ToSchema;
 
+use super::live::Board;
+use super::desk::Desk;
+use crate::control::service::Service;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;
 use crate::market::Price;
 use crate::stages::Market;
-use crate::storage::StorageStatus;
+use crate::storage::{MarketData, StorageStatus};
 use crate::{metrics, quality};
 
 /// Receive time of the last data of each source and instrument, by source, then instrument; 0 before the first.
@@ -76,25 +81,51 @@ pub struct Facts {
     pub quality: Arc<quality::Board>,
     /// The database writer's own figures.
     pub storage: Box<dyn Fn() -> StorageStatus + Send + Sync>,
+    /// What the pages about jobs and storage stand on.
+    pub desk: Arc<Desk>,
+    /// How full the queues between the threads are.
+    pub queues: Box<dyn Fn() -> Vec<QueueFill> + Send + Sync>,
+    /// Makes a hole wait again to be mended, by the epoch and the number that opened it; false when it cannot.
+    pub retry_gap: Box<dyn Fn(u32, u64) -> bool + Send + Sync>,
+    /// What is so now.
+    pub live: Arc<Board>,
+    /// What is stored; none when nothing is.
+    pub market_data: Option<Arc<MarketData>>,
     /// When the engine started, nanoseconds UTC.
     pub started_ns: i64,
+    /// The data connections, which are made and changed here.
+    pub connections: Arc<Service>,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueFill {
+    /// Its name.
+    pub queue: &'static str,
+    /// What is in it.
+    pub used: u64,
+    /// What fits; `None` where a disk is the bound.
+    pub capacity: Option<u64>,
+    /// What found no room since the start.
+    pub dropped: u64,
 }
 
 /// Seconds over which rates are taken.
 const RATE_WINDOW_S: usize = 10;
 
 /// A symbol counts as active when data came within this time.
-const ACTIVE_NS: i64 = 60_000_000_000;
+pub(super) const ACTIVE_NS: i64 = 60_000_000_000;
 
 /// Total ticks and trades of each source at a time.
 struct Sample {
     at_ns: i64,
     totals: Vec<u64>,
+    published: u64,
 }
 
 /// Keeps a few seconds of counters, so that rates can be told.
 pub(super) struct Sampler {
-    facts: Facts,
+    facts: Arc<Facts>,
     samples: Mutex<VecDeque<Sample>>,
     /// Samples in a row that found the pipeline waiting for the journal.
     stuck_samples: AtomicU32,
@@ -103,12 +134,49 @@ pub(super) struct Sampler {
 /// From so many on it is no burst that the disk will catch up with.
 const STUCK_SAMPLES: u32 = 2;
 
+/// Whether the engine serves, and what keeps it from being well.
+pub(super) struct Verdict {
+    pub(super) serves: bool,
+    pub(super) well: bool,
+    /// The pipeline waits for the journal.
+    stuck: bool,
+    /// Global sources that are live, and that are wanted.
+    live: usize,
+    wanted: usize,
+}
+
+impl Verdict {
+    pub(super) fn word(&self) -> Health {
+        match (self.serves, self.well) {
+            (false, _) => Health::Unavailable,
+            (true, true) => Health::Ok,
+            (true, false) => Health::Degraded,
+        }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+}
+
+/// How the engine is as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Health {
+    /// All is well.
+    Ok,
+    /// It serves, and something is wrong.
+    Degraded,
+    /// It does not serve.
+    Unavailable,
+}
+
 fn total(source: usize) -> u64 {
-    Verdict::ALL.iter().map(|verdict| metrics::TICKS.at(source, usize::from(verdict.code())).get()).sum()
+    words::Verdict::ALL.iter().map(|verdict| metrics::TICKS.at(source, usize::from(verdict.code())).get()).sum()
 }
 
 impl Sampler {
-    pub(super) fn new(facts: Facts) -> Sampler {
+    pub(super) fn new(facts: Arc<Facts>) -> Sampler {
         Sampler {
             facts,
             samples: Mutex::new(VecDeque::with_capacity(RATE_WINDOW_S + 1)),
@@ -124,16 +192,48 @@ impl Sampler {
         if samples.len() > RATE_WINDOW_S {
             samples.pop_front();
         }
-        samples.push_back(Sample { at_ns, totals });
+        samples.push_back(Sample { at_ns, totals, published: metrics::RECORDS.get() });
     }
 
-    fn rate(&self, source: usize, now_ns: i64) -> f64 {
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Records of all kinds a second.
+    pub(super) fn published_per_second(&self, now_ns: i64) -> f64 {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = samples.front() else { return 0.0 };
+        let seconds = (now_ns - oldest.at_ns) as f64 / 1e9;
+        let grown = metrics::RECORDS.get().saturating_sub(oldest.published);
+        if seconds < 0.5 { 0.0 } else { grown as f64 / seconds }
+    }
+
+    /// Ticks and trades of a source a second.
+    pub(super) fn rate(&self, source: usize, now_ns: i64) -> f64 {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(oldest) = samples.front() else { return 0.0 };
         let seconds = (now_ns - oldest.at_ns) as f64 / 1e9;
         // A source that was not there then had said nothing.
         let before = oldest.totals.get(source).copied().unwrap_or(0);
         if seconds < 0.5 { 0.0 } else { (total(source) - before) as f64 / seconds }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        let facts = &self.facts;
+        let view = facts.shown.now();
+        let (mut live, mut wanted) = (0, 0);
+        for at in 0..view.market.sources().len() {
+            // Who is held back is where it is wanted.
+            let held = (facts.feed)(at).is_some_and(|feed| feed.cause() == Cause::Standby);
+            if view.market.is_global(at) && !view.removed.contains(&at) && !held {
+                wanted += 1;
+                live += usize::from(status(at) == SourceStatus::Live);
+            }
+        }
+        let stuck = self.stuck_samples.load(Relaxed) >= STUCK_SAMPLES;
+        let serves = live > 0 && !stuck;
+        let well = serves && live == wanted && (facts.storage)().last_error.is_none();
+        Verdict { serves, well, stuck, live, wanted }
     }
 
     /// Whether the engine can serve, and everything it says about itself. It cannot when no global source is live, or
@@ -143,25 +243,17 @@ impl Sampler {
         let view = facts.shown.now();
         let sources = view.market.sources();
         let mut connections = Map::new();
-        let (mut live, mut wanted) = (0, 0);
         for (at, source) in sources.iter().enumerate() {
-            // Who is held back is where it is wanted.
-            let held = (facts.feed)(at).is_some_and(|feed| feed.cause() == Cause::Standby);
-            if view.market.is_global(at) && !view.removed.contains(&at) && !held {
-                wanted += 1;
-                live += usize::from(status(at) == SourceStatus::Live);
-            }
             connections.insert(source.name.clone(), self.connection(&view, at, now_ns));
         }
-        let stuck = self.stuck_samples.load(Relaxed) >= STUCK_SAMPLES;
-        let serves = live > 0 && !stuck;
+        let verdict = self.verdict();
+        let Verdict { serves, stuck, live, wanted, .. } = verdict;
         let storage = (facts.storage)();
-        let well = serves && live == wanted && storage.last_error.is_none();
         let [p50, p99] = [facts.fanout.latency_p50_ns(), facts.fanout.latency_p99_ns()].map(|ns| ns as f64 / 1e6);
         let summaries = facts.quality.now();
         let body = json!({
             "service_name": "tickwire",
-            "status": if !serves { "unavailable" } else if well { "ok" } else { "degraded" },
+            "status": verdict.word(),
             "timestamp": jiff::Timestamp::from_nanosecond(i128::from(now_ns)).unwrap_or_default().to_string(),
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": (now_ns - facts.started_ns) / 1_000_000_000,
@@ -259,11 +351,11 @@ fn gaps(holes: &quality::Holes) -> Value {
     })
 }
 
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-fn status(source: usize) -> SourceStatus {
+pub(super) fn status(source: usize) -> SourceStatus {
     u8::try_from(metrics::STATUS.at(source).get())
         .ok()
         .and_then(SourceStatus::from_code)

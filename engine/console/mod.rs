@@ -1,7 +1,11 @@
 //! HTTP: `/health`, `/metrics`, the API and the pages.
 
 mod api;
+mod assets;
+mod desk;
+mod extract;
 mod health;
+mod live;
 mod routes;
 mod viewer;
 
@@ -20,8 +24,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use api::{Services, Shared};
+pub use desk::{Desk, EndpointNow};
 use health::Sampler;
-pub use health::{Facts, LastSeen, Shown, View, never_seen};
+pub use health::{Facts, LastSeen, QueueFill, Shown, View, never_seen};
+pub use live::{Board, Following, follow};
 
 use crate::config::{Config, ConfigError};
 use crate::{clock, metrics};
@@ -32,6 +38,9 @@ use crate::{clock, metrics};
 pub struct ConsoleConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Whether users may make connections to this machine and to private networks.
+    #[serde(default)]
+    pub allow_private_hosts: bool,
 }
 
 impl ConsoleConfig {
@@ -80,14 +89,25 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// One sentence when the port is taken or the thread cannot be started.
-pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<ConsoleHandle, String> {
+pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Arc<Facts>) -> Result<ConsoleHandle, String> {
     let occupied = |e| format!("console.listen: cannot listen on {}: {e}", config.listen);
     let listener = std::net::TcpListener::bind(config.listen).map_err(occupied)?;
     listener.set_nonblocking(true).map_err(occupied)?;
     let address = listener.local_addr().map_err(occupied)?;
     let (stop, mut stopped) = watch::channel(false);
+    let (shown, live, market_data) = (facts.shown.clone(), Arc::clone(&facts.live), facts.market_data.clone());
+    let desk = Arc::clone(&facts.desk);
     let sampler = Arc::new(Sampler::new(facts));
-    let services = Services { sampler: Arc::clone(&sampler), state_dir: state_dir.into() };
+    let services = Services {
+        sampler: Arc::clone(&sampler),
+        shown,
+        live,
+        streams: Arc::default(),
+        market_data,
+        state_dir: state_dir.into(),
+        jobs: Arc::clone(&desk.jobs),
+        desk,
+    };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("console: {e}"))?;
     let serve = async move {
@@ -104,7 +124,7 @@ pub fn start(config: &ConsoleConfig, state_dir: &Path, facts: Facts) -> Result<C
             }
         });
         let app = Router::new().route("/health", get(health_page)).route("/metrics", get(metrics_page));
-        let app = app.merge(routes::all().0).with_state(Arc::new(services));
+        let app = app.merge(routes::all().0).merge(assets::routes()).with_state(Arc::new(services));
         tokio::select! {
             served = async { axum::serve(listener, app).await } => if let Err(error) = served {
                 tracing::error!("console: {error}");

@@ -6,20 +6,28 @@
 use std::path::Path;
 
 use rusqlite::{OptionalExtension, Row, params};
-use serde_json::Value as Json;
+use tickwire_schemas::words::Timeframe;
 use toml::Table;
 
+mod instruments;
+mod log;
+mod sealing;
+
+pub use log::{LogEntry, LogFilter};
+use sealing::{opened, seal};
+
 use super::ControlError;
-use super::credentials::{Credentials, owner_of, refer};
+use super::credentials::{Credentials, marks, refer};
 use super::database::Database;
-use super::vault::{KeyName, KeyPlace, Vault, VaultError};
+use super::vault::{KeyPlace, VaultError};
 
 /// Days that rows are kept for, where nothing else is said.
 pub const RETENTION_DAYS: u32 = 365;
 
 /// What a connection does, as it is shown; apart from whether it is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ConnectionStatus)]
 pub enum Status {
     /// Prices flow.
     Active,
@@ -63,6 +71,8 @@ pub struct Draft {
     pub stores_ticks: bool,
     /// Days that its rows are kept for.
     pub retention_days: u32,
+    /// Lengths of the past bars that are fetched for it.
+    pub timeframes: Vec<Timeframe>,
 }
 
 /// A connection, without its secrets.
@@ -90,21 +100,6 @@ pub struct DataConnection {
     pub changed_ns: i64,
     /// Whether secrets are sealed for it.
     pub has_credentials: bool,
-}
-
-/// An entry of a connection's log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogEntry {
-    /// When, nanoseconds UTC.
-    pub at_ns: i64,
-    /// What was done: `create`, `test`, `connect`, `backfill`, …
-    pub action: String,
-    /// Whether it came off.
-    pub succeeded: bool,
-    /// In words.
-    pub message: String,
-    /// Figures: `rows`, `latency_ms`, …
-    pub metadata: Json,
 }
 
 /// Between the state directory, the name, the key and the time of the last change in a full reference; no name of a source
@@ -153,7 +148,7 @@ pub enum ConnectionError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// The name is taken.
-    #[error("a connection named \"{0}\" is there already, expected another name")]
+    #[error("the name \"{0}\" is taken, expected another name")]
     NameTaken(String),
     /// There is no such connection.
     #[error("there is no connection named \"{0}\"")]
@@ -173,9 +168,7 @@ impl Connections {
     /// [`ConnectionError::Control`] or, when a rotation cannot be finished, [`ConnectionError::Vault`].
     pub fn open(state_dir: &Path) -> Result<Connections, ConnectionError> {
         let mut connections = Connections { database: Database::open(state_dir)?, place: KeyPlace::find(state_dir) };
-        if let Some(name) = connections.key_in_use()? {
-            connections.place.finish_rotation(name)?;
-        }
+        connections.settle()?;
         Ok(connections)
     }
 
@@ -213,19 +206,15 @@ impl Connections {
         credentials: &Credentials,
         now_ns: i64,
     ) -> Result<i64, ConnectionError> {
-        let vault = self.vault_for(credentials)?;
-        let taken = self.database.run(|db| {
-            db.query_row("SELECT 1 FROM data_connections WHERE name = ?1", params![name], |_| Ok(())).optional()
-        })?;
-        if taken.is_some() {
-            return Err(ConnectionError::NameTaken(name.into()));
-        }
-        let mut failed = None;
-        let id = self.database.run(|db| {
-            let transaction = db.transaction()?;
+        let place = self.place.clone();
+        self.locked(|transaction| {
+            if is_taken(transaction, name, owner)? {
+                return Err(ConnectionError::NameTaken(name.into()).into());
+            }
             transaction.execute(
                 "INSERT INTO data_connections (name, owner, adapter, provider, config, is_active, status, stores_ticks, \
-                 retention_days, created_ns, changed_ns) VALUES (?1, ?2, ?3, ?4, ?5, 0, 'inactive', ?6, ?7, ?8, ?8)",
+                 retention_days, created_ns, changed_ns, timeframes) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 'inactive', ?6, ?7, ?8, ?8, ?9)",
                 params![
                     name,
                     owner,
@@ -234,24 +223,14 @@ impl Connections {
                     draft.config.to_string(),
                     draft.stores_ticks,
                     draft.retention_days,
-                    now_ns
+                    now_ns,
+                    words_of(&draft.timeframes)
                 ],
             )?;
             let id = transaction.last_insert_rowid();
-            if let Some(vault) = &vault {
-                match credentials.sealed(vault, id) {
-                    Ok(sealed) => keep_sealed(&transaction, id, sealed, vault.key_name())?,
-                    // Dropping the transaction takes the row back.
-                    Err(error) => {
-                        failed = Some(error);
-                        return Ok(id);
-                    }
-                }
-            }
-            transaction.commit()?;
+            seal(transaction, &place, id, credentials)?;
             Ok(id)
-        })?;
-        failed.map_or(Ok(id), |error| Err(error.into()))
+        })
     }
 
     /// Replaces what its maker said of it; `credentials` replaces the secrets of its keys and leaves those of others.
@@ -265,19 +244,16 @@ impl Connections {
         credentials: &Credentials,
         now_ns: i64,
     ) -> Result<(), ConnectionError> {
-        let id = self.get(name)?.id;
-        let mut all = self.credentials(name)?;
-        for key in credentials.keys() {
-            all.set(key, credentials.get(key).unwrap_or_default());
-        }
-        let vault = self.vault_for(&all)?;
-        let sealed = vault.as_ref().map(|vault| Ok::<_, VaultError>((all.sealed(vault, id)?, vault.key_name())));
-        let sealed = sealed.transpose()?;
-        self.database.run(|db| {
-            let transaction = db.transaction()?;
+        let place = self.place.clone();
+        self.locked(|transaction| {
+            let (id, mut all) = opened(transaction, &place, name)?;
+            for key in credentials.keys() {
+                all.set(key, credentials.get(key).unwrap_or_default());
+            }
+            all.keep(&marks(&draft.config));
             transaction.execute(
                 "UPDATE data_connections SET adapter = ?2, provider = ?3, config = ?4, stores_ticks = ?5, \
-                 retention_days = ?6, changed_ns = ?7 WHERE id = ?1",
+                 retention_days = ?6, changed_ns = ?7, timeframes = ?8 WHERE id = ?1",
                 params![
                     id,
                     draft.adapter,
@@ -285,15 +261,12 @@ impl Connections {
                     draft.config.to_string(),
                     draft.stores_ticks,
                     draft.retention_days,
-                    now_ns
+                    now_ns,
+                    words_of(&draft.timeframes)
                 ],
             )?;
-            if let Some((sealed, key_name)) = sealed {
-                keep_sealed(&transaction, id, sealed, key_name)?;
-            }
-            transaction.commit()
-        })?;
-        Ok(())
+            seal(transaction, &place, id, &all)
+        })
     }
 
     /// Says whether it is wanted.
@@ -339,130 +312,22 @@ impl Connections {
             _ => Ok(()),
         }
     }
-
-    /// Its secrets.
-    ///
-    /// # Errors
-    /// [`ConnectionError::Unknown`], or of the key or the database.
-    pub fn credentials(&mut self, name: &str) -> Result<Credentials, ConnectionError> {
-        let sql = "SELECT id, credentials FROM data_connections WHERE name = ?1";
-        let found: Option<(i64, Option<Vec<u8>>)> = self
-            .database
-            .run(|db| db.query_row(sql, params![name], |row| Ok((row.get(0)?, row.get(1)?))).optional())?;
-        let (id, sealed) = found.ok_or_else(|| ConnectionError::Unknown(name.into()))?;
-        let Some(sealed) = sealed else { return Ok(Credentials::default()) };
-        let Some(vault) = self.place.vault()? else {
-            return Err(VaultError::Key {
-                place: "vault.key".into(),
-                problem:
-                    "is gone, and with it the secrets that it sealed; expected it back, or the secrets entered anew"
-                        .into(),
-            }
-            .into());
-        };
-        Ok(Credentials::opened(&vault, id, &sealed)?)
-    }
-
-    /// Notes something that was done with a connection.
-    ///
-    /// # Errors
-    /// [`ConnectionError::Control`].
-    pub fn log(&mut self, connection: &DataConnection, entry: &LogEntry) -> Result<(), ConnectionError> {
-        let sql = "INSERT INTO data_connection_logs (connection_id, name, owner, at_ns, action, succeeded, message, \
-                   metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let LogEntry { at_ns, action, succeeded, message, metadata } = entry;
-        let DataConnection { id, name, owner, .. } = connection;
-        self.database.run(|db| {
-            db.execute(sql, params![id, name, owner, at_ns, action, succeeded, message, metadata.to_string()])
-        })?;
-        Ok(())
-    }
-
-    /// What was done with the connection that has, or last had, a name: newest first, `most` entries behind the first
-    /// `skip`.
-    ///
-    /// # Errors
-    /// [`ConnectionError::Control`].
-    pub fn logs(&mut self, name: &str, skip: u32, most: u32) -> Result<Vec<LogEntry>, ConnectionError> {
-        let sql = "SELECT at_ns, action, succeeded, message, metadata FROM data_connection_logs WHERE name = ?1 \
-                   ORDER BY id DESC LIMIT ?2 OFFSET ?3";
-        Ok(self.database.run(|db| {
-            let mut statement = db.prepare(sql)?;
-            let entry = |row: &Row<'_>| {
-                Ok(LogEntry {
-                    at_ns: row.get(0)?,
-                    action: row.get(1)?,
-                    succeeded: row.get(2)?,
-                    message: row.get(3)?,
-                    metadata: serde_json::from_str(&row.get::<_, String>(4)?).unwrap_or_default(),
-                })
-            };
-            statement.query_map(params![name, most, skip], entry)?.collect()
-        })?)
-    }
-
-    /// Seals everything with a new key; how many secrets those were. Killed at any moment it leaves either the old key with
-    /// the old seals or the new key with the new ones.
-    ///
-    /// # Errors
-    /// Of the key (one in the environment is for its keeper to change), a sealed secret, or the database.
-    pub fn rotate(&mut self) -> Result<usize, ConnectionError> {
-        let now = self.place.vault_or_new()?;
-        let next = self.place.begin_rotation()?;
-        let mut failed = None;
-        let sealed = self.database.run(|db| {
-            let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let rows: Vec<(i64, Vec<u8>)> = {
-                let sql = "SELECT id, credentials FROM data_connections WHERE credentials IS NOT NULL";
-                let mut statement = transaction.prepare(sql)?;
-                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?
-            };
-            for (id, sealed) in &rows {
-                match now.open(owner_of(*id), sealed).and_then(|secret| next.seal(owner_of(*id), &secret)) {
-                    Ok(sealed) => keep_sealed(&transaction, *id, Some(sealed), next.key_name())?,
-                    Err(error) => {
-                        failed = Some(error);
-                        return Ok(0);
-                    }
-                }
-            }
-            transaction.execute(KEEP_KEY, params![next.key_name().0])?;
-            transaction.commit()?;
-            Ok(rows.len())
-        })?;
-        let in_use = if failed.is_some() { now.key_name() } else { next.key_name() };
-        self.place.finish_rotation(in_use)?;
-        failed.map_or(Ok(sealed), |error| Err(error.into()))
-    }
-
-    /// The vault where there is something to seal.
-    fn vault_for(&self, credentials: &Credentials) -> Result<Option<Vault>, VaultError> {
-        if credentials.is_empty() { Ok(None) } else { self.place.vault_or_new().map(Some) }
-    }
-
-    fn key_in_use(&mut self) -> Result<Option<KeyName>, ControlError> {
-        self.database.run(|db| {
-            db.query_row("SELECT key_name FROM vault", [], |row| row.get::<_, [u8; 4]>(0).map(KeyName)).optional()
-        })
-    }
 }
 
-const KEEP_KEY: &str =
-    "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO UPDATE SET key_name = excluded.key_name";
-
-fn keep_sealed(
-    transaction: &rusqlite::Transaction<'_>,
-    id: i64,
-    sealed: Option<Vec<u8>>,
-    key: KeyName,
-) -> rusqlite::Result<()> {
-    transaction.execute("UPDATE data_connections SET credentials = ?2 WHERE id = ?1", params![id, sealed])?;
-    transaction.execute(KEEP_KEY, params![key.0]).map(|_| ())
+/// Whether a name is another connection's, or was that of somebody else: what is stored under it is theirs.
+fn is_taken(transaction: &rusqlite::Transaction<'_>, name: &str, owner: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM data_connections WHERE name = ?1) \
+               OR EXISTS (SELECT 1 FROM data_connection_logs WHERE name = ?1 AND owner <> ?2)";
+    transaction.query_row(sql, params![name, owner], |row| row.get(0))
 }
 
 const SELECT: &str = "SELECT id, name, owner, adapter, provider, config, credentials IS NOT NULL, is_active, status, \
-                      stores_ticks, retention_days, last_connected_ns, last_error, created_ns, changed_ns \
+                      stores_ticks, retention_days, last_connected_ns, last_error, created_ns, changed_ns, timeframes \
                       FROM data_connections";
+
+fn words_of(timeframes: &[Timeframe]) -> String {
+    timeframes.iter().map(|timeframe| timeframe.word()).collect::<Vec<_>>().join(" ")
+}
 
 fn read(row: &Row<'_>) -> rusqlite::Result<DataConnection> {
     let config: String = row.get(5)?;
@@ -481,6 +346,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DataConnection> {
             config: config.parse().map_err(|e: toml::de::Error| unreadable(5, e.into()))?,
             stores_ticks: row.get(9)?,
             retention_days: row.get(10)?,
+            timeframes: row.get::<_, String>(15)?.split(' ').filter_map(Timeframe::from_word).collect(),
         },
         has_credentials: row.get(6)?,
         is_active: row.get(7)?,

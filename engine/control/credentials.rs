@@ -31,6 +31,17 @@ impl Credentials {
         self.0.keys().map(String::as_str)
     }
 
+    /// Forgets the secrets of all keys but these.
+    pub(super) fn keep(&mut self, keys: &[String]) {
+        self.0.retain(|key, secret| {
+            let kept = keys.contains(key);
+            if !kept {
+                secret.zeroize();
+            }
+            kept
+        });
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -86,7 +97,8 @@ fn part(table: &mut Table, path: &str, all: bool, credentials: &mut Credentials)
         let at = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
         match value {
             Value::Table(inner) => part(inner, &at, all || key == "secrets", credentials)?,
-            Value::String(text) if all || is_secret(key) => {
+            // A text with places for secrets has none itself.
+            Value::String(text) if (all || is_secret(key)) && !text.contains("{secret:") && text.as_str() != SEALED => {
                 if ["env:", "file:", SEALED].iter().any(|scheme| text.starts_with(scheme)) {
                     text.zeroize();
                     return Err(format!("{at}: refers to a secret elsewhere, expected the secret itself"));
@@ -98,6 +110,61 @@ fn part(table: &mut Table, path: &str, all: bool, credentials: &mut Credentials)
         }
     }
     Ok(())
+}
+
+/// The keys in which [`part_secrets`] left its mark.
+#[must_use]
+pub fn marks(table: &Table) -> Vec<String> {
+    let mut found = Vec::new();
+    find_marks(table, "", &mut found);
+    found
+}
+
+fn find_marks(table: &Table, path: &str, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let at = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inner) => find_marks(inner, &at, found),
+            Value::String(text) if text == SEALED => found.push(at),
+            _ => {}
+        }
+    }
+}
+
+/// Puts a secret that belongs to the key at `path` where it is sealed, and its mark where it would stand.
+///
+/// # Errors
+/// One sentence naming the key: it refers elsewhere, or stands where there is something else.
+pub fn part_one(table: &mut Table, path: &str, secret: &str, credentials: &mut Credentials) -> Result<(), String> {
+    if ["env:", "file:", SEALED].iter().any(|scheme| secret.starts_with(scheme)) {
+        return Err(format!("{path}: refers to a secret elsewhere, expected the secret itself"));
+    }
+    let mut inner = table;
+    let (way, key) = path.rsplit_once('.').unwrap_or(("", path));
+    for step in way.split('.').filter(|step| !step.is_empty()) {
+        let next = inner.entry(step).or_insert_with(|| Value::Table(Table::new()));
+        inner = next.as_table_mut().ok_or_else(|| format!("{path}: {step} is no table"))?;
+    }
+    inner.insert(key.into(), SEALED.into());
+    credentials.set(path, secret);
+    Ok(())
+}
+
+/// The first text of a table that would be taken for a reference to a secret elsewhere: none of these is let in, since a
+/// connection may be somebody's who may not read what it refers to.
+#[must_use]
+pub fn reference_in(table: &Table) -> Option<String> {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::String(text) => {
+                text != SEALED && ["env:", "file:", SEALED].iter().any(|scheme| text.starts_with(scheme))
+            }
+            Value::Array(items) => items.iter().any(within),
+            Value::Table(table) => table.values().any(within),
+            _ => false,
+        }
+    }
+    table.iter().find(|(_, value)| within(value)).map(|(key, _)| key.clone())
 }
 
 /// Puts the full reference of each secret where [`part_secrets`] left its mark.

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../schemas/control/0004_users.sql"),
     include_str!("../../schemas/control/0005_jobs.sql"),
     include_str!("../../schemas/control/0006_alerts.sql"),
+    include_str!("../../schemas/control/0007_connections.sql"),
 ];
 
 /// What is wrong with the control database.
@@ -67,6 +68,11 @@ impl Database {
             db.pragma_update(None, "synchronous", "FULL")?;
             db.pragma_update(None, "foreign_keys", true)
         })?;
+        // Nearly always: nothing to do, and nobody to wait for.
+        let found = database.run(|db| db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0)))?;
+        if found == MIGRATIONS.len() {
+            return Ok(database);
+        }
         for (version, sql) in MIGRATIONS.iter().enumerate() {
             let found = database.run(|db| {
                 // Two processes may open an old database at once: one migrates, the other waits and then sees that.

@@ -200,6 +200,12 @@ impl KeyPlace {
         }
     }
 
+    /// Whether a rotation is under way, or was broken off.
+    #[must_use]
+    pub fn is_rotating(&self) -> bool {
+        matches!(self, KeyPlace::File(path) if path.with_file_name(NEXT_FILE).exists())
+    }
+
     /// Begins a rotation: the next key, kept beside the one in use until [`KeyPlace::finish_rotation`].
     ///
     /// # Errors

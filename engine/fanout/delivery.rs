@@ -32,12 +32,14 @@ pub struct Batch {
     pub records: u64,
     /// Publication time of each live record.
     pub published_ns: Vec<i64>,
+    /// Records that those here replaced.
+    pub skipped: u64,
 }
 
 impl Batch {
     fn clear(&mut self) {
         self.chunks.clear();
-        self.records = 0;
+        (self.records, self.skipped) = (0, 0);
         self.published_ns.clear();
     }
 
@@ -168,6 +170,12 @@ impl Subscription {
         self.id
     }
 
+    /// What it was asked for.
+    #[must_use]
+    pub fn request(&self) -> Option<&Subscribe> {
+        self.asked.as_ref().map(|asked| &asked.request)
+    }
+
     /// Whether records it has to deliver are gone from the window.
     #[must_use]
     pub fn is_too_far_behind(&self, window: &Window) -> bool {
@@ -291,7 +299,9 @@ impl Latest {
         if chain.number <= self.sent[at] {
             return;
         }
-        FANOUT_CONFLATED.add(chain.number - self.sent[at] - 1);
+        let replaced = chain.number - self.sent[at] - 1;
+        FANOUT_CONFLATED.add(replaced);
+        batch.skipped += replaced;
         self.sent[at] = chain.number;
         batch.live(&chain.newest);
         batch.chunks.push(chain.newest.frame());

@@ -6,6 +6,7 @@
 //! connection has room. There is no queue per terminal, so none of them can hold up another or the engine.
 
 pub mod access;
+pub mod board;
 pub mod catalogue;
 pub mod config;
 pub mod delivery;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::ring::Outlet;
 
 pub use access::{Access, ConfiguredTokens, Grant};
+pub use board::{Subscribed, TerminalShown};
 pub use catalogue::Catalogue;
 pub use config::{FanoutConfig, TokenConfig};
 
@@ -103,9 +105,24 @@ pub struct FanoutStats {
     terminals: AtomicU64,
     p50_ns: AtomicU64,
     p99_ns: AtomicU64,
+    window_used: AtomicU64,
+    window_capacity: AtomicU64,
+    board: board::Board,
 }
 
 impl FanoutStats {
+    /// Who is connected, in the order in which they came, with figures that are a second old at most.
+    #[must_use]
+    pub fn connected(&self) -> Arc<[TerminalShown]> {
+        self.board.now()
+    }
+
+    /// Records that are kept for terminals, and how many there is room for.
+    #[must_use]
+    pub fn window(&self) -> (u64, u64) {
+        (self.window_used.load(Relaxed), self.window_capacity.load(Relaxed))
+    }
+
     /// Terminals admitted now.
     #[must_use]
     pub fn terminals(&self) -> u64 {

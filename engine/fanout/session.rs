@@ -22,8 +22,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 64;
 pub enum Action {
     /// Write a frame to the control stream.
     Send(Bytes),
-    /// The terminal is admitted under this name.
-    Admitted(String),
+    /// The terminal is admitted, with this grant.
+    Admitted(Arc<Grant>),
     /// Write the frame to the control stream; open a stream, write the frame to it too, then what the subscription says.
     Open(Box<Subscription>, Bytes),
     /// Finish the stream of this subscription.
@@ -161,10 +161,11 @@ impl Session {
             catalogue: core.catalogue.for_terminal(&grant),
             limits,
         };
-        actions.push(Action::Admitted(grant.name.clone()));
+        let grant = Arc::new(grant);
+        actions.push(Action::Admitted(Arc::clone(&grant)));
         actions.push(Action::Send(welcome.to_frame().into()));
         self.grown = core.grown;
-        self.state = State::Open(Arc::new(grant));
+        self.state = State::Open(grant);
     }
 
     fn subscribe(&mut self, request: &Subscribe, core: &Core, actions: &mut Vec<Action>) {

@@ -141,8 +141,8 @@ fn a_conversation_in_single_bytes() {
     for message in [Hello { version: 1, ..Hello::default() }.to_frame(), Ping { id: 5, t1_ns: 9 }.to_frame()] {
         message.iter().for_each(|byte| session.on_bytes(&[*byte], &core, 42, &mut actions));
     }
-    let [Action::Admitted(name), welcome, pong] = &actions[..] else { panic!("{}", actions.len()) };
-    assert_eq!(name, "anonymous");
+    let [Action::Admitted(grant), welcome, pong] = &actions[..] else { panic!("{}", actions.len()) };
+    assert_eq!(grant.name, "anonymous");
     assert_eq!(sent::<Welcome>(welcome).catalogue.instruments.len(), 8);
     assert_eq!(sent::<Pong>(pong), Pong { id: 5, t1_ns: 9, t2_ns: 42, t3_ns: 42 });
     let mut last = Vec::new();

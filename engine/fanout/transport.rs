@@ -1,10 +1,11 @@
 //! The sockets: one thread with a current-thread runtime that drains the outbound ring and runs every session over
 //! `quinn`. Sessions wait for news and pull; nothing waits for a session.
 
+mod presence;
 mod stream;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::net::UdpSocket;
 use std::rc::Rc;
@@ -22,13 +23,15 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::now_ns;
-use crate::metrics::{FANOUT_BYTES, FANOUT_DELIVERIES, TERMINALS, TERMINALS_CLOSED, TERMINALS_REFUSED};
+use crate::metrics::{FANOUT_BYTES, FANOUT_DELIVERIES, OUTBOUND_TAKEN, TERMINALS_CLOSED, TERMINALS_REFUSED};
 use crate::ring::{Drained, Outlet};
 
+use super::board::{Subscribed, Tally, TerminalShown};
 use super::delivery::Batch;
 use super::session::{Action, SUBSCRIPTIONS_MAX, Session};
 use super::window::SnapshotHeaders;
 use super::{Core, FanoutStats, Growth};
+use presence::{Admitted, Count};
 
 /// Records taken from the ring at a time, and how often before sessions get their turn: 32,768 records, some 5 ms.
 const DRAIN_RECORDS: usize = 2048;
@@ -87,6 +90,10 @@ struct Hub {
     closing: watch::Sender<bool>,
     connections: Cell<usize>,
     refusals: Cell<usize>,
+    /// Admitted terminals, by their number.
+    admitted: RefCell<BTreeMap<u64, (Rc<Tally>, Connection)>>,
+    /// Terminals admitted so far.
+    admissions: Cell<u64>,
     max_terminals: usize,
     flush_ms: u64,
 }
@@ -128,6 +135,8 @@ async fn serve(
         closing: watch::Sender::new(false),
         connections: Cell::new(0),
         refusals: Cell::new(0),
+        admitted: RefCell::default(),
+        admissions: Cell::new(0),
         max_terminals: setup.max_terminals,
         flush_ms: u64::from(setup.flush_ms),
     });
@@ -201,7 +210,10 @@ fn drain(hub: &Hub, outlet: &mut dyn Outlet) -> (bool, bool) {
     let (mut got, mut end) = (false, false);
     for _ in 0..DRAINS_PER_TURN {
         match outlet.drain(DRAIN_RECORDS, &mut |kind, record| core.window.push(kind, record)) {
-            Drained::Records(_) => got = true,
+            Drained::Records(count) => {
+                OUTBOUND_TAKEN[1].add(count as u64);
+                got = true;
+            }
             Drained::Empty => break,
             Drained::Shutdown => {
                 end = true;
@@ -238,6 +250,13 @@ async fn publish_stats(hub: Rc<Hub>) {
             hub.stats.p99_ns.store(latency.value_at_quantile(0.99), Relaxed);
             latency.reset();
         }
+        let core = hub.core.borrow();
+        hub.stats.window_used.store(core.window.head() - core.window.start(), Relaxed);
+        hub.stats.window_capacity.store(core.window.capacity() as u64, Relaxed);
+        let admitted = hub.admitted.borrow();
+        let shown: Vec<TerminalShown> =
+            admitted.values().map(|(tally, peer)| tally.shown(peer.remote_address(), peer.rtt())).collect();
+        hub.stats.board.show(shown);
     }
 }
 
@@ -277,52 +296,6 @@ async fn connect(hub: Rc<Hub>, incoming: Incoming, full: bool, _count: Count) {
 
 fn close(connection: &Connection, code: CloseCode, text: &str) {
     connection.close(VarInt::from_u32(code.code()), text.as_bytes());
-}
-
-/// One of the hub's connections or refusals, as long as it lives.
-struct Count {
-    hub: Rc<Hub>,
-    of: fn(&Hub) -> &Cell<usize>,
-}
-
-impl Count {
-    fn connection(hub: &Rc<Hub>) -> Count {
-        Count::of(hub, |hub| &hub.connections)
-    }
-
-    fn refusal(hub: &Rc<Hub>) -> Count {
-        Count::of(hub, |hub| &hub.refusals)
-    }
-
-    fn of(hub: &Rc<Hub>, of: fn(&Hub) -> &Cell<usize>) -> Count {
-        of(hub).set(of(hub).get() + 1);
-        Count { hub: hub.clone(), of }
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        let cell = (self.of)(&self.hub);
-        cell.set(cell.get() - 1);
-    }
-}
-
-/// An admitted terminal, as long as it is connected.
-struct Admitted(Arc<FanoutStats>);
-
-impl Admitted {
-    fn new(stats: &Arc<FanoutStats>) -> Self {
-        TERMINALS.add(1);
-        stats.terminals.fetch_add(1, Relaxed);
-        Admitted(stats.clone())
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        TERMINALS.add(-1);
-        self.0.terminals.fetch_sub(1, Relaxed);
-    }
 }
 
 /// One terminal's control stream and the tasks of its subscriptions.
@@ -384,18 +357,27 @@ impl Talk {
     async fn perform(&mut self, action: Action) -> Option<()> {
         match action {
             Action::Send(frame) => self.send(frame).await?,
-            Action::Admitted(name) => {
-                tracing::info!(terminal = %self.connection.remote_address(), token = name, "terminal admitted");
-                self.admitted = Some(Admitted::new(&self.hub.stats));
+            Action::Admitted(grant) => {
+                let (terminal, token) = (self.connection.remote_address(), &grant.name);
+                tracing::info!(%terminal, token, "terminal admitted");
+                self.admitted = Some(Admitted::new(&self.hub, &self.connection, &grant));
             }
             Action::Open(subscription, subscribed) => {
                 self.send(subscribed.clone()).await?;
+                // Only who was admitted subscribes.
+                let tally = Rc::clone(&self.admitted.as_ref()?.tally);
                 let id = subscription.id();
+                if let Some(request) = subscription.request() {
+                    tally.opened(id, Subscribed::of(request));
+                }
                 let (hub, connection, behind) = (self.hub.clone(), self.connection.clone(), self.behind.0.clone());
-                let task = spawn_local(stream::deliver(hub, connection, *subscription, subscribed, behind));
+                let task = spawn_local(stream::deliver((hub, tally), connection, *subscription, subscribed, behind));
                 self.tasks.insert(id, task.abort_handle());
             }
             Action::End(id) => {
+                if let Some(admitted) = &self.admitted {
+                    admitted.tally.ended(id);
+                }
                 if let Some(task) = self.tasks.remove(&id) {
                     task.abort();
                 }
@@ -453,13 +435,17 @@ impl Hub {
         Duration::from_millis(scaled.max(self.flush_ms))
     }
 
-    fn delivered(&self, batch: &Batch, bytes: u64) {
+    fn delivered(&self, batch: &Batch, bytes: u64, tally: &Tally) {
         FANOUT_DELIVERIES.add(batch.records);
         FANOUT_BYTES.add(bytes);
         let now = now_ns();
         let mut latency = self.latency.borrow_mut();
+        let mut waited_ns = 0_u64;
         for published in &batch.published_ns {
-            latency.saturating_record(u64::try_from(now - published).unwrap_or(0));
+            let ns = u64::try_from(now - published).unwrap_or(0);
+            latency.saturating_record(ns);
+            waited_ns = waited_ns.saturating_add(ns);
         }
+        tally.delivered(batch, bytes, waited_ns);
     }
 }

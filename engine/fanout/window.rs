@@ -211,6 +211,12 @@ impl Window {
         }
     }
 
+    /// Most records that it holds.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Position of the oldest record.
     #[must_use]
     pub fn start(&self) -> u64 {

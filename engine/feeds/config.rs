@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tickwire_schemas::words::Timeframe;
 use toml::{Table, Value};
 
-use super::adapters::{AdapterEntry, Venue, adapters};
+use super::adapters::{AdapterEntry, SettingsError, Venue, adapters};
 use super::machine::Pace;
 use super::standby::{StandbySpec, circle};
 use crate::config::{Config, ConfigError};
@@ -66,6 +67,8 @@ pub struct SourceSpec {
     pub priority: u16,
     /// What it subscribes.
     pub symbols: Vec<SymbolSpec>,
+    /// Lengths of the bars that are asked of its venue again and again.
+    pub timeframes: Vec<Timeframe>,
     /// Intervals of its session.
     pub pace: Pace,
     /// How long a connection may take to be made.
@@ -103,6 +106,7 @@ struct Common {
     standby_for: String,
     failover_after_ms: u32,
     return_after_ms: u32,
+    timeframes: Vec<Timeframe>,
 }
 
 impl Default for Common {
@@ -122,6 +126,7 @@ impl Default for Common {
             standby_for: String::new(),
             failover_after_ms: 5_000,
             return_after_ms: 60_000,
+            timeframes: Vec::new(),
         }
     }
 }
@@ -142,6 +147,7 @@ const COMMON_KEYS: &[&str] = &[
     "standby_for",
     "failover_after_ms",
     "return_after_ms",
+    "timeframes",
 ];
 
 /// Reads the section `[ingest]`.
@@ -204,12 +210,9 @@ fn check_standbys(specs: &[SourceSpec]) -> Result<(), (String, String)> {
 /// Reads one section `[sources.NAME]` by itself.
 ///
 /// # Errors
-/// One sentence naming the key.
-pub fn one_source(name: &str, table: Table) -> Result<SourceSpec, String> {
-    parse_source(&adapters(), name, table).map_err(|(key, problem)| match key.as_str() {
-        "" => problem,
-        key => format!("{key}: {problem}"),
-    })
+/// [`SettingsError`] naming the key; none where it is the whole.
+pub fn one_source(name: &str, table: Table) -> Result<SourceSpec, SettingsError> {
+    parse_source(&adapters(), name, table).map_err(|(key, problem)| SettingsError { key, problem })
 }
 
 type Wrong = (String, String);
@@ -269,12 +272,15 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         scope: common.scope,
         owner: common.owner,
         priority: common.priority,
+        timeframes: common.timeframes,
     })
 }
 
-/// Of everything but the symbols.
+/// Of everything but the symbols, and the timeframes, which are no concern of its session.
 fn fingerprint(adapter: &str, keys: &Table) -> u64 {
     let mut hasher = DefaultHasher::new();
+    let keys: Table =
+        keys.iter().filter(|(key, _)| *key != "timeframes").map(|(k, v)| (k.clone(), v.clone())).collect();
     (adapter, keys.to_string()).hash(&mut hasher);
     hasher.finish()
 }

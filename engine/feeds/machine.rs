@@ -271,6 +271,13 @@ impl Machine {
         (self.state.status, self.state.cause) = (SourceStatus::Down, Cause::None);
     }
 
+    /// Something else is wanted: an attempt that waits is made at once. Failures count on.
+    pub fn hurry(&mut self, now_ns: i64) {
+        if let Phase::Waiting { until_ns } = &mut self.phase {
+            *until_ns = now_ns.min(*until_ns);
+        }
+    }
+
     /// Stopped on purpose.
     pub fn stop(&mut self) {
         self.phase = Phase::Waiting { until_ns: i64::MAX };

@@ -77,7 +77,11 @@ impl Failure {
 /// # Errors
 /// One sentence saying what was expected.
 pub fn base_url(text: &str, schemes: &[&str]) -> Result<String, String> {
-    let wrong = || format!("\"{text}\" is not a base URL, expected {}://HOST[:PORT]", schemes.join(":// or "));
+    let wrong = || {
+        // A password may stand in front of an @ or behind a question mark.
+        let shown = if text.contains(['@', '?', '#']) { "********" } else { text };
+        format!("\"{shown}\" is not a base URL, expected {}://HOST[:PORT]", schemes.join(":// or "))
+    };
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let rest = rest.trim_end_matches('/');
     let uri: Result<axum::http::Uri, _> = format!("{scheme}://{rest}/").parse();

@@ -146,6 +146,8 @@ impl Session {
             self.symbols = told.symbols;
             self.hours = Hours::new(told.calendars.to_vec());
             self.carry();
+            // The wait was for other symbols, which may be what was refused.
+            self.machine.hurry(clock::monotonic_ns());
         }
     }
 

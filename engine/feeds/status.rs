@@ -64,6 +64,13 @@ impl FeedStatus {
         Cause::from_code(self.cause.load(Relaxed)).unwrap_or(Cause::None)
     }
 
+    /// Whether its connection cannot be made or kept. A silent one is not at fault, nor one that was stopped or held back.
+    pub fn is_faulty(&self) -> bool {
+        use Cause::{ClosedByPeer, ConnectFailed, LoginRefused, ProtocolError, RateLimited, ReadError};
+        let faults = [ConnectFailed, LoginRefused, ClosedByPeer, ReadError, ProtocolError, RateLimited];
+        matches!(self.status(), SourceStatus::Connecting | SourceStatus::Down) && faults.contains(&self.cause())
+    }
+
     /// Symbols that it subscribes.
     pub fn symbols(&self) -> usize {
         self.symbols.load(Relaxed)

@@ -14,7 +14,7 @@ use super::config::JournalConfig;
 use super::disk::{Disk, SystemDisk, sync_dir};
 use super::durable::{Durable, DurableAt};
 use super::format::{Catalogue, JournalError, list_segments};
-use super::queue::{Filler, PARK_MAX, Queue};
+use super::queue::{BLOCK_BYTES, Filler, PARK_MAX, Queue};
 use super::retention::{Retention, Stored};
 use super::segments::Segments;
 use super::snapshot::{self, Snapshot};
@@ -61,6 +61,25 @@ impl JournalGrowth {
             Err(RecvTimeoutError::Timeout) => Err(JournalError::Slow),
             Err(RecvTimeoutError::Disconnected) => Err(JournalError::Stopping),
         }
+    }
+}
+
+/// How full the memory between the stages and the disk is.
+#[derive(Debug, Clone)]
+pub struct JournalFill(Arc<Queue>);
+
+impl JournalFill {
+    /// Bytes in use, and how many there are; in whole blocks.
+    #[must_use]
+    pub fn now(&self) -> (u64, u64) {
+        let (used, all) = self.0.fill();
+        (used as u64 * BLOCK_BYTES as u64, all as u64 * BLOCK_BYTES as u64)
+    }
+
+    /// Records that will never be written.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.lost()
     }
 }
 
@@ -206,6 +225,12 @@ impl JournalHandle {
         self.growth.clone()
     }
 
+    /// How full its memory is.
+    #[must_use]
+    pub fn fill(&self) -> JournalFill {
+        JournalFill(Arc::clone(&self.queue))
+    }
+
     /// Where the storage writer tells what the database has.
     #[must_use]
     pub fn stored(&self) -> Stored {
@@ -273,7 +298,8 @@ fn consume(queue: &Queue, mut outlet: Box<dyn Outlet>) {
     loop {
         match outlet.drain(DRAIN_MAX, &mut |kind, bytes| filler.push(kind, bytes)) {
             Drained::Shutdown => break,
-            Drained::Records(_) => {
+            Drained::Records(count) => {
+                metrics::OUTBOUND_TAKEN[0].add(count as u64);
                 if slept && !wake.woken.load(Ordering::Acquire) && !filler.is_asked() {
                     metrics::PARK_BACKSTOPS.inc();
                 }

@@ -61,7 +61,7 @@ mod worker;
 pub use config::JournalConfig;
 pub use durable::{Durable, DurableAt, DurableSetter};
 pub use format::{Catalogue, Clock, JournalError, Position, SegmentHeader, SegmentId};
-pub use handle::{JournalGrowth, JournalHandle, Setup, start, start_on};
+pub use handle::{JournalFill, JournalGrowth, JournalHandle, Setup, start, start_on};
 pub use reader::{Entry, Reader, Report};
 pub use recording::Recording;
 pub use recover::{Recovery, is_input, received_ns, recover};

@@ -122,6 +122,11 @@ impl Queue {
         self.blocks
     }
 
+    /// Blocks that are not free, and how many there are.
+    pub(super) fn fill(&self) -> (usize, usize) {
+        (self.blocks.saturating_sub(self.free.len()), self.blocks)
+    }
+
     /// Lets both threads stop waiting at `at_ns`, or at the earlier time that was said before.
     pub(super) fn give_up_at(&self, at_ns: i64) {
         self.give_up_at_ns.fetch_min(at_ns, Ordering::Relaxed);

@@ -122,6 +122,7 @@ impl Follow {
                 return self.hand_over();
             }
             self.board.show(self.recent.summaries(&mut self.tracker));
+            self.board.show_symbols(self.tracker.symbols());
             if let Some(holes) = self.ledger.take_changed() {
                 self.board.show_holes(holes);
             }

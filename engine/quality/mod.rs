@@ -30,10 +30,12 @@
 
 mod follow;
 mod ledger;
+mod score;
 mod summary;
 mod tracker;
 
 pub use follow::{Follower, FollowerGrowth, start};
 pub use ledger::{Hole, Holes, Ledger, NEWEST_MAX, OPEN_MAX};
-pub use summary::{Board, Summary, WINDOW_MINUTES, recommended};
-pub use tracker::{Tracker, score};
+pub use score::{Parts, score};
+pub use summary::{Board, Summary, SymbolNow, WINDOW_MINUTES, recommended};
+pub use tracker::Tracker;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tickwire_schemas::NO_PRICE;
+use tickwire_schemas::words::QuoteState;
 
 use super::Holes;
+use super::score::Parts;
 use super::tracker::{MINUTE_NS, Tracker, minute_of};
 use crate::storage::quality::SourceMinute;
 use crate::storage::rows::Audience;
@@ -26,6 +28,8 @@ pub struct Summary {
     pub priority: u16,
     /// 0 to 100.
     pub score: f64,
+    /// What its points are for.
+    pub parts: Parts,
     /// Percent.
     pub uptime_percent: f64,
     /// Percent.
@@ -65,6 +69,13 @@ impl Summary {
             is_private: last.audience == Audience::Private,
             priority: last.priority,
             score: mean(&|m| Some(f64::from(m.score)), &seconds)?,
+            parts: Parts {
+                uptime: mean(&|m| Some(Parts::of(m).uptime), &seconds)?,
+                completeness: mean(&|m| Some(Parts::of(m).completeness), &seconds)?,
+                latency: mean(&|m| Some(Parts::of(m).latency), &seconds)?,
+                spread: mean(&|m| Some(Parts::of(m).spread), &seconds)?,
+                rejects: mean(&|m| Some(Parts::of(m).rejects), &seconds)?,
+            },
             uptime_percent: mean(&|m| Some(f64::from(m.uptime_percent)), &seconds)?,
             completeness_percent: mean(&|m| Some(f64::from(m.completeness_percent)), &seconds)?,
             latency_p50_us: mean(&|m| m.latency_p50_us.map(|us| us as f64), &ticks),
@@ -109,9 +120,23 @@ impl Recent {
     }
 }
 
-/// Where the last minutes and the holes can be read.
+/// How the common price of a symbol is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolNow {
+    /// Canonical symbol.
+    pub symbol: Arc<str>,
+    /// What its last quote said, and since when, nanoseconds UTC; `None` before the first of this run.
+    pub common: Option<(QuoteState, i64)>,
+    /// Whether its market is open.
+    pub is_open: bool,
+    /// Dense indices of the sources that are to say it, private ones among them.
+    pub sources: Vec<usize>,
+}
+
+/// Where the last minutes, the holes and the symbols can be read.
 #[derive(Debug, Default)]
 pub struct Board {
+    symbols: Mutex<Arc<[SymbolNow]>>,
     summaries: Mutex<Arc<[Summary]>>,
     holes: Mutex<Arc<Holes>>,
 }
@@ -121,6 +146,16 @@ impl Board {
     #[must_use]
     pub fn now(&self) -> Arc<[Summary]> {
         Arc::clone(&self.summaries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every symbol, in the order of the configuration.
+    #[must_use]
+    pub fn symbols(&self) -> Arc<[SymbolNow]> {
+        Arc::clone(&self.symbols.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn show_symbols(&self, symbols: Vec<SymbolNow>) {
+        *self.symbols.lock().unwrap_or_else(PoisonError::into_inner) = symbols.into();
     }
 
     /// The holes of this run.

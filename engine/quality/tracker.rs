@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tickwire_schemas::record::{
     Drop as DropRecord, Gap, Head, Quote, Record, RecordError, SourceState, Tick, Timer, Trade,
 };
-use tickwire_schemas::words::{Check, GapState, Kind, SourceStatus, Verdict};
+use tickwire_schemas::words::{Check, GapState, Kind, QuoteState, SourceStatus, Verdict};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_TIME, SOURCE_BEST};
 
+use super::score::score;
+use super::summary::SymbolNow;
 use crate::market::{Calendar, Class};
 use crate::stages::{Market, PerPair};
 use crate::storage::quality::SourceMinute;
@@ -22,35 +24,6 @@ const LATENCIES_MAX: usize = 2_048;
 const REASONS: usize = 18;
 const DUPLICATE: usize = 16;
 const OUT_OF_ORDER: usize = 17;
-
-/// The score of a minute, 0 to 100: the sum of
-///
-/// | points | for |
-/// |---|---|
-/// | 40 | `uptime_percent` / 100 |
-/// | 20 | `completeness_percent` / 100 |
-/// | 15 | 100 ms / (100 ms + the median latency, its sign left away); one half without stamps |
-/// | 15 | the narrowest average spread of the symbol in this minute / its own |
-/// | 10 | `ticks` / (`ticks` + `rejects` other than duplicates) |
-///
-/// where the last three give nothing in a minute without `ticks`. The narrowest is that of the global sources; a private
-/// source is compared with these and itself, and changes no other's score.
-#[must_use]
-pub fn score(minute: &SourceMinute, narrowest_e9: i64) -> f32 {
-    let connection = 0.4 * f64::from(minute.uptime_percent) + 0.2 * f64::from(minute.completeness_percent);
-    if minute.ticks == 0 {
-        return connection as f32;
-    }
-    let latency = minute.latency_p50_us.map_or(0.5, |us| 100_000.0 / (100_000.0 + us.unsigned_abs() as f64));
-    let spread = match minute.avg_spread_e9 {
-        NO_PRICE => 0.0,
-        own if own <= narrowest_e9 => 1.0,
-        own => narrowest_e9.max(0) as f64 / own as f64,
-    };
-    let repeated: u64 = minute.reject_reasons.iter().filter(|(word, _)| *word == "duplicate").map(|(_, n)| n).sum();
-    let taken = minute.ticks as f64 / (minute.ticks + minute.rejects - repeated) as f64;
-    (connection + 15.0 * latency + 15.0 * spread + 10.0 * taken) as f32
-}
 
 /// Latencies of a minute, thinned evenly where they are too many.
 #[derive(Debug, Default)]
@@ -158,6 +131,8 @@ pub struct Tracker {
     uptimes: Vec<Uptime>,
     /// Common quotes with a price in this minute, by instrument.
     quotes: Vec<u64>,
+    /// What the last common quote of each instrument said, and since when they say so; `None` before the first.
+    common: Vec<Option<(QuoteState, i64)>>,
     closed: Vec<((usize, usize), SourceMinute)>,
 }
 
@@ -178,6 +153,7 @@ impl Tracker {
             pairs,
             uptimes: vec![Uptime::default(); market.sources().len()],
             quotes: vec![0; market.instruments().len()],
+            common: vec![None; market.instruments().len()],
             closed: Vec::new(),
             market: market.clone(),
         })
@@ -199,6 +175,7 @@ impl Tracker {
         self.symbols.extend(symbols);
         self.uptimes.resize(market.sources().len(), Uptime::default());
         self.quotes.resize(market.instruments().len(), 0);
+        self.common.resize(market.instruments().len(), None);
         self.market = market.clone();
     }
 
@@ -237,6 +214,26 @@ impl Tracker {
     /// The rows of minutes that ended since the last call, by symbol, then source.
     pub fn take_closed(&mut self) -> Vec<((usize, usize), SourceMinute)> {
         std::mem::take(&mut self.closed)
+    }
+
+    /// How the common price of each symbol is, and which sources are to make it.
+    pub(super) fn symbols(&mut self) -> Vec<SymbolNow> {
+        let now_ns = self.now();
+        let mut open = [true; Class::ALL.len()];
+        for (open, calendar) in open.iter_mut().zip(&mut self.calendars) {
+            *open = calendar.is_open(now_ns);
+        }
+        let of = |instrument: usize| {
+            let class = self.market.class(instrument);
+            let known = (0..self.uptimes.len()).filter(|source| self.pairs.get((*source, instrument)).known);
+            SymbolNow {
+                symbol: Arc::clone(&self.symbols[instrument]),
+                common: self.common[instrument],
+                is_open: Class::ALL.iter().position(|c| *c == class).is_none_or(|at| open[at]),
+                sources: known.collect(),
+            }
+        };
+        (0..self.quotes.len()).map(of).collect()
     }
 
     /// Ends the minute that runs where it is.
@@ -326,6 +323,12 @@ impl Tracker {
             common.then(|| self.market.source(id)).flatten()
         });
         self.quotes[instrument] += u64::from(makers.iter().any(Option::is_some));
+        if let (SOURCE_BEST, Some(state)) = (quote.head.source_id, QuoteState::from_code(quote.state)) {
+            let common = &mut self.common[instrument];
+            if common.is_none_or(|(before, _)| before != state) {
+                *common = Some((state, quote.ts_recv_ns));
+            }
+        }
         let [bid, ask] = makers;
         if let Some(source) = bid {
             self.pairs.at((source, instrument)).counts.best_bid += 1;

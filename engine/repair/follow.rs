@@ -91,7 +91,7 @@ enum Order {
     Source(Asked),
 }
 
-/// Lets a running thread know sources.
+/// Lets a running thread know sources, and holes to try again.
 #[derive(Debug, Clone)]
 pub struct RepairSources(mpsc::Sender<Order>);
 
@@ -100,6 +100,12 @@ impl RepairSources {
     #[must_use]
     pub fn tell(&self, asked: Asked) -> bool {
         self.0.try_send(Order::Source(asked)).is_ok()
+    }
+
+    /// As [`Repairer::retry`].
+    #[must_use]
+    pub fn retry(&self, key: Key) -> bool {
+        self.0.try_send(Order::Retry(key)).is_ok()
     }
 }
 

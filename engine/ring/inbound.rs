@@ -1,7 +1,7 @@
 //! From the feeds to the stages: tagged slots, a door that never blocks, and the marks that groups of stages leave.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use disruptor::{
@@ -118,6 +118,40 @@ impl DoorSources {
     }
 }
 
+/// How full the inbound ring is, for those who ask. Each door tells what it published last and the last group what it took,
+/// by a plain store into a cell that nobody else writes; the difference is taken when somebody asks.
+#[derive(Clone, Debug)]
+pub struct InboundFill {
+    slots: usize,
+    published: Arc<[AtomicU64]>,
+    taken: Arc<AtomicU64>,
+}
+
+impl InboundFill {
+    fn new(slots: usize, threads: usize) -> InboundFill {
+        let published = (0..threads.max(1)).map(|_| AtomicU64::new(0)).collect();
+        InboundFill { slots, published, taken: Arc::default() }
+    }
+
+    /// Slots in use, and how many there are.
+    #[must_use]
+    pub fn now(&self) -> (u64, u64) {
+        let taken = self.taken.load(Relaxed);
+        let published = self.published.iter().map(|cell| cell.load(Relaxed)).max().unwrap_or(0);
+        (published.saturating_sub(taken).min(self.slots as u64), self.slots as u64)
+    }
+
+    /// The last group has taken so many inputs since the start.
+    pub fn set_taken(&self, inputs: u64) {
+        self.taken.store(inputs, Relaxed);
+    }
+
+    fn set_published(&self, door: usize, sequence: i64) {
+        // Sequences count from 0.
+        self.published[door].store(sequence.unsigned_abs() + 1, Relaxed);
+    }
+}
+
 struct Door<P> {
     producer: P,
     known: Known,
@@ -152,6 +186,8 @@ struct RingInlet<P> {
     door: RefCell<Door<P>>,
     sources: DoorSources,
     bell: Arc<Doorbell>,
+    fill: InboundFill,
+    number: usize,
 }
 
 impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
@@ -162,7 +198,8 @@ impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
             return;
         }
         match door.producer.try_publish(|slot| slot.fill(input)) {
-            Ok(_) => {
+            Ok(sequence) => {
+                self.fill.set_published(self.number, sequence);
                 if let Some(index) = door.index(&input, &self.sources) {
                     door.missed[index].last_ok_ns = input.now_ns();
                 }
@@ -286,6 +323,8 @@ pub struct Inbound {
     pub groups: Vec<(GroupInput, Arc<Doorbell>)>,
     /// The sources that the inlets know.
     pub sources: DoorSources,
+    /// How full it is.
+    pub fill: InboundFill,
 }
 
 /// Builds the inbound ring: `slots` (a power of two) between `threads` producers and `groups` chained consumers.
@@ -295,6 +334,7 @@ pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]
     let bells: Vec<_> = (0..groups.max(1)).map(|_| Arc::new(Doorbell::default())).collect();
     let first_bell = Arc::clone(&bells[0]);
     let sources = DoorSources::new(ids, dense);
+    let fill = InboundFill::new(slots, threads);
 
     // The builder's type changes with every step, and differs between one producer and several.
     macro_rules! chain {
@@ -322,33 +362,34 @@ pub fn build_inbound(slots: usize, threads: usize, groups: usize, ids: Arc<[u32]
     let (inputs, inlets) = if threads <= 1 {
         let (inputs, built) = chain!(build_single_producer(slots, InSlot::default, BusySpin), GroupInput::Single);
         let inlet = match built {
-            Built::Plain(producer) => make_inlet(producer, &sources, &first_bell),
-            Built::Chained(producer) => make_inlet(producer, &sources, &first_bell),
+            Built::Plain(producer) => make_inlet(producer, &sources, &first_bell, (&fill, 0)),
+            Built::Chained(producer) => make_inlet(producer, &sources, &first_bell, (&fill, 0)),
         };
         (inputs, vec![inlet])
     } else {
         let (inputs, built) = chain!(build_multi_producer(slots, InSlot::default, BusySpin), GroupInput::Multi);
-        let make = |producer| make_inlet(producer, &sources, &first_bell);
+        let make = |producer, number| make_inlet(producer, &sources, &first_bell, (&fill, number));
         // Every maker holds a clone; the original goes, so that the ring ends with the last of them.
         let inlets = match built {
-            Built::Plain(producer) => (0..threads).map(|_| make(producer.clone())).collect(),
-            Built::Chained(producer) => (0..threads).map(|_| make(producer.clone())).collect(),
+            Built::Plain(producer) => (0..threads).map(|number| make(producer.clone(), number)).collect(),
+            Built::Chained(producer) => (0..threads).map(|number| make(producer.clone(), number)).collect(),
         };
         (inputs, inlets)
     };
-    Inbound { inlets, groups: inputs.into_iter().zip(bells).collect(), sources }
+    Inbound { inlets, groups: inputs.into_iter().zip(bells).collect(), sources, fill }
 }
 
 fn make_inlet<P: Producer<InSlot> + Send + 'static>(
     producer: P,
     sources: &DoorSources,
     bell: &Arc<Doorbell>,
+    (fill, number): (&InboundFill, usize),
 ) -> InletMaker {
-    let (sources, bell) = (sources.clone(), Arc::clone(bell));
+    let (sources, bell, fill) = (sources.clone(), Arc::clone(bell), fill.clone());
     Box::new(move || {
         let known = sources.now();
         let missed = vec![Missed::default(); known.ids.len()];
         let door = RefCell::new(Door { producer, known, missed, any_missed: false });
-        Box::new(RingInlet { door, sources, bell })
+        Box::new(RingInlet { door, sources, bell, fill, number })
     })
 }

@@ -9,12 +9,20 @@ use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::alerts::{self, AlertsHandle};
+use super::connections::Here;
+use super::facts::{self, queues, storage_status};
+use super::feed_watch::FeedWatch;
 use super::inputs::{Inputs, Origin, announce_restart};
+use super::jobs::{self, Ground};
 use super::pipeline::Pipeline;
 use super::reconfigure::{Control, InEffect, Running};
 use super::serve::{Ended, Playback};
 use super::{Settings, StateDir, recover, repairs};
-use crate::console::{self, ConsoleHandle, Facts, Shown, View};
+use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
+use crate::control::jobs::scheduler::SchedulerHandle;
+use crate::control::jobs::{Jobs, JobsError};
+use crate::control::service::Service;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -27,7 +35,7 @@ use crate::stages::{BuildError, Market};
 use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
 use crate::storage::telemetry::{Offer, Seconds};
-use crate::storage::{self, Endpoint, Mode};
+use crate::storage::{self, Endpoint, MarketData, Mode};
 use crate::{clock, metrics, quality};
 
 /// How long stopping may wait for the disk.
@@ -45,6 +53,9 @@ pub enum RunError {
     /// The control database.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -81,7 +92,11 @@ pub struct Engine {
     store_starter: Option<JoinHandle<()>>,
     store_error: Arc<Mutex<Option<String>>>,
     console: ConsoleHandle,
+    alerts: Option<AlertsHandle>,
+    following: Following,
     control: Control,
+    scheduler: Option<SchedulerHandle>,
+    feed_watch: Option<FeedWatch>,
     note: PathBuf,
     _state: StateDir,
 }
@@ -141,6 +156,13 @@ impl Engine {
             .with_indicators(market.indicators().to_vec());
         let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
+        let aggregate: toml::Table =
+            settings.config.section("aggregate").map_err(|e| RunError::Other(e.to_string()))?;
+        let max_age_ms = aggregate.get("max_age_ms").and_then(toml::Value::as_integer).unwrap_or(0);
+        let live = Arc::new(console::Board::new(&catalogue_of_segments, max_age_ms));
+        let market_data = database.market_data.clone();
+        let following = console::follow(Arc::clone(&live), market_data.clone(), journal.dir(), journal.durable())
+            .map_err(RunError::Other)?;
 
         let wanted = origin.wanted(&settings, &market);
         let board = Arc::new(quality::Board::default());
@@ -161,18 +183,25 @@ impl Engine {
         let shown = Shown::new(view);
         let (pipeline, growing) = pipeline
             .reporting_to(database.seconds.take())
+            .taking_from(&inbound.fill)
             .spawn(epoch, inbound.groups, outbound, &settings.threads, journal.snapshots(), last_seen)
             .map_err(|e| RunError::Other(format!("the pipeline's threads: {e}")))?;
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let store = database.past.take();
+        let known = database.endpoint.clone();
+        let store = known.map(|endpoint| Store { endpoint, database: settings.storage.database.clone() });
         let (repairer, repairs) =
             repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch, store)?.unzip();
-        let facts = Facts { quality: board, ..facts(shown.clone(), &inputs, &fanout, &database, started_ns) };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
-        let note = write_note(state_dir, &fanout, &console)?;
-        let control = Control::new(Running {
+        let jobs = Arc::new(Jobs::open(state_dir)?);
+        let queues = queues(&settings, &inbound.fill, &journal, &fanout);
+        let desk = facts::desk(&jobs, &settings, &database, &journal, shown.clone());
+        let ground = inputs.hosts().map(|hosts| {
+            let retry = repairer.as_ref().map(|repairer| facts::retry_gap(Some(repairer)));
+            Ground::new(&settings, state_dir, facts::endpoint(&database), hosts).with_repairs(retry)
+        });
+        let base = settings.base;
+        let running = Running {
             state_dir: state_dir.into(),
             layout: settings.layout,
             effect: InEffect {
@@ -187,10 +216,42 @@ impl Engine {
             fanout: fanout.growth(),
             quality: quality.growth(),
             pipeline: growing,
-            shown,
+            shown: shown.clone(),
             repairs,
             feeds: inputs.control(),
+        };
+        let control = Control::new(running, base);
+        let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
+        let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
+        let facts = Arc::new(Facts {
+            shown,
+            feed: inputs.feed(),
+            fanout: fanout.stats(),
+            quality: board,
+            storage: storage_status(&database),
+            queues,
+            retry_gap: facts::retry_gap(repairer.as_ref()),
+            desk,
+            live,
+            market_data,
+            connections,
+            started_ns,
         });
+        let alerts = match &inputs {
+            Inputs::Feeds { .. } => Some(alerts::start(state_dir, Arc::clone(&facts))?),
+            // What was wrong then is no news.
+            Inputs::Recording(_) => None,
+        };
+        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let note = write_note(state_dir, &fanout, &console)?;
+        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
+        let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
+        // A recording asks no venue for anything, and nothing of it is due.
+        let scheduler = ground.map(|ground| {
+            let control = control.clone();
+            jobs::start(jobs, ground.with_in_effect(Box::new(move || control.in_effect())))
+        });
+        let scheduler = scheduler.transpose()?;
         let Database { writer: storage, store, starter: store_starter, error: store_error, .. } = database;
         Ok(Engine {
             inputs,
@@ -204,7 +265,11 @@ impl Engine {
             store_starter,
             store_error,
             console,
+            alerts,
+            following,
             control,
+            scheduler,
+            feed_watch,
             note,
             _state: state,
         })
@@ -292,8 +357,18 @@ impl Engine {
     }
 
     fn halt(self, journal_patience: Duration, storage_patience: Duration) -> Result<(), RunError> {
+        // First of all: what stops now is no trouble.
+        if let Some(alerts) = self.alerts {
+            alerts.stop();
+        }
+        if let Some(scheduler) = self.scheduler {
+            scheduler.stop();
+        }
         if let Some(repairer) = self.repairer {
             repairer.stop();
+        }
+        if let Some(watch) = self.feed_watch {
+            watch.stop();
         }
         let simulators = self.inputs.stop();
         // With a full disk the stages wait for room in the ring: that wait has an end too.
@@ -319,6 +394,7 @@ impl Engine {
             simulators.stop();
         }
         self.console.stop();
+        drop(self.following);
         let _ = std::fs::remove_file(&self.note);
         journaled?;
         Ok(())
@@ -338,38 +414,22 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     Ok(note)
 }
 
-fn facts(shown: Shown, inputs: &Inputs, fanout: &FanoutHandle, database: &Database, started_ns: i64) -> Facts {
-    let status = database.writer.as_ref().map(storage::Writer::status_handle);
-    let (mode, store_error) = (database.mode, Arc::clone(&database.error));
-    Facts {
-        shown,
-        feed: inputs.feed(),
-        fanout: fanout.stats(),
-        storage: Box::new(move || {
-            let mut now = status.as_ref().unwrap_or(&storage::StatusHandle::new(mode)).now();
-            let error = store_error.lock().ok().and_then(|error| error.clone());
-            now.last_error = error.or(now.last_error);
-            now
-        }),
-        quality: Arc::default(),
-        started_ns,
-    }
-}
-
 /// The database's side of the engine.
-struct Database {
-    mode: Mode,
-    writer: Option<storage::Writer>,
+pub(super) struct Database {
+    pub(super) mode: Mode,
+    pub(super) writer: Option<storage::Writer>,
     store: Arc<Mutex<Option<StoreHandle>>>,
     starter: Option<JoinHandle<()>>,
     /// Why the embedded store is not up.
-    error: Arc<Mutex<Option<String>>>,
+    pub(super) error: Arc<Mutex<Option<String>>>,
+    /// What asks it.
+    market_data: Option<Arc<MarketData>>,
     /// Takes what the stages took.
     seconds: Option<Seconds>,
     /// Takes the quality of sources.
     minutes: Option<Offer<SourceMinute>>,
-    /// Takes past ticks.
-    past: Option<Store>,
+    /// Where it is, as soon as it is up; `None` when nothing is stored.
+    pub(super) endpoint: Option<watch::Receiver<Option<Endpoint>>>,
 }
 
 /// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
@@ -384,9 +444,20 @@ fn start_storage(
     if config.mode == Mode::Off {
         journal.stored().nobody_stores();
         let (mode, starter) = (config.mode, None);
-        return Ok(Database { mode, writer: None, store, starter, error, seconds: None, minutes: None, past: None });
+        return Ok(Database {
+            mode,
+            writer: None,
+            store,
+            starter,
+            error,
+            market_data: None,
+            seconds: None,
+            minutes: None,
+            endpoint: None,
+        });
     }
     let (tell, endpoint) = watch::channel(None);
+    let market_data = Some(Arc::new(MarketData::new(endpoint.clone(), &config.database)));
     let starter = if config.mode == Mode::Embedded {
         let found = storage::store::find_library(None).map_err(|e| RunError::Other(e.to_string()))?;
         let mut store_config = StoreConfig::new(state_dir, config.listen);
@@ -419,10 +490,10 @@ fn start_storage(
         tell.send_replace(Some(config.server().map_err(RunError::Other)?));
         None
     };
+    let known = Some(endpoint.clone());
     let stored = journal.stored();
     let (seconds, rows) = storage::telemetry::channel();
     let (minutes, rows_of_minutes) = storage::telemetry::channel();
-    let past = Some(Store { endpoint: endpoint.clone(), database: config.database.clone() });
     let writer = storage::Writer::start(storage::Setup {
         journal_dir: journal.dir().to_path_buf(),
         durable: journal.durable(),
@@ -437,7 +508,7 @@ fn start_storage(
     });
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, seconds, minutes, past })
+    Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes, endpoint: known })
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

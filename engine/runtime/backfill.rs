@@ -8,6 +8,7 @@
 
 mod missing;
 mod plan;
+mod poll;
 mod progress;
 mod work;
 
@@ -18,9 +19,8 @@ use tickwire_schemas::words::Cause;
 
 use crate::clock;
 use crate::control::Catalogue;
-use crate::feeds::SourceSpec;
 use crate::feeds::net::Failure;
-use crate::feeds::rate::Hosts;
+use crate::feeds::{SharedHosts, SourceSpec};
 use crate::journal;
 use crate::market::{Calendar, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::storage::Endpoint;
@@ -31,6 +31,8 @@ use crate::storage::past::{Counted, Target};
 use crate::storage::rows::Stored;
 
 pub use missing::{Hole, Missing};
+pub(super) use plan::Known;
+pub(super) use poll::Polled;
 pub use progress::Progress;
 use work::{Chunk, Fetched, Work};
 
@@ -77,6 +79,9 @@ pub enum BackfillError {
     /// The venue, the disk or what the database says failed. What was fetched is stored, and the same again goes on.
     #[error("{0}")]
     Failed(String),
+    /// It was told to stop. What was fetched is stored, and the same again goes on.
+    #[error("stopped")]
+    Stopped,
     /// The database does not answer any more: it may be found again. What was fetched before is stored.
     #[error("database: {0}")]
     Database(String),
@@ -142,10 +147,40 @@ impl Backfill<'_> {
         endpoint: &Endpoint,
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<BackfillReport, BackfillError> {
-        let failed = |text: String| BackfillError::Failed(text);
+        self.run_until(state, endpoint, SharedHosts::default(), std::future::pending(), tell)
+    }
+
+    /// The same beside others who ask the same hosts, and no longer than until `stopped` returns: then it is
+    /// [`BackfillError::Stopped`], and the same again goes on.
+    pub(super) fn run_until(
+        &self,
+        state: &Path,
+        endpoint: &Endpoint,
+        hosts: SharedHosts,
+        stopped: impl Future<Output = ()>,
+        tell: &mut dyn FnMut(Told<'_>),
+    ) -> Result<BackfillReport, BackfillError> {
+        let failed = BackfillError::Failed;
         std::fs::create_dir_all(state).map_err(|e| failed(format!("state directory {}: {e}", state.display())))?;
-        let (source_id, instrument_id) = self.ids(state).map_err(|e| failed(e.to_string()))?;
         let file = progress::File::lock(state, &self.request, self.work.word()).map_err(failed)?;
+        self.with(state, endpoint, hosts, async |run| {
+            tokio::select! {
+                outcome = run.all(&file, tell) => outcome,
+                () = stopped => Err(BackfillError::Stopped),
+            }
+        })
+    }
+
+    /// Makes what asks and stores, and says goodbye to the venue when it has.
+    fn with<T>(
+        &self,
+        state: &Path,
+        endpoint: &Endpoint,
+        hosts: SharedHosts,
+        work: impl AsyncFnOnce(&mut Run<'_>) -> Result<T, BackfillError>,
+    ) -> Result<T, BackfillError> {
+        let failed = BackfillError::Failed;
+        let (source_id, instrument_id) = self.ids(state).map_err(|e| failed(e.to_string()))?;
         let source = Source {
             id: SourceId(source_id),
             name: self.source.name.clone(),
@@ -165,12 +200,12 @@ impl Backfill<'_> {
             calendar: self.calendar.clone(),
             names,
             endpoint,
-            hosts: Hosts::default(),
+            hosts,
             requests: 0,
             throttled: 0,
         };
         runtime.block_on(async {
-            let outcome = run.all(&file, tell).await;
+            let outcome = work(&mut run).await;
             // Whatever comes of it, what was asked for is stored.
             let _ = tokio::time::timeout(CLOSE_MAX, self.work.close()).await;
             outcome
@@ -190,7 +225,7 @@ struct Run<'a> {
     calendar: Calendar,
     names: Names,
     endpoint: &'a Endpoint,
-    hosts: Hosts,
+    hosts: SharedHosts,
     requests: u64,
     throttled: u64,
 }
@@ -218,11 +253,11 @@ impl Run<'_> {
         while progress.done_ns < until_ns {
             let chunk = (progress.done_ns, work.chunk_end(progress.done_ns).min(until_ns));
             if !work.is_idle(&mut self.calendar, chunk) {
-                let fetched = self.fetch(chunk, &mut progress, file, tell).await?;
+                let fetched = self.fetch(chunk, &mut progress, Some(file), TRIES, tell).await?;
                 let there = self.there(chunk).await?;
                 let head = self.target().head();
                 let rows = work.rows(fetched, chunk, head, &mut self.calendar, &mut progress, there);
-                self.store(&rows, chunk).await?;
+                self.store("backfill", &rows, chunk).await?;
             }
             progress.done_ns = chunk.1;
             file.write(&progress)?;
@@ -236,7 +271,8 @@ impl Run<'_> {
         &mut self,
         chunk: Chunk,
         progress: &mut Progress,
-        file: &progress::File,
+        file: Option<&progress::File>,
+        tries: u32,
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<Fetched, String> {
         let work = &self.plan.work;
@@ -259,7 +295,7 @@ impl Run<'_> {
                 progress.throttled += 1;
             }
             failures += u32::from(failure.retry_after.is_none());
-            if !passes(&failure) || failures == TRIES {
+            if !passes(&failure) || failures >= tries {
                 return Err(format!("{}: {failure}", self.plan.source.name));
             }
             let wait = failure.retry_after.unwrap_or_else(|| backoff(failures));
@@ -267,16 +303,16 @@ impl Run<'_> {
             self.hosts.hold(work.host(), clock::monotonic_ns().saturating_add(wait_ns));
             if failure.retry_after.is_some() {
                 progress.not_before_ns = clock::now_ns().saturating_add(wait_ns);
-                file.write(progress)?;
+                file.map_or(Ok(()), |file| file.write(progress))?;
             }
             tell(Told::Note(&format!("{}: {failure}; again in {} s", self.plan.source.name, wait.as_secs())));
         }
     }
 
-    /// Inserts a chunk.
-    async fn store(&self, rows: &[Stored], chunk: Chunk) -> Result<(), BackfillError> {
+    /// Inserts a chunk, under tokens that begin with `name`.
+    async fn store(&self, name: &str, rows: &[Stored], chunk: Chunk) -> Result<(), BackfillError> {
         let (table, word) = (self.plan.work.table(), self.plan.work.word());
-        let of = format!("backfill:{}:{}:{word}:{}-{}", self.source_id, self.instrument_id, chunk.0, chunk.1);
+        let of = format!("{name}:{}:{}:{word}:{}-{}", self.source_id, self.instrument_id, chunk.0, chunk.1);
         let mut failures = 0;
         loop {
             // Batches that are there already are dropped by their tokens.

@@ -1,82 +1,60 @@
-//! The connections of the control database as sources, beside those of the configuration.
+//! The running engine, as the service of data connections knows it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use toml::{Table, Value};
+use super::reconfigure::Control;
+use crate::config::Config;
+use crate::control::service::Engine;
+use crate::metrics;
+use crate::storage::store::{StoreHandle, WRITER};
+use crate::storage::{Endpoint, Mode, StorageConfig, erase};
 
-use crate::config::{self, Config};
-use crate::control::connections::{ConnectionError, Connections, DataConnection, open_reference};
-use crate::feeds::SourceSpec;
-use crate::feeds::config::one_source;
+/// How long the rows of a source that has stopped may take into the database, before they are deleted.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A wanted connection that cannot be a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
-    /// Its name.
-    pub name: String,
-    /// Why, in a sentence.
-    pub problem: String,
+/// This process.
+pub(super) struct Here {
+    pub(super) control: Control,
+    pub(super) storage: StorageConfig,
+    pub(super) store: Arc<Mutex<Option<StoreHandle>>>,
 }
 
-/// Adds a section `[sources.NAME]` for every wanted connection of the state directory. One that makes no sense is left out
-/// and told: the others are not to suffer from it.
-///
-/// # Errors
-/// When the control database cannot be read.
-pub fn add_connections(config: &mut Config, state_dir: &Path) -> Result<Vec<Unfit>, ConnectionError> {
-    config::open_vault_with(open_reference);
-    // A state directory that nobody has used has none; looking must not make it.
-    if !state_dir.join("control.db").exists() {
-        return Ok(Vec::new());
-    }
-    let mut unfit = Vec::new();
-    let state_dir = &absolute(state_dir);
-    for connection in Connections::open(state_dir)?.list()?.into_iter().filter(|c| c.is_active) {
-        let name = connection.name.clone();
-        if let Err(problem) = add(config, &connection, state_dir) {
-            unfit.push(Unfit { name, problem });
+impl Here {
+    fn endpoint(&self) -> Result<Endpoint, String> {
+        if self.storage.mode == Mode::Server {
+            return self.storage.server();
         }
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = store.as_ref().ok_or("the database is not up")?;
+        Ok(Endpoint { url: store.url(), user: WRITER.into(), password: store.writer_password().into() })
     }
-    Ok(unfit)
 }
 
-fn add(config: &mut Config, connection: &DataConnection, state_dir: &Path) -> Result<(), String> {
-    let name = &connection.name;
-    fits(config, connection, state_dir)?;
-    let section = Table::from_iter([(name.clone(), Value::Table(connection.section(state_dir)))]);
-    let sources = Table::from_iter([("sources".to_string(), Value::Table(section))]);
-    config.overlay(&sources.to_string(), &format!("data connection {name}")).map_err(|e| e.to_string())
-}
-
-/// Whether a connection can be a source beside those of the configuration.
-///
-/// # Errors
-/// One sentence saying why not.
-pub fn fits(config: &Config, connection: &DataConnection, state_dir: &Path) -> Result<(), String> {
-    let name = &connection.name;
-    let there: BTreeMap<String, Table> = config.section("sources").map_err(|e| e.to_string())?;
-    if there.contains_key(name) {
-        return Err(format!("the configuration has a section [sources.{name}] too, expected another name"));
+impl Engine for Here {
+    fn base(&self) -> Result<Config, String> {
+        Ok(self.control.base())
     }
-    let instruments: Table = config.section("instruments").map_err(|e| e.to_string())?;
-    let spec = source_of(connection, state_dir)?;
-    if let Some(symbol) = spec.symbols.iter().find(|symbol| !instruments.contains_key(&symbol.canonical)) {
-        let symbol = &symbol.canonical;
-        return Err(format!("symbols: {symbol} is no instrument, expected a section [instruments.{symbol}]"));
+
+    fn runs(&self) -> bool {
+        true
     }
-    Ok(())
-}
 
-/// What a connection of `state_dir` is as a source.
-///
-/// # Errors
-/// One sentence naming the key that makes no sense.
-pub fn source_of(connection: &DataConnection, state_dir: &Path) -> Result<SourceSpec, String> {
-    one_source(&connection.name, connection.section(&absolute(state_dir)))
-}
+    fn connections_changed(&self) -> Result<Vec<String>, String> {
+        self.control.connections_changed().map(|changes| changes.lines())
+    }
 
-/// It becomes part of references, which must not depend on where the process is.
-fn absolute(state_dir: &Path) -> PathBuf {
-    std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_path_buf())
+    fn erase(&self, source: &str) -> Result<u64, String> {
+        if self.storage.mode == Mode::Off {
+            return Ok(0);
+        }
+        let endpoint = self.endpoint()?;
+        // What is on its way would come behind the deletion.
+        let begun = Instant::now();
+        while metrics::STORAGE_LAG_ROWS.get() > 0 && begun.elapsed() < STORED_WITHIN {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        erase::source(&endpoint, &self.storage.database, source)
+    }
 }

@@ -1,11 +1,15 @@
 //! Assembles the engine from its configuration, and takes it apart again.
 
+mod alerts;
 mod assemble;
 mod backfill;
 mod connections;
 mod crash;
+mod facts;
+mod feed_watch;
 mod growth;
 mod inputs;
+mod jobs;
 pub mod latency;
 mod market;
 pub mod pipeline;
@@ -20,8 +24,8 @@ mod stopping;
 
 pub use assemble::{Engine, RunError};
 pub use backfill::{Backfill, BackfillError, BackfillReport, BackfillRequest, Hole, Missing, Progress, Told, Wanted};
-pub use connections::{Unfit, add_connections, fits, source_of};
 pub use crash::catch_crashes;
+pub use jobs::{Ground, InEffectNow, start_only};
 pub use market::{StateDir, adopt_market, journaled_market, open_market};
 pub use pipeline::Pipeline;
 pub use reconfigure::{Changes, Control, ReconfigureError};

@@ -19,7 +19,7 @@ use crate::console::LastSeen;
 use crate::journal::Snapshot;
 use crate::market::Input;
 use crate::metrics::{self, LatencyCell};
-use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, Mark, Outbound, Pace, Poll};
+use crate::ring::{Doorbell, Drained, GroupInput, Idle, InSlot, InboundFill, Mark, Outbound, Pace, Poll};
 use crate::stages::{BuildError, Emit, Group, Identity, Market, StateError};
 use crate::storage::telemetry::Seconds;
 
@@ -46,19 +46,26 @@ pub struct Pipeline {
     identity: Identity,
     market: Market,
     seconds: Option<Seconds>,
+    fill: Option<InboundFill>,
 }
 
 impl Pipeline {
     /// Of the groups in their order; the last one publishes.
     #[must_use]
     pub fn new(groups: Vec<Group>, market: Market) -> Pipeline {
-        Pipeline { groups, identity: Identity::new(0, &market), market, seconds: None }
+        Pipeline { groups, identity: Identity::new(0, &market), market, seconds: None, fill: None }
     }
 
     /// Where to hand what the stages take, second by second, once the pipeline runs on threads.
     #[must_use]
     pub fn reporting_to(self, seconds: Option<Seconds>) -> Pipeline {
         Pipeline { seconds, ..self }
+    }
+
+    /// Where to tell how much was taken of the inbound ring, once the pipeline runs on threads.
+    #[must_use]
+    pub fn taking_from(self, fill: &InboundFill) -> Pipeline {
+        Pipeline { fill: Some(fill.clone()), ..self }
     }
 
     /// With the stages that the settings name, empty.
@@ -163,7 +170,9 @@ impl Pipeline {
         let (growing, grows) = Growing::new(count);
         let parts = self.groups.into_iter().zip(watches).zip(inputs).zip(grows);
         for (at, (((group, watch), (input, bell)), grows)) in parts.enumerate() {
-            let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell, grows };
+            // The last group's place is what frees a slot.
+            let fill = self.fill.take_if(|_| at + 1 == count);
+            let seat = Seat { idle: plan.idle, core: plan.cores.get(at).copied(), bell, grows, fill };
             let name = format!("tw-pipeline-{at}");
             let builder = std::thread::Builder::new().name(name);
             if at + 1 < count {
@@ -208,6 +217,8 @@ struct Seat {
     core: Option<usize>,
     bell: Arc<Doorbell>,
     grows: Grows,
+    /// Where it tells how much it took.
+    fill: Option<InboundFill>,
 }
 
 impl Seat {
@@ -234,11 +245,16 @@ trait Worker {
 
 fn poll_until_shutdown(mut input: GroupInput, seat: &Seat, worker: &mut impl Worker) {
     let mut pace = seat.take();
+    let mut taken = 0;
     loop {
         match input.poll_some(BATCH, &mut |slot: &InSlot| worker.step(slot)) {
-            Drained::Records(_) => {
+            Drained::Records(count) => {
                 worker.end_of_batch();
                 pace.busy();
+                taken += count as u64;
+                if let Some(fill) = &seat.fill {
+                    fill.set_taken(taken);
+                }
             }
             Drained::Empty => pace.idle(&seat.bell, || input.has_events()),
             Drained::Shutdown => return,

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use super::growth::Growing;
 use super::inputs::{feed_of, wanted};
+use super::jobs::InEffectNow;
 use super::market::entries;
 use super::repairs::Repairs;
 use crate::config::Config;
 use crate::console::{Shown, View, never_seen};
+use crate::control::sections::add_connections;
 use crate::control::{Catalogue, ControlError, InstrumentSpec};
 use crate::fanout::{self, FanoutGrowth};
 use crate::feeds::adapters::SettingsError;
@@ -96,11 +98,25 @@ pub enum ReconfigureError {
 
 /// Changes a running engine. Clones are cheap and change the same one.
 #[derive(Clone)]
-pub struct Control(Arc<Mutex<Running>>);
+pub struct Control {
+    running: Arc<Mutex<Running>>,
+    /// The configuration without the connections of the control database, as it was last read.
+    base: Arc<Mutex<Config>>,
+    state_dir: PathBuf,
+}
 
 impl Control {
-    pub(super) fn new(running: Running) -> Control {
-        Control(Arc::new(Mutex::new(running)))
+    /// Over what runs, by the configuration without the connections of the control database.
+    pub(super) fn new(running: Running, base: Config) -> Control {
+        let state_dir = running.state_dir.clone();
+        Control { running: Arc::new(Mutex::new(running)), base: Arc::new(Mutex::new(base)), state_dir }
+    }
+
+    /// Sources and instruments that are in effect.
+    #[must_use]
+    pub fn in_effect(&self) -> InEffectNow {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        InEffectNow { sources: running.effect.sources.clone(), instruments: running.effect.instruments.clone() }
     }
 
     /// Puts into effect what can be of newly read settings, and names what cannot. Takes as long as it takes: some
@@ -109,7 +125,43 @@ impl Control {
     /// # Errors
     /// [`ReconfigureError`].
     pub fn reconfigure(&self, settings: &Settings) -> Result<Changes, ReconfigureError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).reconfigure(settings)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).reconfigure(settings)
+    }
+
+    /// The configuration without the connections of the control database, as it was last read.
+    #[must_use]
+    pub fn base(&self) -> Config {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts into effect what the control database says of connections now.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn connections_changed(&self) -> Result<Changes, String> {
+        self.take_up(None)
+    }
+
+    /// Puts into effect what can be of a newly read configuration, to which the connections of the control database are
+    /// added, and names what cannot.
+    ///
+    /// # Errors
+    /// One sentence; nothing of a configuration that makes no sense is in effect.
+    pub fn base_changed(&self, base: Config) -> Result<Changes, String> {
+        self.take_up(Some(base))
+    }
+
+    fn take_up(&self, new_base: Option<Config>) -> Result<Changes, String> {
+        // One after the other: who comes second sees what the first one wrote, too.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let base = new_base.unwrap_or_else(|| self.base());
+        let mut config = base.clone();
+        let unfit = add_connections(&mut config, &self.state_dir).map_err(|e| e.to_string())?;
+        unfit.iter().for_each(|unfit| tracing::warn!(connection = unfit.name, "is left out: {}", unfit.problem));
+        let settings = Settings::new(config).map_err(|e| e.to_string())?;
+        let changes = running.reconfigure(&settings).map_err(|e| e.to_string())?;
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
+        Ok(changes)
     }
 }
 

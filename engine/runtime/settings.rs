@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::pipeline::ThreadPlan;
 use crate::config::{Config, ConfigError};
 use crate::console::ConsoleConfig;
+use crate::control::jobs::JobsConfig;
 use crate::control::{InstrumentSpec, instruments};
 use crate::fanout::FanoutConfig;
 use crate::feeds::{self, IngestConfig, SourceSpec};
@@ -18,12 +19,15 @@ use crate::ring::Idle;
 use crate::simulator;
 use crate::stages::{self, Layout};
 use crate::storage::StorageConfig;
+use crate::storage::retention::RetentionConfig;
 
 /// Sections that have no parser of their own here: the stages parse theirs when they are built.
 const SECTIONS: &[&str] = &[
     "console",
     "fanout",
     "storage",
+    "retention",
+    "jobs",
     "journal",
     "pipeline",
     "ingest",
@@ -58,6 +62,8 @@ struct PipelineConfig {
 pub struct Settings {
     /// The raw tables, from which the stages take their sections.
     pub config: Config,
+    /// The same without the connections of the control database.
+    pub base: Config,
     /// The groups of stages.
     pub layout: Layout,
     /// How the pipeline's threads run.
@@ -82,6 +88,10 @@ pub struct Settings {
     pub journal: JournalConfig,
     /// The database.
     pub storage: StorageConfig,
+    /// How long rows are kept.
+    pub retention: RetentionConfig,
+    /// How jobs are done.
+    pub jobs: JobsConfig,
     /// QUIC.
     pub fanout: FanoutConfig,
     /// HTTP.
@@ -128,13 +138,22 @@ impl Settings {
             repair: RepairConfig::parse(&config)?,
             journal,
             storage: StorageConfig::parse(&config)?,
+            retention: RetentionConfig::parse(&config)?,
+            jobs: JobsConfig::parse(&config)?,
             fanout: FanoutConfig::from_config(&config)?,
             console: ConsoleConfig::parse(&config)?,
             simulators: simulator::parse(&config)?,
+            base: config.clone(),
             config,
         };
         settings.check_sources()?;
         Ok(settings)
+    }
+
+    /// The same with the configuration that connections of the control database were added to.
+    #[must_use]
+    pub fn over(self, base: Config) -> Settings {
+        Settings { base, ..self }
     }
 
     fn check_sources(&self) -> Result<(), ConfigError> {

@@ -55,6 +55,17 @@ macro_rules! families {
         #[derive(Debug, Clone)]
         pub enum Computation { $(#[doc = "Of this family."] $family($module::$family),)* }
 
+        /// What the values of an indicator are, in order, by its canonical name, such as `EMA(20)`; nothing for a name that
+        /// is no indicator's.
+        #[must_use]
+        pub fn outputs(name: &str) -> &'static [&'static str] {
+            let family = name.split('(').next().unwrap_or_default();
+            $(if family == <$module::$family as Family>::NAME {
+                return <$module::$family as Family>::VALUES;
+            })*
+            &[]
+        }
+
         /// Names of all families.
         pub const FAMILIES: &[&str] = &[$(<$module::$family as Family>::NAME),*];
 

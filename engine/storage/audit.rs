@@ -13,12 +13,11 @@ mod evidence;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 use super::client::{self, DatabaseError, Endpoint, database_of};
 use super::manifest::{Ledger, Manifests, Total};
+use super::retention::ledger::{self as deleted, Gone};
 use super::rows::{Audience, FETCHED_EPOCH, Lane, Table};
 use crate::journal::JournalError;
 use evidence::{Journaled, seqs_in_database, summary};
@@ -92,30 +91,6 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// A partition that the retention job has deleted: a line of `manifests/retention.log`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Deleted {
-    /// The partition.
-    #[serde(flatten)]
-    pub lane: Lane,
-}
-
-/// Where deletions are written down.
-fn retention_path(manifests_dir: &Path) -> PathBuf {
-    manifests_dir.join("retention.log")
-}
-
-fn deleted(manifests_dir: &Path) -> io::Result<BTreeSet<Lane>> {
-    let path = retention_path(manifests_dir);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(e) => return Err(e),
-    };
-    let parse = |line: &str| serde_json::from_str(line).map(|d: Deleted| d.lane).map_err(io::Error::other);
-    text.lines().filter(|line| !line.is_empty()).map(parse).collect()
-}
-
 /// Compares everything.
 ///
 /// # Errors
@@ -131,7 +106,7 @@ pub async fn audit(subject: &Subject) -> Result<Report, AuditError> {
             stored.extend(summary(subject, audience, table).await?);
         }
     }
-    let deleted = deleted(&subject.manifests_dir)?;
+    let deleted = deleted::Ledger::read(&subject.manifests_dir)?;
     let mut report = Report::default();
     for table in [Table::Bars, Table::Ticks] {
         let fetched = stored.extract_if(.., |(lane, epoch), _| lane.table == table && *epoch == FETCHED_EPOCH);
@@ -157,7 +132,7 @@ struct Audit<'a> {
     ledger: Ledger,
     journaled: Journaled,
     stored: BTreeMap<(Lane, u32), Digest>,
-    deleted: BTreeSet<Lane>,
+    deleted: deleted::Ledger,
     report: Report,
 }
 
@@ -220,8 +195,8 @@ impl Audit<'_> {
             if found == expected {
                 continue;
             }
-            if self.deleted.contains(&lane) {
-                self.report.notes.push(format!("{lane} epoch {epoch}: deleted by retention"));
+            if let Some(gone) = self.deleted.gone(lane, epoch) {
+                self.after_deletion(lane, epoch, &expected, &found, gone);
             } else if lane.table == Table::Bars {
                 self.bars(lane, epoch, &expected, &found).await?;
             } else {
@@ -229,6 +204,40 @@ impl Audit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is not there may have been deleted: then the rest is compared, by its sums, since nobody knows any more which
+    /// of the rows that the journal has were deleted.
+    fn after_deletion(&mut self, lane: Lane, epoch: u32, expected: &Digest, found: &Digest, gone: Gone) {
+        let name = format!("{lane} epoch {epoch}");
+        let (gone, begun) = match gone {
+            Gone::Whole => return self.report.notes.push(format!("{name}: deleted by retention")),
+            Gone::Rows(gone) => (gone, None),
+            Gone::Begun(gone, begun) => (gone, Some(begun)),
+        };
+        let left = expected.rows.saturating_sub(gone.rows);
+        let sums = (expected.seq_sum.wrapping_sub(gone.seq_sum), expected.seq_xor ^ gone.seq_xor);
+        let as_expected = match begun {
+            // Between nothing and all of them are gone.
+            Some(begun) => (left.saturating_sub(begun.rows)..=left).contains(&found.rows),
+            // Merges take away rows of bars too.
+            None if lane.table == Table::Bars => found.rows <= left,
+            None => (found.rows, found.seq_sum, found.seq_xor) == (left, sums.0, sums.1),
+        };
+        let Digest { rows, .. } = expected;
+        let text = format!(
+            "{name}: {rows} rows were stored, retention deleted {} of them, {} are there",
+            gone.rows, found.rows
+        );
+        match (as_expected, begun) {
+            (true, None) => self.report.notes.push(text),
+            (true, Some(begun)) => {
+                let more =
+                    format!("{text}; it was broken off while it deleted {} more, which its next run does", begun.rows);
+                self.report.notes.push(more);
+            }
+            (false, _) => self.pending(text),
+        }
     }
 
     /// Merges take away rows of bars of which there is a later revision, in this epoch or a later one, and no others.

@@ -175,10 +175,23 @@ pub async fn count(client: &Client, lane: Lane, epoch: u32, first: u64, last: u6
 /// # Errors
 /// [`DatabaseError`].
 pub async fn query(client: &Client, sql: &str, format: &str) -> Result<String, DatabaseError> {
+    query_within(client, sql, format, ANSWER_TIMEOUT).await
+}
+
+/// [`query`] of something that may take longer, or not as long.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn query_within(
+    client: &Client,
+    sql: &str,
+    format: &str,
+    patience: Duration,
+) -> Result<String, DatabaseError> {
     let answer = async { client.query_raw(sql).fetch_bytes(format)?.collect().await };
-    let bytes = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+    let bytes = match tokio::time::timeout(patience, answer).await {
         Ok(bytes) => bytes?,
-        Err(_) => return Err(DatabaseError::Again(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+        Err(_) => return Err(DatabaseError::Again(format!("no answer within {} s", patience.as_secs()))),
     };
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -162,8 +162,9 @@ impl Ledger {
         });
         total.first_seq = total.first_seq.min(m.first_seq);
         total.last_seq = total.last_seq.max(m.last_seq);
-        total.rows += m.rows;
-        total.batches += 1;
+        // A damaged file may say any number: the audit finds that it is wrong, the engine starts.
+        total.rows = total.rows.saturating_add(m.rows);
+        total.batches = total.batches.saturating_add(1);
         total.seq_sum = total.seq_sum.wrapping_add(m.seq_sum);
         total.seq_xor ^= m.seq_xor;
         total.to = total.to.max(m.to);

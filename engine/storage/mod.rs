@@ -8,22 +8,27 @@
 pub mod audit;
 pub mod batch;
 pub mod client;
+pub mod erase;
 mod column;
 pub mod config;
 pub mod deliver;
 pub mod manifest;
+pub mod market_data;
 pub mod migrate;
 pub mod names;
 pub mod past; // ticks that venues are asked for
 pub mod quality;
+pub mod retention;
 pub mod rows;
 pub mod source;
 pub mod status;
 pub mod store; // the embedded ClickHouse engine, a process of its own
 pub mod telemetry;
+pub mod usage;
 pub mod writer;
 
 pub use client::Endpoint;
 pub use config::{Mode, StorageConfig};
+pub use market_data::MarketData;
 pub use status::{StatusHandle, StorageStatus};
 pub use writer::{Setup, Writer};

@@ -1,6 +1,6 @@
 //! The API: a file for each subject.
 
-mod openapi;
+mod series;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,7 +12,22 @@ use super::api::Shared;
 #[openapi(info(title = "Tickwire", description = "The console's API."))]
 struct Document;
 
-/// All routes, and the document that describes them.
-pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(openapi::routes()).split_for_parts()
+/// Names every subject once.
+macro_rules! subjects {
+    ($($subject:ident)*) => {
+        $(mod $subject;)*
+
+        /// All routes, and the document that describes them.
+        pub(super) fn all() -> (axum::Router<Shared>, utoipa::openapi::OpenApi) {
+            OpenApiRouter::with_openapi(Document::openapi())$(.merge($subject::routes()))*.split_for_parts()
+        }
+    };
+}
+
+subjects! {
+    openapi
+    status sources gaps pipeline terminals alerts
+    adapters connections
+    jobs backfill storage
+    instruments bars ticks indicators statistics live
 }

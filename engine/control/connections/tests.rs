@@ -16,6 +16,7 @@ fn draft(url: &str) -> Draft {
         config: format!("base_url = \"{url}\"\nsymbols = [\"EURUSD\"]\n").parse().unwrap(),
         stores_ticks: true,
         retention_days: RETENTION_DAYS,
+        timeframes: vec![Timeframe::M1, Timeframe::H1],
     }
 }
 
@@ -60,15 +61,22 @@ fn a_connection_is_kept_as_it_was_said_and_its_secrets_are_nowhere_in_the_clear(
 fn an_edit_leaves_the_secrets_that_it_does_not_name() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Connections::open(dir.path()).unwrap();
-    all.add("demo", "ann", &draft("https://a.example"), &secrets(&[("password", "one"), ("key", "two")]), 5).unwrap();
-    all.edit("demo", &draft("https://b.example"), &secrets(&[("key", "three")]), 9).unwrap();
+    let marked = |url: &str, keys: &[&str]| {
+        let mut draft = draft(url);
+        keys.iter().for_each(|key| drop(draft.config.insert((*key).into(), "vault:".into())));
+        draft
+    };
+    let (first, second) =
+        (marked("https://a.example", &["password", "key"]), marked("https://b.example", &["password", "key"]));
+    all.add("demo", "ann", &first, &secrets(&[("password", "one"), ("key", "two")]), 5).unwrap();
+    all.edit("demo", &second, &secrets(&[("key", "three")]), 9).unwrap();
     let kept = all.get("demo").unwrap();
-    assert_eq!(
-        (kept.draft, kept.owner.as_str(), kept.created_ns, kept.changed_ns),
-        (draft("https://b.example"), "ann", 5, 9)
-    );
+    assert_eq!((kept.draft, kept.owner.as_str(), kept.created_ns, kept.changed_ns), (second, "ann", 5, 9));
     let credentials = all.credentials("demo").unwrap();
     assert_eq!((credentials.get("password"), credentials.get("key")), (Some("one"), Some("three")));
+    // A key that is taken away takes its secret with it.
+    all.edit("demo", &marked("https://b.example", &["key"]), &Credentials::default(), 10).unwrap();
+    assert_eq!(all.credentials("demo").unwrap().keys().collect::<Vec<_>>(), ["key"]);
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn a_name_is_given_once_and_an_id_never_again() {
     let mut all = Connections::open(dir.path()).unwrap();
     let first = all.add("demo", "", &draft("https://a.example"), &Credentials::default(), 1).unwrap();
     let taken = all.add("demo", "ann", &draft("https://a.example"), &Credentials::default(), 1).unwrap_err();
-    assert!(taken.to_string().contains("\"demo\" is there already"), "{taken}");
+    assert!(taken.to_string().contains("\"demo\" is taken"), "{taken}");
     all.remove("demo").unwrap();
     assert!(matches!(all.remove("demo"), Err(ConnectionError::Unknown(_))));
     assert!(matches!(all.set_active("demo", true, 1), Err(ConnectionError::Unknown(_))));
@@ -100,9 +108,19 @@ fn a_log_outlives_its_connection_and_comes_newest_first_page_by_page() {
     };
     (0..5).for_each(|at_ns| all.log(&connection, &entry(at_ns)).unwrap());
     all.remove("demo").unwrap();
-    assert_eq!(all.logs("demo", 1, 2).unwrap(), [entry(3), entry(2)]);
-    assert_eq!(all.logs("demo", 4, 9).unwrap(), [entry(0)]);
-    assert_eq!(all.logs("other", 0, 9).unwrap(), []);
+    let mut logs = |name: &str, filter: LogFilter| all.logs(name, &filter).unwrap();
+    let filter = |skip, limit| LogFilter { skip, limit, ..LogFilter::default() };
+    let entries = |found: &[(i64, LogEntry)]| found.iter().map(|(_, entry)| entry.clone()).collect::<Vec<_>>();
+    let second = logs("demo", filter(1, 2));
+    assert_eq!(entries(&second), [entry(3), entry(2)]);
+    assert_eq!(entries(&logs("demo", filter(4, 9))), [entry(0)]);
+    assert_eq!(logs("other", filter(0, 9)), []);
+    let older = LogFilter { before: Some(second[1].0), succeeded: Some(true), ..filter(0, 9) };
+    assert_eq!(entries(&logs("demo", older)), [entry(0)]);
+    assert_eq!(logs("demo", LogFilter { action: Some("edit".into()), ..filter(0, 9) }), []);
+    // What is stored under a name stays that of its owner.
+    let taken = all.add("demo", "ann", &draft("https://a.example"), &Credentials::default(), 1).unwrap_err();
+    assert!(matches!(taken, ConnectionError::NameTaken(_)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Hub;
+use super::Tally;
 use crate::clock::monotonic_ns;
 use crate::fanout::delivery::{Batch, Pulled, Subscription};
 
@@ -17,7 +18,7 @@ const BEHIND_CHECK: Duration = Duration::from_millis(500);
 
 /// Writes one subscription to a stream of its own until that, or the task, ends.
 pub(super) async fn deliver(
-    hub: Rc<Hub>,
+    (hub, tally): (Rc<Hub>, Rc<Tally>),
     connection: Connection,
     mut subscription: Subscription,
     subscribed: Bytes,
@@ -46,7 +47,7 @@ pub(super) async fn deliver(
                 if !written {
                     return;
                 }
-                hub.delivered(&batch, bytes as u64);
+                hub.delivered(&batch, bytes as u64, &tally);
             }
             Pulled::Idle => news.await,
             Pulled::Wait(until_ns) => {

@@ -17,9 +17,11 @@ use super::rate::Rate;
 use super::session::{self, Task};
 use crate::market::{Decimal9, Price};
 
+pub mod forms;
+
 /// What is wrong with an adapter's keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
+#[error("{key}{}{problem}", if key.is_empty() { "" } else { ": " })]
 pub struct SettingsError {
     /// The key, without the source's name.
     pub key: String,

@@ -340,3 +340,17 @@ fn metals_rest_for_an_hour_a_day_and_crypto_never() {
     assert_eq!(seen[..2], [(saturday, Live), (saturday + 10 * SECOND, Mute)]);
     assert_eq!(connects, 1);
 }
+
+#[test]
+fn what_else_is_wanted_does_not_wait_for_the_failures_before() {
+    let mut machine = Machine::new(pace(), 7);
+    assert_eq!(machine.step(0, true), Step::Connect);
+    machine.failed(Cause::LoginRefused, None, 0);
+    assert!(wait(&mut machine, MS) >= 29_000 * MS, "an account is not to be locked");
+    machine.hurry(2 * MS);
+    assert_eq!(state(&machine), (Down, Cause::LoginRefused, 1));
+    assert_eq!(machine.step(2 * MS, true), Step::Connect);
+    machine.connected(3 * MS);
+    machine.hurry(4 * MS);
+    assert!(matches!(machine.step(4 * MS, true), Step::Read(_)), "a connection that is there stays");
+}

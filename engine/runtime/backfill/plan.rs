@@ -1,13 +1,16 @@
 //! Whether a request fits the configuration, and what it comes to.
 
+use std::collections::BTreeMap;
+
 use tickwire_schemas::words::Timeframe;
 
 use super::missing::HOUR_NS;
 use super::work::{Bars, Ticks, Work};
 use super::{Backfill, BackfillError, BackfillRequest, Wanted};
 use crate::clock;
+use crate::control::InstrumentSpec;
 use crate::feeds::SourceSpec;
-use crate::market::{Calendar, Instrument, InstrumentId};
+use crate::market::{Calendar, Holidays, Instrument, InstrumentId};
 use crate::runtime::Settings;
 
 /// Names to choose from.
@@ -19,12 +22,28 @@ fn wrong<T>(text: String) -> Result<T, BackfillError> {
     Err(BackfillError::Request(text))
 }
 
+/// What a request is held against.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::runtime) struct Known<'a> {
+    pub(in crate::runtime) sources: &'a [SourceSpec],
+    pub(in crate::runtime) instruments: &'a BTreeMap<String, InstrumentSpec>,
+    pub(in crate::runtime) holidays: &'a Holidays,
+    /// Name of the database for global rows.
+    pub(in crate::runtime) database: &'a str,
+}
+
 impl<'a> Backfill<'a> {
     /// Checks a request; touches neither network nor database.
     ///
     /// # Errors
     /// [`BackfillError::Request`].
     pub fn new(settings: &'a Settings, request: BackfillRequest) -> Result<Backfill<'a>, BackfillError> {
+        let Settings { sources, instruments, holidays, .. } = settings;
+        Self::of(Known { sources, instruments, holidays, database: settings.storage.database.as_str() }, request)
+    }
+
+    /// The same against what is in effect.
+    pub(in crate::runtime) fn of(settings: Known<'a>, request: BackfillRequest) -> Result<Backfill<'a>, BackfillError> {
         let BackfillRequest { connection, symbol, wanted, from_ns, to_ns } = &request;
         let Some(source) = settings.sources.iter().find(|source| source.name == *connection) else {
             let names = known(settings.sources.iter().map(|source| source.name.as_str()).collect());
@@ -42,7 +61,7 @@ impl<'a> Backfill<'a> {
         let Some(spec) = settings.instruments.get(symbol) else {
             return wrong(format!("--symbol: {symbol} is no instrument, expected a section [instruments.{symbol}]"));
         };
-        let mut calendar = Calendar::new(spec.class, &settings.holidays).map_err(BackfillError::Request)?;
+        let mut calendar = Calendar::new(spec.class, settings.holidays).map_err(BackfillError::Request)?;
         let now_ns = clock::now_ns();
         let (forming_ns, what) = match &work {
             Work::Bars(bars) => (
@@ -62,8 +81,8 @@ impl<'a> Backfill<'a> {
             digits: spec.digits,
             pip: spec.pip,
         };
-        let (until_ns, database) = ((*to_ns).min(forming_ns), settings.storage.database.as_str());
-        Ok(Backfill { source, work, instrument, calendar, database, until_ns, request })
+        let until_ns = (*to_ns).min(forming_ns);
+        Ok(Backfill { source, work, instrument, calendar, database: settings.database, until_ns, request })
     }
 }
 

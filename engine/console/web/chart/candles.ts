@@ -1,0 +1,332 @@
+// The chart itself: candles, lines of indicators, shaded holes. It is told what to show and tells what is asked of it;
+// it fetches nothing.
+
+import {
+  CandlestickSeries,
+  ColorType,
+  CrosshairMode,
+  HistogramSeries,
+  LineSeries,
+  LineStyle,
+  createChartEx,
+  type CandlestickData,
+  type DeepPartial,
+  type HorzScaleOptions,
+  type TickMarkType,
+  type IChartApiBase,
+  type IPriceLine,
+  type ISeriesApi,
+  type SeriesType,
+  type Time,
+  type UTCTimestamp,
+  type WhitespaceData,
+} from "lightweight-charts";
+import { dateTime, type ZoneName } from "../time.ts";
+import type { Bar, IndicatorSeries } from "../types.ts";
+import { type Hole, type Side, type Slot, extent, indexAt, pricesOf } from "./bars.ts";
+import { type Colours } from "./colours.ts";
+import type { Line, Plan } from "./indicators.ts";
+import { ZonedScale, markText } from "./scale.ts";
+import { Shading } from "./shading.ts";
+import { isEven } from "./timeframes.ts";
+
+type Candle = CandlestickData<Time> | WhitespaceData<Time>;
+
+/** Bars left of the window when older ones are asked for. */
+const OLDER_AT = 40;
+/** Bars in the window at first. */
+const SHOWN = 110;
+
+export interface Listener {
+  /** The cursor stands on the bar that opened at this time, or on none. */
+  cursor(t: number | null): void;
+  /** The left end of what is known comes into sight. */
+  older(): void;
+}
+
+interface Drawn {
+  plan: Plan;
+  lines: { line: Line; series: ISeriesApi<SeriesType, Time>; colour: string }[];
+}
+
+const utc = (t: number): UTCTimestamp => t as UTCTimestamp;
+
+/** A bar as numbers, for its place on the screen alone: what is read is text. */
+function candle(slot: Slot, side: Side): Candle {
+  const prices = pricesOf(slot.bar, side);
+  if (!prices) return { time: utc(slot.t) };
+  const [open, high, low, close] = prices.map(Number) as [number, number, number, number];
+  return { time: utc(slot.t), open, high, low, close };
+}
+
+export class CandleChart {
+  private readonly chart: IChartApiBase<Time>;
+  private readonly candles: ISeriesApi<"Candlestick", Time>;
+  private readonly scale = new ZonedScale();
+  private readonly shading = new Shading();
+  private readonly host: HTMLElement;
+  private readonly listener: Listener;
+  private colours: Colours;
+  private drawn: Drawn[] = [];
+  private levels: IPriceLine[] = [];
+  private slots: Slot[] = [];
+  private side: Side = "bid";
+  private timeframe = "M1";
+  private cursorAt: number | null = null;
+  /** Whether the window was laid over the newest bars since the series last changed. */
+  private isPlaced = false;
+
+  constructor(host: HTMLElement, colours: Colours, zone: ZoneName, listener: Listener) {
+    this.host = host;
+    this.colours = colours;
+    this.listener = listener;
+    this.scale.zone = zone;
+    this.chart = createChartEx<Time, ZonedScale>(host, this.scale, {
+      autoSize: true,
+      layout: {
+        attributionLogo: false,
+        fontFamily: getComputedStyle(host).fontFamily,
+        fontSize: 11,
+        panes: { enableResize: true },
+      },
+      crosshair: { mode: CrosshairMode.Normal },
+      rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.06 }, minimumWidth: 72 },
+      timeScale: { borderVisible: false, rightOffset: 4, minBarSpacing: 0.8, secondsVisible: false, timeVisible: true },
+      handleScroll: { vertTouchDrag: false },
+      localization: { locale: "en-GB" },
+    });
+    this.candles = this.chart.addSeries(CandlestickSeries, {
+      borderVisible: false,
+      lastValueVisible: true,
+      priceLineStyle: LineStyle.Dotted,
+    });
+    this.candles.attachPrimitive(this.shading);
+    this.setZone(zone);
+    this.setColours(colours);
+    this.chart.subscribeCrosshairMove(({ time, logical }) => this.onCursor(time, logical ?? null));
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
+      if (this.isPlaced && range && range.from < OLDER_AT) this.listener.older();
+    });
+  }
+
+  /** The bar that the cursor stands on. */
+  get cursor(): number | null {
+    return this.cursorAt;
+  }
+
+  dispose(): void {
+    this.chart.remove();
+  }
+
+  /** Shows other bars, or the same with more: the window stays where it is unless the series is another one. */
+  setSlots(slots: Slot[], side: Side, timeframe: string, isOther: boolean): void {
+    this.slots = slots;
+    this.side = side;
+    this.timeframe = timeframe;
+    if (isOther) this.isPlaced = false;
+    this.chart.applyOptions({ timeScale: { timeVisible: isEven(timeframe) } });
+    this.candles.setData(slots.map((slot) => candle(slot, side)));
+    if (!this.isPlaced && slots.length > 0) this.newest();
+    this.isPlaced = slots.length > 0;
+  }
+
+  /** The newest bar, which is forming or has just begun. */
+  setNewest(bar: Bar): void {
+    const last = this.slots.at(-1);
+    if (last && bar.t < last.t) return;
+    if (last?.t === bar.t) last.bar = bar;
+    else this.slots.push({ t: bar.t, bar });
+    this.candles.update(candle({ t: bar.t, bar }, this.side));
+    if (this.cursorAt === bar.t) this.listener.cursor(bar.t);
+  }
+
+  /** Digits after the point on the price axis. */
+  setDigits(digits: number): void {
+    this.candles.applyOptions({ priceFormat: { type: "price", precision: digits, minMove: Number(`1e-${digits}`) } });
+  }
+
+  /** Shades where data is missing: `whole` over the height, `part` (one of several sources) at the upper edge alone. */
+  setHoles(whole: readonly Hole[], part: readonly Hole[]): void {
+    const stretch = (isWhole: boolean) => (hole: Hole) => {
+      const found = extent(this.slots, hole, this.timeframe);
+      return found ? [{ from: found[0], to: found[1], isOpen: hole.to === null, isWhole }] : [];
+    };
+    this.shading.show([...part.flatMap(stretch(false)), ...whole.flatMap(stretch(true))]);
+  }
+
+  /** Draws these indicators and no other. Their times are those of bars: other points are left out. */
+  setIndicators(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
+    const key = (plans: readonly Plan[]): string => plans.map((plan) => `${plan.indicator}/${plan.pane}/${plan.digits}`).join("|");
+    if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
+    const times = new Set(this.slots.map(({ t }) => t));
+    for (const [n, { series }] of wanted.entries()) {
+      const points = series.points.filter(([t]) => times.has(t));
+      for (const { line, series: drawn } of this.drawn[n]!.lines) {
+        drawn.setData(
+          points.map((point) => {
+            const value = point[line.index];
+            return typeof value === "number" ? { time: utc(point[0]), value } : { time: utc(point[0]) };
+          }),
+        );
+      }
+    }
+  }
+
+  /** Colours of the lines that are drawn, by indicator and output: for the legend. */
+  lineColours(): Map<string, string> {
+    const all = this.drawn.flatMap(({ plan, lines }) =>
+      lines.map(({ line, colour }) => [`${plan.indicator}/${line.output}`, colour] as const),
+    );
+    return new Map(all);
+  }
+
+  /** Takes the old lines away and lays new ones, without values yet. */
+  private lay(plans: readonly Plan[]): void {
+    for (const { series } of this.drawn.flatMap(({ lines }) => lines).reverse()) this.chart.removeSeries(series);
+    this.levels = [];
+    let pane = 0;
+    let colour = 0;
+    this.drawn = plans.map((plan) => {
+      const at = plan.pane === "price" ? 0 : (pane += 1);
+      // The bands of one indicator share a colour; lines that mean different things do not.
+      const shared = plan.family === "BB" ? this.pick(colour++) : null;
+      const lines = plan.lines.map((line) => {
+        const own = shared ?? this.pick(colour++);
+        return { line, colour: own, series: this.addLine(plan, line, own, at) };
+      });
+      this.addLevels(plan, lines[0]?.series);
+      return { plan, lines };
+    });
+    for (const [n, one] of this.chart.panes().entries()) one.setStretchFactor(n === 0 ? 4 : 1.15);
+  }
+
+  private pick(n: number): string {
+    return this.colours.series[n % this.colours.series.length]!;
+  }
+
+  private addLine(plan: Plan, line: Line, colour: string, pane: number): ISeriesApi<SeriesType, Time> {
+    const common = { color: colour, priceLineVisible: false, lastValueVisible: plan.pane === "own" };
+    const format = plan.pane === "own" ? { priceFormat: { type: "price" as const, precision: plan.digits, minMove: Number(`1e-${plan.digits}`) } } : {};
+    if (line.kind === "histogram") {
+      return this.chart.addSeries(HistogramSeries, { ...common, ...format, base: 0, lastValueVisible: false }, pane);
+    }
+    const style = line.kind === "dashed" ? LineStyle.Dashed : LineStyle.Solid;
+    const width = line.kind === "dashed" ? 1 : plan.family === "BB" ? 1 : 2;
+    // An average since the morning, or since ever, may be far away: prices decide the scale, not it.
+    const onPrices = plan.family === "VWAP" ? { autoscaleInfoProvider: () => null } : {};
+    const options = { ...common, ...format, ...onPrices, lineStyle: style, lineWidth: width as 1 | 2, crosshairMarkerVisible: false };
+    return this.chart.addSeries(LineSeries, options, pane);
+  }
+
+  private addLevels(plan: Plan, series: ISeriesApi<SeriesType, Time> | undefined): void {
+    if (!series || plan.pane !== "own") return;
+    for (const price of plan.levels) {
+      const line = { price, color: this.colours.level, lineWidth: 1 as const, lineStyle: LineStyle.Dashed, axisLabelVisible: false, title: "" };
+      this.levels.push(series.createPriceLine(line));
+    }
+  }
+
+  setColours(colours: Colours): void {
+    const changed = colours.series.join() !== this.colours.series.join();
+    this.colours = colours;
+    this.chart.applyOptions({
+      layout: {
+        background: { type: ColorType.Solid, color: colours.background },
+        textColor: colours.text,
+        panes: { separatorColor: colours.line, separatorHoverColor: colours.grid },
+      },
+      grid: { vertLines: { color: colours.grid }, horzLines: { color: colours.grid } },
+      crosshair: {
+        vertLine: { color: colours.text, labelBackgroundColor: "#475569", style: LineStyle.Dashed },
+        horzLine: { color: colours.text, labelBackgroundColor: "#475569", style: LineStyle.Dashed },
+      },
+    });
+    this.candles.applyOptions({
+      upColor: colours.up,
+      downColor: colours.down,
+      wickUpColor: colours.up,
+      wickDownColor: colours.down,
+      priceLineColor: colours.accent,
+    });
+    this.shading.colours(colours.gap, colours.gapEdge);
+    // Lines keep their colours for life: new ones are laid, and whoever draws sets their values again.
+    if (changed && this.drawn.length > 0) this.lay(this.drawn.map(({ plan }) => plan));
+  }
+
+  setZone(zone: ZoneName): void {
+    const isOther = this.scale.zone !== zone;
+    this.scale.zone = zone;
+    // The option belongs to scales of time, which a chart with a scale of its own does not know to be one.
+    const marks = { tickMarkFormatter: (time: Time, type: TickMarkType) => markText(Number(time), type, zone) };
+    this.chart.applyOptions({
+      localization: { timeFormatter: (time: Time) => dateTime(Number(time), zone).slice(0, 16) },
+      timeScale: marks as DeepPartial<HorzScaleOptions>,
+    });
+    // Which marks stand out depends on the zone: it is decided when data comes.
+    if (isOther && this.slots.length > 0) {
+      const range = this.chart.timeScale().getVisibleLogicalRange();
+      const lines = this.drawn.flatMap(({ lines }) => lines.map(({ series }) => [series, series.data()] as const));
+      this.candles.setData([]);
+      for (const [series] of lines) series.setData([]);
+      this.candles.setData(this.slots.map((slot) => candle(slot, this.side)));
+      for (const [series, data] of lines) series.setData([...data] as never);
+      if (range) this.chart.timeScale().setVisibleLogicalRange(range);
+    }
+  }
+
+  /** Lays the window over the newest bars. */
+  newest(): void {
+    const last = this.slots.length - 1;
+    const width = Math.min(SHOWN, Math.max(40, Math.floor(this.host.clientWidth / 7)));
+    this.chart.timeScale().setVisibleLogicalRange({ from: last - width, to: last + 4 });
+  }
+
+  /** Lays the window over the oldest bars that are known. */
+  oldest(): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (range) this.chart.timeScale().setVisibleLogicalRange({ from: -1, to: range.to - range.from - 1 });
+  }
+
+  /** Makes bars wider (above 1) or narrower around the cursor, else around the right end. */
+  zoom(factor: number): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const at = this.cursorAt === null ? -1 : indexAt(this.slots, this.cursorAt);
+    const centre = at >= range.from && at <= range.to ? at : range.to;
+    const width = Math.min(Math.max((range.to - range.from) / factor, 10), 4000);
+    const share = (centre - range.from) / (range.to - range.from);
+    this.chart.timeScale().setVisibleLogicalRange({ from: centre - width * share, to: centre + width * (1 - share) });
+  }
+
+  /** Moves the cursor by bars and the window after it. From none it begins at the newest bar in sight. */
+  step(bars: number): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || this.slots.length === 0) return;
+    const inSight = Math.min(Math.floor(range.to), this.slots.length - 1);
+    const from = this.cursorAt === null ? inSight + (bars > 0 ? -1 : 1) : indexAt(this.slots, this.cursorAt);
+    const at = Math.min(Math.max(from + bars, 0), this.slots.length - 1);
+    const room = Math.max(range.from + 2 - at, 0) || Math.min(range.to - 2 - at, 0);
+    if (room !== 0) this.chart.timeScale().setVisibleLogicalRange({ from: range.from - room, to: range.to - room });
+    this.setCursor(this.slots[at]!);
+  }
+
+  clearCursor(): void {
+    this.chart.clearCrosshairPosition();
+    this.cursorAt = null;
+    this.listener.cursor(null);
+  }
+
+  private setCursor(slot: Slot): void {
+    const close = Number(pricesOf(slot.bar, this.side)?.[3] ?? Number.NaN);
+    this.cursorAt = slot.t;
+    if (Number.isFinite(close)) this.chart.setCrosshairPosition(close, utc(slot.t), this.candles);
+    this.listener.cursor(slot.t);
+  }
+
+  private onCursor(time: Time | undefined, logical: number | null): void {
+    const t = time === undefined ? (logical === null ? null : (this.slots[Math.round(logical)]?.t ?? null)) : Number(time);
+    if (t === this.cursorAt) return;
+    this.cursorAt = t;
+    this.listener.cursor(t);
+  }
+}

@@ -1,0 +1,93 @@
+// Pictures of every page, light and dark, wide and narrow, and what axe-core finds on them:
+//   node screenshots.mjs BASE_URL OUT_DIR [--user NAME --password WORD] [--only PART] [--axe]
+// Fails when a page violates an accessibility rule seriously, reports an error, or is wider than its window.
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "playwright-core";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    user: { type: "string", default: "admin" },
+    password: { type: "string", default: "a password of the mock" },
+    only: { type: "string", default: "" },
+    axe: { type: "boolean", default: true },
+    symbol: { type: "string", default: "EURUSD" },
+    connection: { type: "string", default: "" },
+  },
+  allowNegative: true,
+});
+const [base, out] = positionals;
+if (!base || !out) {
+  console.error("usage: node screenshots.mjs BASE_URL OUT_DIR [--user NAME --password WORD] [--only PART] [--no-axe]");
+  process.exit(2);
+}
+
+const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const SIZES = { wide: { width: 1280, height: 820 }, narrow: { width: 360, height: 740 } };
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const problems = [];
+
+function pages(connection) {
+  const own = connection ? ["", "?tab=edit", "?tab=logs", "?tab=data"].map((tab) => [`connection-${tab.slice(5) || "overview"}`, `/connections/${encodeURIComponent(connection)}${tab}`]) : [];
+  const plain = ["connections", "connections/new", "live", `symbols/${values.symbol}`, "sources", "market-data", "gaps", "jobs", "storage", "pipeline", "terminals", "users", "alerts", "settings", "account", "docs", "docs/mtapi", "docs/errors", "docs/licences", "no-such-page"];
+  return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replaceAll("/", "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
+}
+
+async function shoot(page, name, label) {
+  // Live pages never fall silent: what is awaited is that the first answers are drawn.
+  await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"), null, { timeout: 8000 }).catch(() => problems.push(`${label}: still busy after 8 s`));
+  await page.evaluate(() => document.fonts.ready);
+  await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (wider > 0) problems.push(`${label}: ${wider} px wider than the window`);
+  if (!values.axe) return;
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  for (const { id, impact, nodes } of violations) {
+    const text = `${label}: axe ${id} (${impact}) at ${nodes.slice(0, 3).map((node) => node.target.join(" ")).join("; ")}`;
+    if (impact === "serious" || impact === "critical") problems.push(text);
+    else console.log(`note: ${text}`);
+  }
+}
+
+async function round(browser, theme, size) {
+  const context = await browser.newContext({ viewport: SIZES[size], colorScheme: theme, reducedMotion: "reduce", timezoneId: "UTC", bypassCSP: false });
+  const page = await context.newPage();
+  let at = "";
+  page.on("pageerror", (error) => problems.push(`${at}: ${error.message}`));
+  page.on("console", (message) => {
+    // An answer of 4xx is reported by the browser itself; pages show those in words.
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) problems.push(`${at}: ${message.text()}`);
+  });
+  // As the page's policy forbids scripts put in, axe comes by the debugger's way.
+  await context.addInitScript(axe);
+  at = `sign-in ${theme} ${size}`;
+  await page.goto(`${base}/sign-in`);
+  await page.waitForSelector("input[name=password]");
+  if ("sign-in".includes(values.only)) await shoot(page, `sign-in-${theme}-${size}`, at);
+  await page.fill("input[name=name]", values.user);
+  await page.fill("input[name=password]", values.password);
+  await page.click("button[type=submit]");
+  await page.waitForSelector("#main");
+  const connection = values.connection || (await page.evaluate(async () => (await (await fetch("/api/data-connections")).json()).connections[0]?.name ?? ""));
+  for (const [name, path] of pages(connection)) {
+    at = `${name} ${theme} ${size}`;
+    await page.goto(base + path);
+    await page.waitForSelector("#main h1, #main .empty").catch(() => problems.push(`${at}: has no heading`));
+    await shoot(page, `${name}-${theme}-${size}`, at);
+  }
+  await context.close();
+}
+
+mkdirSync(out, { recursive: true });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: FLAGS });
+try {
+  for (const theme of ["light", "dark"]) for (const size of ["wide", "narrow"]) await round(browser, theme, size);
+} finally {
+  await browser.close();
+}
+for (const problem of problems) console.error(problem);
+console.log(`${problems.length} problems; pictures in ${out}`);
+process.exit(problems.length ? 1 : 0);

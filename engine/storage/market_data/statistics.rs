@@ -1,0 +1,179 @@
+//! How much is stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::{MarketData, rows};
+use crate::clock;
+use crate::storage::client::{DatabaseError, database_of};
+use crate::storage::rows::Audience;
+
+/// How many rows there are, and the first and last of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Row, Deserialize)]
+pub struct Extent {
+    /// Rows, or intervals.
+    pub rows: u64,
+    /// The oldest, nanoseconds UTC; means nothing without rows.
+    pub first_ns: i64,
+    /// The newest, likewise.
+    pub last_ns: i64,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableStatistics {
+    /// Which database.
+    pub audience: Audience,
+    /// Name of the table.
+    pub table: &'static str,
+    /// Rows as they are stored; earlier revisions of bars count until they are merged away.
+    pub extent: Extent,
+    /// On the disk, compressed, indices included.
+    pub bytes: u64,
+}
+
+/// The bars of one series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesStatistics {
+    /// Which database.
+    pub audience: Audience,
+    /// Name of the source, or `best`.
+    pub source: String,
+    /// Canonical symbol.
+    pub symbol: String,
+    /// Length of a bar, as a word.
+    pub timeframe: String,
+    /// Rows as they are stored.
+    pub extent: Extent,
+}
+
+/// How much is stored of everything, at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    /// By database, then as they are listed.
+    pub tables: Vec<TableStatistics>,
+    /// By database, source, symbol and timeframe.
+    pub series: Vec<SeriesStatistics>,
+    /// When it was asked, nanoseconds UTC.
+    pub at_ns: i64,
+}
+
+/// Each table and its time.
+const TABLES: [(&str, &str); 10] = [
+    ("ticks", "ts_recv"),
+    ("rejects", "ts_recv"),
+    ("trades", "ts_recv"),
+    ("quotes", "ts_recv"),
+    ("bars", "open_ts"),
+    ("indicators", "bar_ts"),
+    ("gaps", "ts_recv"),
+    ("source_state", "ts_recv"),
+    ("source_quality", "toDateTime64(minute, 9, 'UTC')"),
+    ("pipeline_executions", "finished_ts"),
+];
+
+/// At least so long an answer is good, and for so many times of what it cost: asking takes a twentieth of the time.
+const HOLDS: Duration = Duration::from_secs(5);
+const HOLDS_TIMES: u32 = 20;
+
+/// An answer and until when it is good.
+pub(super) struct Held {
+    statistics: Arc<Statistics>,
+    until: Instant,
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct FoundTable {
+    name: String,
+    rows: u64,
+    first_ns: i64,
+    last_ns: i64,
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct FoundBytes {
+    name: String,
+    bytes: u64,
+}
+
+#[derive(Debug, Row, Deserialize)]
+struct FoundSeries {
+    source: String,
+    symbol: String,
+    timeframe: String,
+    rows: u64,
+    first_ns: i64,
+    last_ns: i64,
+}
+
+const SERIES: &str = "SELECT toString(source) AS source, toString(symbol) AS symbol, toString(timeframe) AS timeframe, \
+    count() AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, toUnixTimestamp64Nano(max(open_ts)) AS last_ns \
+    FROM bars GROUP BY source, symbol, timeframe ORDER BY source, symbol, timeframe";
+
+const BYTES: &str = "SELECT table AS name, sum(bytes_on_disk) AS bytes FROM system.parts \
+    WHERE active AND database = {database:String} GROUP BY table";
+
+impl MarketData {
+    /// How much is stored: at most some seconds old.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn statistics(&self) -> Result<Arc<Statistics>, DatabaseError> {
+        let mut held = self.statistics.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until) {
+            return Ok(Arc::clone(&held.statistics));
+        }
+        let begun = Instant::now();
+        let mut statistics = Statistics { tables: Vec::new(), series: Vec::new(), at_ns: clock::now_ns() };
+        for audience in [Audience::Global, Audience::Private] {
+            statistics.tables.extend(self.tables(audience).await?);
+            statistics.series.extend(self.series(audience).await?);
+        }
+        let statistics = Arc::new(statistics);
+        let until = Instant::now() + HOLDS.max(begun.elapsed() * HOLDS_TIMES);
+        *held = Some(Held { statistics: Arc::clone(&statistics), until });
+        Ok(statistics)
+    }
+
+    async fn tables(&self, audience: Audience) -> Result<Vec<TableStatistics>, DatabaseError> {
+        let of = |(table, at): &(&str, &str)| {
+            format!(
+                "SELECT '{table}' AS name, count() AS rows, toUnixTimestamp64Nano(toDateTime64(min({at}), 9, 'UTC')) AS first_ns, \
+                 toUnixTimestamp64Nano(toDateTime64(max({at}), 9, 'UTC')) AS last_ns FROM {table}"
+            )
+        };
+        let sql = TABLES.iter().map(of).collect::<Vec<_>>().join(" UNION ALL ");
+        let found: Vec<FoundTable> = rows(self.query(audience, &sql)?).await?;
+        let query = self.query(audience, BYTES)?.param("database", database_of(&self.database, audience));
+        let bytes: Vec<FoundBytes> = rows(query).await?;
+        let of = |(table, _): &(&'static str, &str)| {
+            let found = found.iter().find(|found| found.name == *table);
+            TableStatistics {
+                audience,
+                table,
+                extent: found.map_or(Extent::default(), |found| Extent {
+                    rows: found.rows,
+                    first_ns: found.first_ns,
+                    last_ns: found.last_ns,
+                }),
+                bytes: bytes.iter().find(|found| found.name == *table).map_or(0, |found| found.bytes),
+            }
+        };
+        Ok(TABLES.iter().map(of).collect())
+    }
+
+    async fn series(&self, audience: Audience) -> Result<Vec<SeriesStatistics>, DatabaseError> {
+        let found: Vec<FoundSeries> = rows(self.query(audience, SERIES)?).await?;
+        let of = |found: FoundSeries| SeriesStatistics {
+            audience,
+            source: found.source,
+            symbol: found.symbol,
+            timeframe: found.timeframe,
+            extent: Extent { rows: found.rows, first_ns: found.first_ns, last_ns: found.last_ns },
+        };
+        Ok(found.into_iter().map(of).collect())
+    }
+}
