@@ -123,6 +123,8 @@ impl ConsoleHandle {
 
 /// Passwords that are hashed at one time.
 const HASHING_MAX: usize = 2;
+/// How long stopping waits for what blocks.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often rates are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -196,7 +198,11 @@ pub fn start(
     };
     let thread = std::thread::Builder::new()
         .name("tw-console".into())
-        .spawn(move || runtime.block_on(serve))
+        .spawn(move || {
+            runtime.block_on(serve);
+            // Whoever still waits for a venue is not waited for.
+            runtime.shutdown_timeout(LEAVE_WITHIN);
+        })
         .map_err(|e| format!("console: {e}"))?;
     Ok(ConsoleHandle { address, first_run, stop, thread })
 }
