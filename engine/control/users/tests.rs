@@ -197,6 +197,7 @@ fn who_owns_connections_is_not_removed() {
         adapter: "binance".into(),
         provider: String::new(),
         config: toml::Table::new(),
+        timeframes: Vec::new(),
         stores_ticks: true,
         retention_days: 1,
     };
