@@ -192,12 +192,10 @@ type Key = (u32, u64);
 
 /// What is asked for, understood.
 struct Asked<'a> {
-    #[schema(required)]
     state: Option<GapState>,
     source: &'a str,
     symbol: &'a str,
     limit: usize,
-    #[schema(required)]
     before: Option<Key>,
 }
 
@@ -306,10 +304,11 @@ async fn repair(
         return Err(ApiError::conflict(format!("the hole is {}, expected one that is lost", hole.state)));
     }
     let source = Some(hole.source.to_string()).filter(|source| !source.is_empty());
+    let known = view.market.sources().iter().find(|known| *known.name == *hole.source);
     let request = Request {
         kind: Kind::Repair,
         connection: source,
-        owner: owner_of(&view, &hole.source).unwrap_or_default().to_string(),
+        owner: known.map(|known| known.owner.clone()).unwrap_or_default(),
         parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
         requested_by: viewer.name.clone(),
     };
