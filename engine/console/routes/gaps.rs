@@ -304,11 +304,10 @@ async fn repair(
         return Err(ApiError::conflict(format!("the hole is {}, expected one that is lost", hole.state)));
     }
     let source = Some(hole.source.to_string()).filter(|source| !source.is_empty());
-    let known = view.market.sources().iter().find(|known| *known.name == *hole.source);
     let request = Request {
         kind: Kind::Repair,
         connection: source,
-        owner: known.map(|known| known.owner.clone()).unwrap_or_default(),
+        owner: eyes.known(&hole.source).map(|known| known.owner.clone()).unwrap_or_default(),
         parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
         requested_by: viewer.name.clone(),
     };
