@@ -192,12 +192,10 @@ type Key = (u32, u64);
 
 /// What is asked for, understood.
 struct Asked<'a> {
-    #[schema(required)]
     state: Option<GapState>,
     source: &'a str,
     symbol: &'a str,
     limit: usize,
-    #[schema(required)]
     before: Option<Key>,
 }
 
@@ -309,7 +307,7 @@ async fn repair(
     let request = Request {
         kind: Kind::Repair,
         connection: source,
-        owner: owner_of(&view, &hole.source).unwrap_or_default().to_string(),
+        owner: eyes.known(&hole.source).map(|known| known.owner.clone()).unwrap_or_default(),
         parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
         requested_by: viewer.name.clone(),
     };
