@@ -252,7 +252,7 @@ impl Engine {
         };
         let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
-        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
+        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, control.clone(), feeds)).transpose();
         let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
         // A recording asks no venue for anything, and nothing of it is due.
         let scheduler = ground.map(|ground| {
