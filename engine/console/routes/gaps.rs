@@ -12,10 +12,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::series::away;
-use crate::console::api::{ApiError, ErrorBody, Paging, Shared, time};
+use crate::clock;
+use crate::console::api::{ApiError, ErrorBody, Paging, Shared, blocking, time};
 use crate::console::extract::{ApiPath, ApiQuery};
 use crate::console::health::View;
 use crate::console::viewer::Viewer;
+use crate::control::jobs::{Kind, Parameters, Request};
 use crate::control::users::{Permission, Role};
 use crate::market::{Scope, Source};
 use crate::quality::Hole;
@@ -190,12 +192,10 @@ type Key = (u32, u64);
 
 /// What is asked for, understood.
 struct Asked<'a> {
-    #[schema(required)]
     state: Option<GapState>,
     source: &'a str,
     symbol: &'a str,
     limit: usize,
-    #[schema(required)]
     before: Option<Key>,
 }
 
@@ -271,19 +271,18 @@ impl From<StoredGap> for Gap {
 #[utoipa::path(post, path = "/api/gaps/{epoch}/{id}/repair", tag = "system",
     params(("epoch" = u32, Path, description = "Start of the engine"), ("id" = u64, Path, description = "Its number")),
     responses(
-        (status = 202, description = "It will be tried again"),
+        (status = 202, description = "A job is queued that tries again"),
         (status = 401, description = "Not signed in", body = ErrorBody),
         (status = 403, description = "Not allowed", body = ErrorBody),
         (status = 404, description = "There is none", body = ErrorBody),
-        (status = 409, description = "It is not lost, or there is no time for it now", body = ErrorBody),
+        (status = 409, description = "It is not lost, or too many jobs wait", body = ErrorBody),
     ))]
 async fn repair(
     viewer: Viewer,
     State(services): State<Shared>,
     ApiPath((epoch, id)): ApiPath<(u32, u64)>,
 ) -> Result<StatusCode, ApiError> {
-    let facts = services.sampler.facts();
-    let (view, holes) = (services.shown.now(), facts.quality.holes());
+    let (view, holes) = (services.shown.now(), services.sampler.facts().quality.holes());
     let eyes = Eyes { viewer: &viewer, view: &view };
     let none = || ApiError::not_found(format!("hole {id} of start {epoch}"));
     let Some(hole) = holes.open.iter().chain(&holes.newest).find(|hole| hole.key == (epoch, id)) else {
@@ -303,9 +302,15 @@ async fn repair(
     if hole.state != GapState::Lost {
         return Err(ApiError::conflict(format!("the hole is {}, expected one that is lost", hole.state)));
     }
-    if !(facts.retry_gap)(epoch, id) {
-        return Err(ApiError::conflict("holes are not mended now: switched off, or too many orders wait"));
-    }
+    let request = Request {
+        kind: Kind::Repair,
+        connection: Some(hole.source.to_string()).filter(|source| !source.is_empty()),
+        owner: eyes.known(&hole.source).map(|known| known.owner.clone()).unwrap_or_default(),
+        parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
+        requested_by: viewer.name.clone(),
+    };
+    let attempts = services.desk.attempts;
+    blocking(move || Ok(services.jobs.queue(&request, attempts, clock::machine_ns())?)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

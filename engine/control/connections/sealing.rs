@@ -6,9 +6,9 @@
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{ConnectionError, Connections};
-use crate::control::alerts;
 use crate::control::credentials::{Credentials, owner_of};
 use crate::control::vault::{KeyName, KeyPlace, Vault, VaultError};
+use crate::control::{alerts, users};
 
 /// What went wrong inside a transaction, which is then taken back.
 pub(super) enum Inside {
@@ -90,9 +90,10 @@ impl Connections {
                 let secret = now.open(owner_of(*id), sealed)?;
                 keep_sealed(transaction, *id, Some(next.seal(owner_of(*id), &secret)?), next.key_name())?;
             }
+            let of_users = users::reseal(transaction, &now, &next)??;
             let of_webhooks = alerts::reseal(transaction, &now, &next)??;
             transaction.execute(KEEP_KEY, params![next.key_name().0])?;
-            Ok(rows.len() + of_webhooks)
+            Ok(rows.len() + of_users + of_webhooks)
         });
         // Whatever came of it: the key that the database names is the one that stays.
         self.settle()?;
