@@ -14,6 +14,7 @@ mod log;
 mod sealing;
 
 pub use log::{LogEntry, LogFilter};
+pub(super) use sealing::vault_for_another;
 use sealing::{opened, seal};
 
 use super::ControlError;

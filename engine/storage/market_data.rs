@@ -14,6 +14,7 @@
 //! an hour, of four days, and at last of all days, since every day that is open costs a read.
 
 mod bars;
+mod gaps;
 mod indicators;
 mod latest;
 mod statistics;
@@ -33,6 +34,7 @@ use super::rows::Audience;
 use crate::clock;
 
 pub use bars::{Bar, Ohlc};
+pub use gaps::{GapQuestion, StoredGap};
 pub use indicators::{IndicatorSeries, Point};
 pub use latest::LATEST_MAX;
 pub use statistics::{Extent, SeriesStatistics, Statistics, TableStatistics};

@@ -104,6 +104,19 @@ impl Connections {
 const KEEP_KEY: &str =
     "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO UPDATE SET key_name = excluded.key_name";
 
+/// The key for a secret that is no connection's; noted as the one in use.
+pub(in crate::control) fn vault_for_another(
+    transaction: &Transaction<'_>,
+    place: &KeyPlace,
+) -> rusqlite::Result<Result<Vault, VaultError>> {
+    let in_use = key_in_use(transaction)?.filter(|_| place.is_rotating());
+    let vault = in_use.map_or(Ok(()), |name| place.finish_rotation(name)).and_then(|()| place.vault_or_new());
+    if let Ok(vault) = &vault {
+        transaction.execute(KEEP_KEY, params![vault.key_name().0])?;
+    }
+    Ok(vault)
+}
+
 /// The key of everything that is sealed; made, where nothing is yet.
 fn vault_in_use(transaction: &Transaction<'_>, place: &KeyPlace) -> Result<Vault, Inside> {
     if let Some(name) = key_in_use(transaction)?.filter(|_| place.is_rotating()) {

@@ -76,13 +76,20 @@ export class Bars {
   /** Takes the newest page once more, as after a lost connection: the place of older ones stays. */
   refresh(page: readonly Bar[], next: string | null): void {
     const reaches = this.list.length === 0 || page.length === 0 || page.at(-1)!.t <= this.newest!.t || next === null;
+    // Between the page and what was known there may be others: what was known is let go.
+    if (!reaches) this.list = [];
     if (!reaches || this.pages === 0) {
-      // Between the page and what was known there may be others: what was known is let go.
-      this.list = [];
       this.cursor = next;
       this.pages = 1;
     }
     this.merge(page);
+  }
+
+  /** Whether bars are missing among the newest: they may be on their way to the database. */
+  get isTornAtEnd(): boolean {
+    const step = seconds(this.timeframe);
+    const end = this.list.slice(-4);
+    return isEven(this.timeframe) && end.some((bar, n) => n > 0 && bar.t - end[n - 1]!.t > step);
   }
 
   /** Takes the bar that is forming, or one that was revised. */
@@ -128,14 +135,20 @@ export function indexAt(list: readonly { t: number }[], t: number): number {
   return low - 1;
 }
 
-/** The sides that any of the bars has, in the order in which they are offered. */
-export function sidesOf(bars: readonly Bar[]): Side[] {
-  const order: Side[] = ["bid", "mid", "ask", "last"];
-  return order.filter((side) => bars.some((bar) => bar[side] !== null && bar[side] !== undefined));
+/** What stands in for a side that a bar does not have, in this order. */
+const INSTEAD: readonly Side[] = ["mid", "bid", "last", "ask"];
+
+/**
+ * The side of a bar that is shown where another was asked for: venues tell the past in their own way, some as bids alone,
+ * exchanges as prices of trades, and a chart reaches back all the same.
+ */
+export function sideOf(bar: Bar | null, asked: Side): Side {
+  if (!bar || bar[asked]) return asked;
+  return INSTEAD.find((side) => bar[side]) ?? asked;
 }
 
-/** The four prices of a side, as text. */
-export const pricesOf = (bar: Bar | null, side: Side): Ohlc | null => bar?.[side] ?? null;
+/** The four prices of a side, or of what stands in for it, as text. */
+export const pricesOf = (bar: Bar | null, side: Side): Ohlc | null => bar?.[sideOf(bar, side)] ?? null;
 
 /**
  * The bars with empty places where a known hole swallowed some. A market that was closed leaves none: nothing is

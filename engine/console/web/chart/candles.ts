@@ -277,7 +277,9 @@ export class CandleChart {
   /** Lays the window over the newest bars. */
   newest(): void {
     const last = this.slots.length - 1;
-    const width = Math.min(SHOWN, Math.max(40, Math.floor(this.host.clientWidth / 7)));
+    const room = Math.min(SHOWN, Math.max(40, Math.floor(this.host.clientWidth / 7)));
+    // A chart that has just begun shows its few bars large.
+    const width = Math.min(room, Math.max(36, Math.ceil(this.slots.length * 1.3)));
     this.chart.timeScale().setVisibleLogicalRange({ from: last - width, to: last + 4 });
   }
 

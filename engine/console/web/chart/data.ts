@@ -8,8 +8,11 @@ import { seconds } from "./timeframes.ts";
 
 /** Bars of a page. */
 export const PAGE = 500;
-/** An hour's minutes may close in one moment: asked again not sooner than this, milliseconds. */
+/** How long after the event something is asked for, milliseconds: a bar that has closed is not at once in the database. */
 const SETTLE_MS = 1500;
+const STORED_MS = 4000;
+/** How often bars are asked for that are missing before the newest. */
+const TRIES = 4;
 
 /** What a chart is of. */
 export interface Subject {
@@ -47,6 +50,7 @@ export class ChartData {
   private readonly tell: (what: Changed) => void;
   private readonly retryMs: number;
   private olderFrom = 0;
+  private tries = 0;
   private isOver = false;
   private timers = new Map<string, ReturnType<typeof setTimeout>>();
 
@@ -82,6 +86,8 @@ export class ChartData {
       this.error = null;
       this.loading = false;
       this.tell("bars");
+      this.tries = this.bars.isTornAtEnd ? this.tries + 1 : 0;
+      if (this.bars.isTornAtEnd && this.tries < TRIES) this.later("newest", STORED_MS * this.tries, () => void this.newest());
       await this.loadIndicators(page.bars);
     } catch (thrown) {
       this.error = asError(thrown);
@@ -117,14 +123,14 @@ export class ChartData {
     if (change === "ignored") return;
     this.tell(change === "changed" ? "bars" : "newest");
     // Bars between the stored ones and the live one are fetched; a bar that has just closed brings indicators.
-    if (change === "apart" && !this.loading) this.later("newest", () => void this.newest());
-    else if (before !== undefined && before !== this.bars.newest?.t) this.later("indicators", () => void this.loadIndicators(this.bars.all.slice(-4)));
+    if (change === "apart" && !this.loading) this.later("newest", SETTLE_MS, () => void this.newest());
+    else if (before !== undefined && before !== this.bars.newest?.t) this.later("indicators", STORED_MS, () => void this.loadIndicators(this.bars.all.slice(-4)));
   }
 
   /** A hole opened, closed, or was mended: the ledger is read again, and what was mended with it. */
   gapChanged(state: string): void {
-    this.later("gaps", () => void this.loadGaps());
-    if (state === "repaired") this.later("newest", () => void this.newest());
+    this.later("gaps", SETTLE_MS, () => void this.loadGaps());
+    if (state === "repaired") this.later("newest", STORED_MS, () => void this.newest());
   }
 
   /** The bars with the places where some are missing. */
@@ -178,13 +184,13 @@ export class ChartData {
   }
 
   /** Once, after things have settled, however often it is asked for. */
-  private later(name: string, work: () => void): void {
+  private later(name: string, ms: number, work: () => void): void {
     if (this.timers.has(name) || this.isOver) return;
     const run = (): void => {
       this.timers.delete(name);
       work();
     };
-    this.timers.set(name, setTimeout(run, SETTLE_MS));
+    this.timers.set(name, setTimeout(run, ms));
   }
 }
 

@@ -5,7 +5,7 @@ import { count } from "../format.ts";
 import { cause, gapState } from "../live/states.ts";
 import { dateTime, type ZoneName } from "../time.ts";
 import type { Bar, Gap, IndicatorSeries, Instrument } from "../types.ts";
-import { type Side, indexAt, pricesOf } from "./bars.ts";
+import { type Side, indexAt, pricesOf, sideOf } from "./bars.ts";
 import type { Plan } from "./indicators.ts";
 
 interface Props {
@@ -23,6 +23,14 @@ interface Props {
 /** With its sign and exact digits. */
 function signed(value: string): string {
   return value.startsWith("-") ? value.replace("-", "−") : /[1-9]/.test(value) ? `+${value}` : value;
+}
+
+const STANDS_IN: Record<Side, string> = { bid: "bid only", ask: "ask only", mid: "mid only", last: "trades only" };
+
+/** What is shown where the bar does not have what was asked for. */
+export function instead(bar: Bar, side: Side): string {
+  const shown = sideOf(bar, side);
+  return shown === side ? "" : STANDS_IN[shown];
 }
 
 /** The bar in words: for the line over the chart, and for whoever hears it. */
@@ -48,6 +56,7 @@ export function Legend({ bar, side, cursor, instrument, zone, gaps, drawn, colou
           <span key={name} class="legend-price"><span class="quiet">{name}</span> <b class={way}>{prices ? padded(prices[n]!, digits) : "–"}</b></span>
         ))}
         <span class={`legend-change ${way}`}>{change === null ? "" : signed(change)}</span>
+        <span class="quiet">{bar && prices ? instead(bar, side) : ""}</span>
         <span class="quiet">{bar?.ticks ? `${count(bar.ticks)} ticks` : ""}</span>
         <span class="quiet">{bar === null ? "" : bar.state === "provisional" ? "forming" : bar.revision > 0 ? `revised ${bar.revision}×` : bar.origin !== "own" ? bar.origin : ""}</span>
       </div>

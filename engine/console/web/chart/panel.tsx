@@ -18,7 +18,7 @@ import { readColours } from "./colours.ts";
 import { type Asks, ChartData, type Changed, type Subject } from "./data.ts";
 import { Opens } from "./opens.tsx";
 import { type Plan, chosenAtFirst, plan } from "./indicators.ts";
-import { Legend, barText } from "./legend.tsx";
+import { Legend, barText, instead } from "./legend.tsx";
 
 interface Props {
   subject: Subject;
@@ -40,7 +40,8 @@ export function ChartPanel({ subject, sources, instrument, side, label, asks, on
   const data = useRef<ChartData | null>(null);
   const changed = useRef<(what: Changed) => void>(() => {});
   const drawn = useRef<{ plan: Plan; series: IndicatorSeries }[]>([]);
-  const [turn, setTurn] = useState(0);
+  const [, setTurn] = useState(0);
+  const [overTurn, setOverTurn] = useState(0);
   const [cursor, setCursor] = useState<number | null>(null);
   const [said, setSaid] = useState("");
   const [isTable, setTable] = useState(false);
@@ -104,8 +105,10 @@ export function ChartPanel({ subject, sources, instrument, side, label, asks, on
   changed.current = (what) => {
     const newest = data.current?.bars.newest;
     if (what === "newest" && newest) chart.current?.setNewest(newest);
-    if (what === "bars") all(false);
-    if (what === "over") all(false);
+    if (what === "bars" || what === "over") {
+      all(false);
+      setOverTurn((n) => n + 1);
+    }
     setTurn((n) => n + 1);
   };
   // Who there is comes with the instruments, perhaps after the bars.
@@ -148,7 +151,7 @@ export function ChartPanel({ subject, sources, instrument, side, label, asks, on
 
   const now = data.current;
   const bars = now?.bars.all ?? [];
-  const plans = useMemo(() => (now ? plansOf(now, side).map(({ plan }) => plan) : []), [turn, side]);
+  const plans = useMemo(() => (now ? plansOf(now, side).map(({ plan }) => plan) : []), [overTurn, side]);
   const shown = wanted ?? new Set(chosenAtFirst(plans));
   const choose = (indicator: string, isOn: boolean): void => {
     const next = new Set(shown);
@@ -228,7 +231,7 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
     { title: "Low", numeric: true, cell: price(2) },
     { title: "Close", numeric: true, cell: price(3) },
     { title: "Ticks", numeric: true, width: "12%", cell: (bar) => count(bar.ticks) },
-    { title: "State", width: "120px", cell: (bar) => (bar.state === "provisional" ? "Forming" : words(bar.state)) },
+    { title: "State", width: "120px", cell: (bar) => <>{bar.state === "provisional" ? "Forming" : words(bar.state)}<span class="sub">{instead(bar, side)}</span></> },
   ];
   return (
     <div class="chart-table">

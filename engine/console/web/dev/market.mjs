@@ -124,6 +124,9 @@ const gaps = empty ? [] : [
   { id: 38, source: "binance", symbol: "BTCUSD", from: ago(91000), to: ago(90950), cause: "sequence_jump", state: "repaired", lost: 0, repairable: false },
   { id: 33, source: "fix-lmax", symbol: "XAUUSD", from: ago(260000), to: ago(259000), cause: "ring_full", state: "lost", lost: 1412, repairable: true },
 ].map((gap) => ({ epoch: 17, ...gap }));
+// The two hours of each week that bars are missing for, where they lie in the last days.
+const hole = Math.floor((now() / 1000 - 200000) / 604800) * 604800 + 200000;
+if (!empty) gaps.push({ epoch: 16, id: 9, source: "", symbol: null, from: iso(hole * 1000), to: iso((hole + 7200) * 1000), cause: "restart", state: "lost", lost: null, repairable: true });
 
 const STATISTICS = () => ({
   tables: empty ? [] : [["ticks", 184_220_114, 9.8], ["bars", 10_412_886, 23.4], ["indicators", 4_120_551, 12.1], ["gaps", 1_204, 61]].map(([table, rows, per]) => ({ table, rows, bytes: Math.round(rows * per), bytes_per_row: per, oldest: ago(86400 * 214), newest: ago(2) })),
@@ -152,7 +155,7 @@ export const routes = [
       latency_p50_ms: 8 + i * 6, latency_p99_ms: 31 + i * 22, avg_spread: String(0.00009 + i * 0.00002), ticks_per_second: 14.2 - i * 2, rejects: i * 13, best_share_percent: [46, 31, 15, 8][i], priority: i + 1 }))),
     recommended: empty ? {} : Object.fromEntries(SYMBOLS.slice(0, 5).map(([symbol]) => [symbol, SOURCES[0]])),
   })],
-  ["GET", "/api/gaps", ({ query }) => paged("gaps", gaps.filter((gap) => (!query.state || gap.state === query.state) && (!query.source || gap.source === query.source) && (!query.symbol || gap.symbol === query.symbol)), query)],
+  ["GET", "/api/gaps", ({ query }) => paged("gaps", gaps.filter((gap) => (!query.state || gap.state === query.state) && (!query.source || gap.source === query.source) && (!query.symbol || gap.symbol === null || gap.symbol === query.symbol)), query)],
   ["POST", "/api/gaps/:epoch/:id/repair", ({ params }) => {
     const gap = gaps.find(({ id }) => String(id) === params.id) ?? missing("gap");
     gap.state = "closed";

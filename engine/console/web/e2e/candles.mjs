@@ -3,6 +3,9 @@
 //   import { candlesDrawn } from "./candles.mjs";
 //   const found = candlesDrawn(readFileSync("chart.png"));   // { isDrawn, candles, up, down, shapes }
 //
+// The picture holds the chart (`.chart-host`) or more. A chart that has just begun has few bars: then pass how many are
+// due, candlesDrawn(png, { candles: 1, shapes: 1 }).
+//
 // Also by hand: node candles.mjs FILE.png
 
 import { readFileSync } from "node:fs";
@@ -69,7 +72,7 @@ function predicted(filter, left, above, corner) {
  * Looks for candles: stretches of columns with the up or the down colour, apart from each other or of the other colour
  * than their neighbour, tall enough to be seen. Drawn means several of them in several places and heights.
  */
-export function candlesDrawn(png) {
+export function candlesDrawn(png, { candles: least = CANDLES_MIN, shapes: unlike = SHAPES_MIN } = {}) {
   const { width, height, channels, pixels } = decodePng(png);
   const is = (at, colour) => colour.every((value, n) => Math.abs(pixels[at + n] - value) <= TOLERANCE);
   const columns = [];
@@ -104,7 +107,7 @@ export function candlesDrawn(png) {
   const real = candles.filter((one) => one.width <= WIDTH_MAX && one.bottom > one.top);
   const shapes = new Set(real.map(({ top, bottom }) => `${top}-${bottom}`)).size;
   const [up, down] = ["up", "down"].map((kind) => real.filter((one) => one.kind === kind).length);
-  return { isDrawn: real.length >= CANDLES_MIN && shapes >= SHAPES_MIN, candles: real.length, up, down, shapes };
+  return { isDrawn: real.length >= least && shapes >= unlike, candles: real.length, up, down, shapes };
 }
 
 if (basename(process.argv[1] ?? "") === "candles.mjs") {

@@ -30,7 +30,7 @@ export default function Symbol({ params }: PageProps) {
   const { query } = place.value;
   const source = query.get("source") ?? "best";
   const timeframe = query.get("timeframe") ?? "M1";
-  const side = SIDES.find(([word]) => word === query.get("price"))?.[0] ?? "mid";
+  const side = SIDES.find(([word]) => word === query.get("price"))?.[0] ?? "bid";
   const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
   const instrument = instruments.data?.instruments.find((one) => one.symbol === symbol) ?? null;
   const [depth, setDepth] = useState<Map<string, DepthRow>>(new Map());

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Bars, extent, position, sidesOf, withMissing } from "../chart/bars.ts";
+import { Bars, extent, position, pricesOf, sideOf, withMissing } from "../chart/bars.ts";
 import { sorted } from "../chart/timeframes.ts";
 import type { Bar } from "../types.ts";
 
@@ -50,6 +50,16 @@ test("after a long absence the newest page replaces what cannot be joined to it"
   assert.equal(bars.next, "840");
 });
 
+test("a live bar that came before the first page stays, and what is missing before it is seen", () => {
+  const bars = new Bars("M1");
+  bars.live(bar(300, "1.11", { state: "provisional" }));
+  bars.refresh([bar(180), bar(120)], "120");
+  assert.deepEqual(times(bars), [120, 180, 300]);
+  assert.deepEqual([bars.next, bars.isTornAtEnd], ["120", true]);
+  bars.refresh([bar(240), bar(180), bar(120)], "120");
+  assert.deepEqual([times(bars), bars.isTornAtEnd], [[120, 180, 240, 300], false]);
+});
+
 test("a hole has room on the axis, a closed market has none", () => {
   const slots = withMissing([bar(60), bar(300), bar(900)], [{ from: 130, to: 290 }], "M1");
   const shown = slots.map(({ t, bar }) => [t, bar !== null]);
@@ -72,7 +82,13 @@ test("times between bars stand between slots, and holes where they were", () => 
   assert.equal(extent(slots, { from: 700, to: null }, "M1"), null);
 });
 
-test("only sides that bars have are offered; lengths stand by length", () => {
-  assert.deepEqual(sidesOf([bar(60), bar(120, "1.10", { bid: null, last: ["1", "1", "1", "1"] })]), ["bid", "last"]);
+test("a side that a venue does not tell is stood in for, and that is known", () => {
+  const trades = bar(120, "1.10", { bid: null, last: ["1", "3", "1", "2"] });
+  assert.deepEqual([sideOf(bar(60), "bid"), sideOf(bar(60), "ask"), sideOf(trades, "mid")], ["bid", "bid", "last"]);
+  assert.deepEqual(pricesOf(trades, "bid"), ["1", "3", "1", "2"]);
+  assert.equal(pricesOf(bar(60, "1", { bid: null }), "bid"), null);
+});
+
+test("lengths stand by length", () => {
   assert.deepEqual(sorted(["MN", "H1", "M5", "M1", "X9", "H1"]), ["M1", "M5", "H1", "MN", "X9"]);
 });
