@@ -73,7 +73,9 @@ export class CandleChart {
   private side: Side = "bid";
   private timeframe = "M1";
   private cursorAt: number | null = null;
-  /** Whether the window was laid over the newest bars since the series last changed. */
+  private cursorPrice: number | null = null;
+  private isQuiet = false;
+  /** Whether the window was laid over the newest bars: once, when there are some. */
   private isPlaced = false;
 
   constructor(host: HTMLElement, colours: Colours, zone: ZoneName, listener: Listener) {
@@ -103,29 +105,23 @@ export class CandleChart {
     this.candles.attachPrimitive(this.shading);
     this.setZone(zone);
     this.setColours(colours);
-    this.chart.subscribeCrosshairMove(({ time, logical }) => this.onCursor(time, logical ?? null));
+    this.chart.subscribeCrosshairMove(({ time, logical, point }) => this.onCursor(time, logical ?? null, point?.y));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (this.isPlaced && range && range.from < OLDER_AT) this.listener.older();
     });
-  }
-
-  /** The bar that the cursor stands on. */
-  get cursor(): number | null {
-    return this.cursorAt;
   }
 
   dispose(): void {
     this.chart.remove();
   }
 
-  /** Shows other bars, or the same with more: the window stays where it is unless the series is another one. */
-  setSlots(slots: Slot[], side: Side, timeframe: string, isOther: boolean): void {
+  /** Shows the bars, more of them than before or another side: the window stays where it is. */
+  setSlots(slots: Slot[], side: Side, timeframe: string): void {
     this.slots = slots;
     this.side = side;
     this.timeframe = timeframe;
-    if (isOther) this.isPlaced = false;
     this.chart.applyOptions({ timeScale: { timeVisible: isEven(timeframe) } });
-    this.candles.setData(slots.map((slot) => candle(slot, side)));
+    this.quietly(() => this.candles.setData(slots.map((slot) => candle(slot, side))));
     if (!this.isPlaced && slots.length > 0) this.newest();
     this.isPlaced = slots.length > 0;
   }
@@ -136,7 +132,9 @@ export class CandleChart {
     if (last && bar.t < last.t) return;
     if (last?.t === bar.t) last.bar = bar;
     else this.slots.push({ t: bar.t, bar });
-    this.candles.update(candle({ t: bar.t, bar }, this.side));
+    const update = (): void => this.candles.update(candle({ t: bar.t, bar }, this.side));
+    if (last?.t === bar.t) update();
+    else this.quietly(update);
     if (this.cursorAt === bar.t) this.listener.cursor(bar.t);
   }
 
@@ -157,7 +155,14 @@ export class CandleChart {
   /** Draws these indicators and no other. Their times are those of bars: other points are left out. */
   setIndicators(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
     const key = (plans: readonly Plan[]): string => plans.map((plan) => `${plan.indicator}/${plan.pane}/${plan.digits}`).join("|");
-    if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
+    this.quietly(() => {
+      if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
+      this.fill(wanted);
+    });
+  }
+
+  /** Gives the lines their values. */
+  private fill(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
     const times = new Set(this.slots.map(({ t }) => t));
     for (const [n, { series }] of wanted.entries()) {
       const points = series.points.filter(([t]) => times.has(t));
@@ -263,15 +268,18 @@ export class CandleChart {
       timeScale: marks as DeepPartial<HorzScaleOptions>,
     });
     // Which marks stand out depends on the zone: it is decided when data comes.
-    if (isOther && this.slots.length > 0) {
-      const range = this.chart.timeScale().getVisibleLogicalRange();
-      const lines = this.drawn.flatMap(({ lines }) => lines.map(({ series }) => [series, series.data()] as const));
-      this.candles.setData([]);
-      for (const [series] of lines) series.setData([]);
-      this.candles.setData(this.slots.map((slot) => candle(slot, this.side)));
-      for (const [series, data] of lines) series.setData([...data] as never);
-      if (range) this.chart.timeScale().setVisibleLogicalRange(range);
-    }
+    if (isOther && this.slots.length > 0) this.quietly(() => this.refill());
+  }
+
+  /** Sets all data anew, as it is. */
+  private refill(): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const lines = this.drawn.flatMap(({ lines }) => lines.map(({ series }) => [series, series.data()] as const));
+    this.candles.setData([]);
+    for (const [series] of lines) series.setData([]);
+    this.candles.setData(this.slots.map((slot) => candle(slot, this.side)));
+    for (const [series, data] of lines) series.setData([...data] as never);
+    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
   }
 
   /** Lays the window over the newest bars. */
@@ -321,11 +329,32 @@ export class CandleChart {
   private setCursor(slot: Slot): void {
     const close = Number(pricesOf(slot.bar, this.side)?.[3] ?? Number.NaN);
     this.cursorAt = slot.t;
-    if (Number.isFinite(close)) this.chart.setCrosshairPosition(close, utc(slot.t), this.candles);
+    this.cursorPrice = Number.isFinite(close) ? close : null;
+    if (this.cursorPrice !== null) this.chart.setCrosshairPosition(close, utc(slot.t), this.candles);
     this.listener.cursor(slot.t);
   }
 
-  private onCursor(time: Time | undefined, logical: number | null): void {
+  /**
+   * Changes data without a cursor, and puts the cursor back where it was. With one, the library (5.2) looks for what is
+   * under it in the middle of the change, where rows and their places do not fit each other, and throws.
+   */
+  private quietly(work: () => void): void {
+    if (this.isQuiet) return work();
+    const [t, price] = [this.cursorAt, this.cursorPrice];
+    this.isQuiet = true;
+    try {
+      this.chart.clearCrosshairPosition();
+      work();
+      const isThere = t !== null && this.slots[indexAt(this.slots, t)]?.t === t;
+      if (isThere && price !== null) this.chart.setCrosshairPosition(price, utc(t), this.candles);
+    } finally {
+      this.isQuiet = false;
+    }
+  }
+
+  private onCursor(time: Time | undefined, logical: number | null, y: number | undefined): void {
+    if (this.isQuiet) return;
+    if (y !== undefined) this.cursorPrice = this.candles.coordinateToPrice(y);
     const t = time === undefined ? (logical === null ? null : (this.slots[Math.round(logical)]?.t ?? null)) : Number(time);
     if (t === this.cursorAt) return;
     this.cursorAt = t;
