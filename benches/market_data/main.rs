@@ -7,6 +7,7 @@
 
 mod fill;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fill::{GONE, SOURCES, SYMBOLS};
@@ -53,7 +54,7 @@ fn by_turns(turn: u64, timeframe: Timeframe) -> Series {
 }
 
 async fn questions(endpoint: &Endpoint, now_ns: i64) {
-    let fresh = || MarketData::new(watch::channel(Some(endpoint.clone())).1, "md");
+    let fresh = || Arc::new(MarketData::new(watch::channel(Some(endpoint.clone())).1, "md"));
     let data = fresh();
     println!("| question | rows | median ms | p99 | max | first |\n|---|---|---|---|---|---|");
     for timeframe in [Timeframe::M1, Timeframe::H1, Timeframe::D1] {
@@ -96,10 +97,11 @@ async fn questions(endpoint: &Endpoint, now_ns: i64) {
     .await;
     measure("statistics, counted anew", async |_| fresh().statistics().await.unwrap().series.len()).await;
     let client = endpoint.client().with_database("md");
-    measure("view bars_final, latest 100 M1", async |turn| {
+    measure("statistics, kept", async |_| data.statistics().await.unwrap().series.len()).await;
+    measure("view bars_final, latest 100 M1 of three hours", async |turn| {
         let sql = format!(
             "SELECT open_ts, bid_o, bid_h, bid_l, bid_c FROM bars_final WHERE symbol = 'SYMBOL{}' AND source = 'best' \
-             AND timeframe = 'M1' AND basis = 'quote' ORDER BY open_ts DESC LIMIT 100",
+             AND timeframe = 'M1' AND basis = 'quote' AND open_ts > now() - INTERVAL 3 HOUR ORDER BY open_ts DESC LIMIT 100",
             turn % SYMBOLS
         );
         query(&client, &sql, "TabSeparated").await.unwrap().lines().count()
@@ -112,7 +114,7 @@ async fn questions(endpoint: &Endpoint, now_ns: i64) {
 }
 
 async fn sizes(endpoint: &Endpoint) {
-    let data = MarketData::new(watch::channel(Some(endpoint.clone())).1, "md");
+    let data = Arc::new(MarketData::new(watch::channel(Some(endpoint.clone())).1, "md"));
     for table in &data.statistics().await.unwrap().tables {
         if table.audience == Audience::Global && table.extent.rows > 0 {
             let per_row = table.bytes as f64 / table.extent.rows as f64;

@@ -73,7 +73,7 @@ impl Engine for Here {
             return Ok(0);
         }
         let database = sql::Database::open(&self.common.state_dir, &storage)?;
-        erase::source(database.writer(), &storage.database, source)
+        erase::source(database.writer(), &storage.database, &self.common.state_dir.join("manifests"), source)
     }
 }
 

@@ -14,6 +14,7 @@ mod simulate;
 mod sources;
 pub mod sql;
 mod store;
+mod users;
 mod vault;
 mod venue;
 pub mod watch;
@@ -78,7 +79,12 @@ enum Command {
         #[command(subcommand)]
         action: jobs::Action,
     },
-    /// The key that seals the secrets of connections
+    /// Users of the console and their API tokens: makes, changes and removes them
+    Users {
+        #[command(subcommand)]
+        action: users::Action,
+    },
+    /// The key that seals the secrets of connections and second factors
     Vault {
         #[command(subcommand)]
         action: vault::Action,
@@ -172,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
         Command::Jobs { action } => jobs::run(&common, action),
+        Command::Users { action } => users::run(&common, action),
         Command::Vault { action } => vault::run(&common, &action),
         Command::Venue(options) => venue::run(&common, &options),
         Command::Audit => run_audit(&common),

@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
 pub(super) fn print_addresses(engine: &Engine, mode: Mode, store: std::net::SocketAddr) {
     println!("terminals    quic://{}", engine.quic());
     println!("fingerprint  {}", engine.fingerprint());
-    println!("console      http://{}/health  /metrics", engine.console());
+    println!("console      http://{}/  /health  /metrics", engine.console());
     if mode == Mode::Embedded {
         println!(
             "database     http://{store}  (starting; users tickwire and reader, passwords in the state directory)"
@@ -36,6 +36,13 @@ pub(super) fn print_addresses(engine: &Engine, mode: Mode, store: std::net::Sock
     }
     for (name, address) in engine.simulators().iter().flat_map(|s| s.addresses()) {
         println!("simulator    {name} on {address}");
+    }
+    // Not to the log, which is kept and read by others.
+    if let Some(link) = engine.first_run() {
+        eprintln!(
+            "The console has no administrator yet. Make one with this link, which works once and until the engine stops:"
+        );
+        eprintln!("  {link}");
     }
     println!();
     println!("Try next, in a second shell:");

@@ -18,6 +18,6 @@ pub(super) enum Action {
 pub(super) fn run(common: &Common, action: &Action) -> Result<ExitCode, Failure> {
     let Action::Rotate = action;
     let sealed = Connections::open(&common.state_dir).and_then(|mut all| all.rotate()).map_err(Failure::failed)?;
-    say(format_args!("a new key; the secrets of {sealed} connection(s) are sealed with it\n"))?;
+    say(format_args!("a new key; the secrets of {sealed} connection(s) and second factor(s) are sealed with it\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,12 +9,15 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::desk::Desk;
+use super::headers::Reach;
 use super::health::{Sampler, Shown};
 use super::live::{Board, Streams};
-use crate::storage::MarketData;
-use super::desk::Desk;
-use super::health::Sampler;
+use crate::control::ControlError;
 use crate::control::jobs::Jobs;
+use crate::control::settings::Settings;
+use crate::control::users::{UserError, Users};
+use crate::storage::MarketData;
 
 /// What a route is given.
 pub(super) type Shared = Arc<Services>;
@@ -33,6 +36,14 @@ pub(super) struct Services {
     pub(super) market_data: Option<Arc<MarketData>>,
     /// Where the control database is.
     pub(super) state_dir: PathBuf,
+    /// Who may come.
+    pub(super) users: Arc<Users>,
+    /// What is set while the engine runs.
+    pub(super) settings: Arc<Settings>,
+    /// How the console is reached.
+    pub(super) reach: Reach,
+    /// Passwords that are hashed at one time: each takes 19 MiB.
+    pub(super) hashing: tokio::sync::Semaphore,
     /// Jobs.
     pub(super) jobs: Arc<Jobs>,
     /// What the pages about jobs and storage stand on.
@@ -40,7 +51,7 @@ pub(super) struct Services {
 }
 
 /// Why a request is not answered as asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ApiError {
     status: StatusCode,
     body: Problem,
@@ -54,7 +65,7 @@ pub(super) struct ErrorBody {
 }
 
 /// What is wrong.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// For programs.
     code: &'static str,
@@ -127,6 +138,29 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<UserError> for ApiError {
+    fn from(error: UserError) -> ApiError {
+        let said = error.to_string();
+        match error {
+            UserError::Control(_) | UserError::Vault(_) | UserError::Machine(_) => ApiError::internal(said),
+            UserError::Wrong { field, .. } => ApiError::field(field, said),
+            UserError::Unknown(_) => ApiError::new(StatusCode::NOT_FOUND, "not_found", said),
+            UserError::Conflict(_) => ApiError::conflict(said),
+            UserError::NotAllowed(_) => ApiError::forbidden(said),
+            UserError::WrongCredentials => ApiError::new(StatusCode::UNAUTHORIZED, "wrong_credentials", said),
+            UserError::TotpRequired => ApiError::new(StatusCode::UNAUTHORIZED, "totp_required", said),
+            UserError::Disabled => ApiError::new(StatusCode::FORBIDDEN, "disabled", said),
+            UserError::TooMany(seconds) => ApiError::too_many(said, seconds),
+        }
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> ApiError {
+        ApiError::internal(error)
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use tickwire_schemas::words::{self, Cause, Check, SourceStatus};
 use utoipa::ToSchema;
 
-use super::live::Board;
 use super::desk::Desk;
+use super::live::Board;
 use crate::control::service::Service;
 use crate::fanout::FanoutStats;
 use crate::feeds::FeedStatus;

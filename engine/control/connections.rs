@@ -14,6 +14,7 @@ mod log;
 mod sealing;
 
 pub use log::{LogEntry, LogFilter};
+pub(super) use sealing::vault_for_another;
 use sealing::{opened, seal};
 
 use super::ControlError;
@@ -130,6 +131,10 @@ impl DataConnection {
         let whose = format!("{}{BETWEEN}{}{BETWEEN}", state_dir.display(), self.name);
         refer(&mut table, "", &whose, &format!("{BETWEEN}{}", self.changed_ns));
         table.insert("adapter".into(), self.draft.adapter.clone().into());
+        if !self.draft.timeframes.is_empty() {
+            let words = self.draft.timeframes.iter().map(|timeframe| timeframe.word());
+            table.insert("timeframes".into(), words.collect::<Vec<_>>().into());
+        }
         if !self.owner.is_empty() {
             table.insert("scope".into(), "private".into());
             table.insert("owner".into(), self.owner.clone().into());

@@ -10,6 +10,7 @@ mod instruments;
 pub mod jobs;
 pub mod sections;
 pub mod service;
+pub mod settings;
 pub mod users;
 pub mod vault;
 

@@ -21,6 +21,7 @@ use super::connections::{
 };
 use super::credentials::Credentials;
 use super::sections::{fits, source_of, with_instruments};
+use super::settings::Settings;
 use crate::clock;
 use crate::config::Config;
 use crate::feeds::SourceSpec;
@@ -371,6 +372,15 @@ impl Service {
     pub fn allows_private_hosts(&self) -> Result<bool, ServiceError> {
         let console: Table = self.base()?.section("console").map_err(|e| ServiceError::Engine(e.to_string()))?;
         Ok(console.get("allow_private_hosts").and_then(toml::Value::as_bool).unwrap_or(false))
+    }
+
+    /// Words of the adapters that users may make connections with; `None` means all.
+    ///
+    /// # Errors
+    /// [`ServiceError::Control`].
+    pub fn approved_adapters(&self) -> Result<Option<Vec<String>>, ServiceError> {
+        let approved = Settings::open(&self.state_dir).and_then(|settings| settings.approved_providers());
+        Ok(approved?)
     }
 
     fn open(&self) -> Result<Connections, ServiceError> {

@@ -4,6 +4,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 use tickwire_schemas::words::Kind;
 
+use super::catalogue::BEST;
 use super::config::{FanoutConfig, TokenConfig};
 
 /// Kinds of record that ever leave the engine towards a terminal.
@@ -25,12 +26,24 @@ pub struct Grant {
     pub kinds: u32,
     /// Most values a second of each chain, 0 for no limit.
     pub max_rate_hz: u32,
+    /// Whether the user's own private sources need no glob.
+    pub all_own: bool,
 }
 
 /// Turns a token into a grant. Behind a trait so that signed tokens can take the place of configured ones.
 pub trait Access: Send {
     /// The grant of `token`; `None` when it is not known. `loopback`: the terminal is on this machine.
     fn admit(&self, token: &str, loopback: bool) -> Option<Grant>;
+}
+
+/// Asks one, then the other.
+pub(super) struct Either(pub(super) ConfiguredTokens, pub(super) Option<Box<dyn Access>>);
+
+impl Access for Either {
+    fn admit(&self, token: &str, loopback: bool) -> Option<Grant> {
+        let Either(configured, others) = self;
+        configured.admit(token, loopback).or_else(|| others.as_ref()?.admit(token, loopback))
+    }
 }
 
 /// The tokens of the configuration. Only their hashes are kept.
@@ -82,12 +95,28 @@ impl Access for ConfiguredTokens {
 }
 
 impl Grant {
+    /// Of a user's own token: the global sources that match, all where none are given, the best of them, and all the
+    /// user's private ones.
+    ///
+    /// # Errors
+    /// One sentence about a glob that makes no sense.
+    pub fn of_user(user: &str, token: &str, sources: Option<&[String]>) -> Result<Grant, String> {
+        let mut grant = Grant::anonymous();
+        grant.name = format!("{user}: {token}");
+        grant.user = user.into();
+        grant.all_own = true;
+        if let Some(sources) = sources {
+            grant.sources = globs(&[sources, &[BEST.to_string()]].concat())?;
+        }
+        Ok(grant)
+    }
+
     /// Everything global, nothing private.
     fn anonymous() -> Grant {
         let everything = || GlobSet::builder().add(any()).build().unwrap_or_default();
         let kinds = DELIVERED.iter().fold(0, |bits, kind| bits | kind_bit(*kind));
         let (name, user) = ("anonymous".into(), String::new());
-        Grant { name, user, symbols: everything(), sources: everything(), kinds, max_rate_hz: 0 }
+        Grant { name, user, symbols: everything(), sources: everything(), kinds, max_rate_hz: 0, all_own: false }
     }
 }
 
@@ -119,6 +148,7 @@ fn grant(token: &TokenConfig) -> Result<Grant, (&'static str, String)> {
         sources: globs(&token.sources).map_err(|e| ("sources", e))?,
         kinds,
         max_rate_hz: token.max_rate_hz,
+        all_own: false,
     })
 }
 

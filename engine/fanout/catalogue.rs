@@ -97,6 +97,6 @@ impl Catalogue {
 
 /// A private source belongs to its owner alone, whatever globs a token holds; without an owner it is nobody's.
 fn may_see(grant: &Grant, source: &Source) -> bool {
-    let owned = source.scope == Scope::Global || (!source.owner.is_empty() && source.owner == grant.user);
-    owned && grant.sources.is_match(&source.name)
+    let own = source.scope == Scope::Private && !source.owner.is_empty() && source.owner == grant.user;
+    (source.scope == Scope::Global || own) && ((own && grant.all_own) || grant.sources.is_match(&source.name))
 }

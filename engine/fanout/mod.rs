@@ -34,6 +34,7 @@ pub use board::{Subscribed, TerminalShown};
 pub use catalogue::Catalogue;
 pub use config::{FanoutConfig, TokenConfig};
 
+use access::Either;
 use window::Window;
 
 /// What all sessions share.
@@ -198,7 +199,7 @@ impl Drop for FanoutHandle {
 }
 
 /// Starts the thread `tw-fanout`, which drains `outlet` and serves terminals until the handle stops it or the outlet
-/// reports the end of the pipeline.
+/// reports the end of the pipeline. `others` admits whom no token of the configuration does.
 ///
 /// # Errors
 /// [`FanoutError`]: an unusable token or certificate, or an address that cannot be listened on.
@@ -208,9 +209,10 @@ pub fn start(
     engine_id: String,
     epoch: u32,
     state_dir: &Path,
+    others: Option<Box<dyn Access>>,
     outlet: impl Outlet + 'static,
 ) -> Result<FanoutHandle, FanoutError> {
-    let access = Box::new(ConfiguredTokens::new(config).map_err(FanoutError::Token)?);
+    let access = Box::new(Either(ConfiguredTokens::new(config).map_err(FanoutError::Token)?, others));
     let tls = tls::load(config, state_dir).map_err(FanoutError::Certificate)?;
     let socket = std::net::UdpSocket::bind(config.listen).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => FanoutError::Occupied(config.listen),

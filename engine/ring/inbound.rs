@@ -210,10 +210,11 @@ impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
     }
 
     fn try_offer(&self, input: Input) -> bool {
-        let published = self.door.borrow_mut().producer.try_publish(|slot| slot.fill(input)).is_ok();
+        let sequence = self.door.borrow_mut().producer.try_publish(|slot| slot.fill(input)).ok();
+        sequence.inspect(|sequence| self.fill.set_published(self.number, *sequence));
         // Those who are to make room, too, must know that there is something to do.
         self.bell.ring();
-        published
+        sequence.is_some()
     }
 }
 

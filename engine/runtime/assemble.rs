@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::alerts::{self, AlertsHandle};
 use super::connections::Here;
+use super::database::{Database, start_storage};
 use super::facts::{self, queues, storage_status};
 use super::feed_watch::FeedWatch;
 use super::inputs::{Inputs, Origin, announce_restart};
@@ -23,6 +23,7 @@ use crate::console::{self, ConsoleHandle, Facts, Following, Shown, View};
 use crate::control::jobs::scheduler::SchedulerHandle;
 use crate::control::jobs::{Jobs, JobsError};
 use crate::control::service::Service;
+use crate::control::users::Users;
 use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
@@ -32,10 +33,8 @@ use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
 use crate::stages::BuildError;
-use crate::storage::quality::SourceMinute;
-use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
-use crate::storage::telemetry::{Offer, Seconds};
-use crate::storage::{self, Endpoint, MarketData, Mode};
+use crate::storage;
+use crate::storage::store::StoreHandle;
 use crate::{clock, metrics, quality};
 
 /// How long stopping may wait for the disk.
@@ -154,7 +153,11 @@ impl Engine {
         let journal = journal::start(&settings.journal, &journal_dir, setup, to_journal)?;
         let names = fanout::Catalogue::new(market.instruments().to_vec(), market.sources().to_vec())
             .with_indicators(market.indicators().to_vec());
-        let fanout = fanout::start(&settings.fanout, names, engine_id.to_string(), epoch, state_dir, to_fanout)?;
+        let users = Users::open(state_dir, settings.console.lifetimes()).map_err(|e| RunError::Other(e.to_string()))?;
+        let users = Arc::new(users);
+        let streams = Some(Box::new(users.streams()) as Box<dyn fanout::Access>);
+        let engine_name = engine_id.to_string();
+        let fanout = fanout::start(&settings.fanout, names, engine_name, epoch, state_dir, streams, to_fanout)?;
         let mut database = start_storage(&settings, state_dir, &journal, epoch)?;
         let aggregate: toml::Table =
             settings.config.section("aggregate").map_err(|e| RunError::Other(e.to_string()))?;
@@ -218,7 +221,12 @@ impl Engine {
             feeds: inputs.control(),
         };
         let control = Control::new(running, base);
-        let here = Here { control: control.clone(), storage: settings.storage, store: Arc::clone(&database.store) };
+        let here = Here {
+            state_dir: state_dir.into(),
+            control: control.clone(),
+            storage: settings.storage,
+            endpoint: facts::endpoint(&database),
+        };
         let connections = Arc::new(Service::new(state_dir, Arc::new(here)));
         let facts = Arc::new(Facts {
             shown,
@@ -239,7 +247,7 @@ impl Engine {
             // What was wrong then is no news.
             Inputs::Recording(_) => None,
         };
-        let console = console::start(&settings.console, state_dir, facts).map_err(RunError::Other)?;
+        let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
         let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
         let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
@@ -294,6 +302,12 @@ impl Engine {
     #[must_use]
     pub fn console(&self) -> std::net::SocketAddr {
         self.console.local_addr()
+    }
+
+    /// The link that makes the first administrator of the console, once; none when there is one.
+    #[must_use]
+    pub fn first_run(&self) -> Option<String> {
+        self.console.first_run()
     }
 
     /// The simulated brokers, if any run.
@@ -409,111 +423,4 @@ fn write_note(state_dir: &Path, fanout: &FanoutHandle, console: &ConsoleHandle) 
     });
     std::fs::write(&note, body.to_string()).map_err(|e| RunError::Other(format!("{}: {e}", note.display())))?;
     Ok(note)
-}
-
-/// The database's side of the engine.
-pub(super) struct Database {
-    pub(super) mode: Mode,
-    pub(super) writer: Option<storage::Writer>,
-    store: Arc<Mutex<Option<StoreHandle>>>,
-    starter: Option<JoinHandle<()>>,
-    /// Why the embedded store is not up.
-    pub(super) error: Arc<Mutex<Option<String>>>,
-    /// What asks it.
-    market_data: Option<Arc<MarketData>>,
-    /// Takes what the stages took.
-    seconds: Option<Seconds>,
-    /// Takes the quality of sources.
-    minutes: Option<Offer<SourceMinute>>,
-    /// Where it is, as soon as it is up; `None` when nothing is stored.
-    pub(super) endpoint: Option<watch::Receiver<Option<Endpoint>>>,
-}
-
-/// Starts the writer, and in mode `embedded` the store beside it: feeds and terminals do not wait for it.
-fn start_storage(
-    settings: &Settings,
-    state_dir: &Path,
-    journal: &JournalHandle,
-    epoch: u32,
-) -> Result<Database, RunError> {
-    let config = &settings.storage;
-    let (store, error) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
-    if config.mode == Mode::Off {
-        journal.stored().nobody_stores();
-        let (mode, starter) = (config.mode, None);
-        return Ok(Database {
-            mode,
-            writer: None,
-            store,
-            starter,
-            error,
-            market_data: None,
-            seconds: None,
-            minutes: None,
-            endpoint: None,
-        });
-    }
-    let (tell, endpoint) = watch::channel(None);
-    let market_data = Some(Arc::new(MarketData::new(endpoint.clone(), &config.database)));
-    let starter = if config.mode == Mode::Embedded {
-        let found = storage::store::find_library(None).map_err(|e| RunError::Other(e.to_string()))?;
-        let mut store_config = StoreConfig::new(state_dir, config.listen);
-        store_config.library = Some(found);
-        store_config.cores = store_cores(settings);
-        store_config.memory_mib = config.memory_mib;
-        let (store, error) = (Arc::clone(&store), Arc::clone(&error));
-        let start = move || match Supervisor::start(store_config) {
-            Ok(handle) => {
-                tracing::info!(url = handle.url(), "the embedded store is up");
-                tell.send_replace(Some(Endpoint {
-                    url: handle.url(),
-                    user: storage::store::WRITER.into(),
-                    password: handle.writer_password().into(),
-                }));
-                if let Ok(mut store) = store.lock() {
-                    *store = Some(handle);
-                }
-            }
-            Err(problem) => {
-                tracing::error!("the embedded store did not start: {problem}");
-                if let Ok(mut error) = error.lock() {
-                    *error = Some(problem.to_string());
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("tw-store-start".into()).spawn(start);
-        Some(thread.map_err(|e| RunError::Other(format!("a thread for the store: {e}")))?)
-    } else {
-        tell.send_replace(Some(config.server().map_err(RunError::Other)?));
-        None
-    };
-    let known = Some(endpoint.clone());
-    let stored = journal.stored();
-    let (seconds, rows) = storage::telemetry::channel();
-    let (minutes, rows_of_minutes) = storage::telemetry::channel();
-    let writer = storage::Writer::start(storage::Setup {
-        journal_dir: journal.dir().to_path_buf(),
-        durable: journal.durable(),
-        manifests_dir: state_dir.join("manifests"),
-        on_stored: Box::new(move |position| stored.set(position)),
-        endpoint,
-        database: config.database.clone(),
-        limits: config.limits(),
-        mode: config.mode,
-        telemetry: Some((epoch, rows)),
-        quality: Some((epoch, rows_of_minutes)),
-    });
-    let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
-    let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
-    Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes, endpoint: known })
-}
-
-/// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.
-fn store_cores(settings: &Settings) -> Vec<usize> {
-    if !settings.storage.cores.is_empty() {
-        return settings.storage.cores.clone();
-    }
-    let pinned: Vec<usize> = settings.threads.cores.iter().chain(&settings.ingest.cores).copied().collect();
-    let all = core_affinity::get_core_ids().unwrap_or_default();
-    all.iter().map(|core| core.id).filter(|core| !pinned.contains(core)).collect()
 }

@@ -1,14 +1,14 @@
 //! The running engine, as the service of data connections knows it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::reconfigure::Control;
 use crate::config::Config;
+use crate::console::EndpointNow;
 use crate::control::service::Engine;
 use crate::metrics;
-use crate::storage::store::{StoreHandle, WRITER};
-use crate::storage::{Endpoint, Mode, StorageConfig, erase};
+use crate::storage::{Mode, StorageConfig, erase};
 
 /// How long the rows of a source that has stopped may take into the database, before they are deleted.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -16,20 +16,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// This process.
 pub(super) struct Here {
+    pub(super) state_dir: PathBuf,
     pub(super) control: Control,
     pub(super) storage: StorageConfig,
-    pub(super) store: Arc<Mutex<Option<StoreHandle>>>,
-}
-
-impl Here {
-    fn endpoint(&self) -> Result<Endpoint, String> {
-        if self.storage.mode == Mode::Server {
-            return self.storage.server();
-        }
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = store.as_ref().ok_or("the database is not up")?;
-        Ok(Endpoint { url: store.url(), user: WRITER.into(), password: store.writer_password().into() })
-    }
+    pub(super) endpoint: EndpointNow,
 }
 
 impl Engine for Here {
@@ -49,12 +39,12 @@ impl Engine for Here {
         if self.storage.mode == Mode::Off {
             return Ok(0);
         }
-        let endpoint = self.endpoint()?;
+        let endpoint = (self.endpoint)().ok_or("the database is not up")?;
         // What is on its way would come behind the deletion.
         let begun = Instant::now();
         while metrics::STORAGE_LAG_ROWS.get() > 0 && begun.elapsed() < STORED_WITHIN {
             std::thread::sleep(LOOK_EVERY);
         }
-        erase::source(&endpoint, &self.storage.database, source)
+        erase::source(&endpoint, &self.storage.database, &self.state_dir.join("manifests"), source)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Settings;
-use super::assemble::Database;
+use super::database::Database;
 use crate::console::{Desk, EndpointNow, QueueFill, Shown};
 use crate::control::jobs::Jobs;
 use crate::fanout::FanoutHandle;

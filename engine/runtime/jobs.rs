@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex};
 
 use super::Settings;
 use super::backfill::{BackfillError, Known, Polled};
-use super::connections::source_of;
 use crate::clock;
 use crate::control::InstrumentSpec;
 use crate::control::connections::{Connections, DataConnection, LogEntry};
 use crate::control::jobs::scheduler::{self, SchedulerHandle, StandingNow};
 use crate::control::jobs::{Job, JobError, JobKind, Jobs, JobsConfig, JobsError, Runner, Watch};
+use crate::control::sections::source_of;
 use crate::feeds::{SharedHosts, SourceSpec};
 use crate::market::Holidays;
 use crate::storage::retention::RetentionConfig;
@@ -107,7 +107,7 @@ impl Ground {
         }
         let unknown = |problem: String| JobError::Hopeless(problem);
         let connection = self.connections(|all| all.get(name).map_err(|e| e.to_string())).map_err(unknown)?;
-        let spec = source_of(&connection, &self.state_dir).map_err(unknown)?;
+        let spec = source_of(&connection, &self.state_dir).map_err(|wrong| unknown(wrong.to_string()))?;
         now.sources.push(spec.clone());
         Ok((now, spec))
     }

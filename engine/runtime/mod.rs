@@ -5,6 +5,7 @@ mod assemble;
 mod backfill;
 mod connections;
 mod crash;
+mod database;
 mod facts;
 mod feed_watch;
 mod growth;

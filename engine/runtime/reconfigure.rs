@@ -115,7 +115,7 @@ impl Control {
     /// Sources and instruments that are in effect.
     #[must_use]
     pub fn in_effect(&self) -> InEffectNow {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         InEffectNow { sources: running.effect.sources.clone(), instruments: running.effect.instruments.clone() }
     }
 

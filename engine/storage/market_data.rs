@@ -8,12 +8,13 @@
 //! `bars` is ordered by (symbol, source, timeframe, origin, basis, open_ts) and cut by month. A page of the newest bars
 //! does not know how far back it reaches, and origin and basis stand before the time, so that reading "from the end" would
 //! read the whole series. So it asks within a window of the newest time first, twice as long as such a page is without
-//! holes, and without a window when that was too little (a source that has stopped, a market with long pauses). Inside,
+//! holes, and within one at the end of the series when that was too little (a source that has stopped), and at last without one. Inside,
 //! the earliest opening of the page is found over one column, and only then the rows behind it are read. `ticks`,
 //! `rejects` and `quotes` are ordered by (symbol, source, ts_recv) and cut by day: a page is read backwards, in windows of
 //! an hour, of four days, and at last of all days, since every day that is open costs a read.
 
 mod bars;
+mod gaps;
 mod indicators;
 mod latest;
 mod statistics;
@@ -33,6 +34,7 @@ use super::rows::Audience;
 use crate::clock;
 
 pub use bars::{Bar, Ohlc};
+pub use gaps::{GapQuestion, StoredGap};
 pub use indicators::{IndicatorSeries, Point};
 pub use latest::LATEST_MAX;
 pub use statistics::{Extent, SeriesStatistics, Statistics, TableStatistics};
@@ -67,11 +69,21 @@ impl Range {
     /// All there is.
     pub const ALL: Range = Range { from_ns: 0, to_ns: i64::MAX };
 
-    /// The same from this time on, in windows that grow backwards from its end: the last is the whole.
+    /// Without what is still to come; clocks of sources may be ahead.
+    fn until_now(self) -> Range {
+        Range { to_ns: self.to_ns.min(clock::now_ns().saturating_add(HOUR_NS)), ..self }
+    }
+
+    /// The last of it.
+    fn last(self, length_ns: i64) -> Range {
+        Range { from_ns: self.from_ns.max(self.to_ns.saturating_sub(length_ns)), ..self }
+    }
+
+    /// In windows that grow backwards from its end: the last is the whole.
     fn windows(self, lengths_ns: &[i64]) -> Vec<Range> {
-        let newest = self.to_ns.min(clock::now_ns().saturating_add(HOUR_NS));
-        let begins = lengths_ns.iter().map(|length| newest.saturating_sub(*length)).filter(|from| *from > self.from_ns);
-        begins.chain([self.from_ns]).map(|from_ns| Range { from_ns, ..self }).collect()
+        let near = self.until_now();
+        let windows = lengths_ns.iter().map(|length| near.last(*length)).filter(|window| window.from_ns > self.from_ns);
+        windows.chain([self]).collect()
     }
 }
 
@@ -84,7 +96,7 @@ pub struct MarketData {
     database: String,
     connected: Mutex<Option<(Endpoint, Client)>>,
     latest: latest::Latest,
-    statistics: tokio::sync::Mutex<Option<statistics::Held>>,
+    statistics: statistics::Kept,
 }
 
 impl MarketData {
@@ -96,7 +108,7 @@ impl MarketData {
             database: database.into(),
             connected: Mutex::default(),
             latest: latest::Latest::default(),
-            statistics: tokio::sync::Mutex::default(),
+            statistics: statistics::Kept::default(),
         }
     }
 
@@ -189,6 +201,8 @@ mod tests {
         assert_eq!(from(range, &[]), [10]);
         assert_eq!(from(Range { from_ns: 90, to_ns: 100 }, &[20, 50]), [90], "no window that is wider");
         assert!(range.windows(&[20]).iter().all(|window| window.to_ns == 100));
+        assert_eq!(range.last(30), Range { from_ns: 70, to_ns: 100 });
+        assert_eq!(range.last(i64::MAX), range);
         // Without an end the windows are those before now.
         let now_ns = clock::now_ns();
         assert!(Range::ALL.windows(&[DAY_NS])[0].from_ns.abs_diff(now_ns) <= 2 * DAY_NS as u64);

@@ -8,10 +8,10 @@
 pub mod audit;
 pub mod batch;
 pub mod client;
-pub mod erase;
 mod column;
 pub mod config;
 pub mod deliver;
+pub mod erase;
 pub mod manifest;
 pub mod market_data;
 pub mod migrate;

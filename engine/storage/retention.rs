@@ -200,6 +200,14 @@ impl Deleted {
     }
 }
 
+/// Which rows of a table go.
+struct Due {
+    /// As a condition.
+    due: String,
+    /// Before then all of them, so that partitions can go as a whole; nanoseconds UTC.
+    all_due_ns: i64,
+}
+
 /// A partition in which rows are due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
@@ -215,6 +223,30 @@ impl Retention {
     /// # Errors
     /// [`RetentionError`].
     pub async fn run(&self, now_ns: i64, tell: &mut dyn FnMut(u64, u64, u64)) -> Result<Deleted, RetentionError> {
+        let of = |aged: &Aged| {
+            let all_due_ns = if self.only.is_some() { i64::MIN } else { self.rules.all_due_ns(aged, now_ns) };
+            self.due(aged, now_ns).map(|due| Due { due, all_due_ns })
+        };
+        self.all(&of, tell).await
+    }
+
+    /// Deletes every row of a connection, however new. What had been broken off before goes too.
+    ///
+    /// # Errors
+    /// [`RetentionError`].
+    pub async fn erase(&self, connection: &str) -> Result<Deleted, RetentionError> {
+        let of = |aged: &Aged| {
+            let due = format!("{} = {}", aged.connection?, quoted(connection));
+            Some(Due { due, all_due_ns: i64::MIN })
+        };
+        self.all(&of, &mut |_, _, _| {}).await
+    }
+
+    async fn all(
+        &self,
+        of: &dyn Fn(&Aged) -> Option<Due>,
+        tell: &mut dyn FnMut(u64, u64, u64),
+    ) -> Result<Deleted, RetentionError> {
         let _lock = self.lock()?;
         let path = ledger::path(&self.manifests_dir);
         let failed = |error: io::Error| RetentionError::Ledger { path: path.clone(), error };
@@ -233,8 +265,8 @@ impl Retention {
         let total = 2 * TABLES.len() as u64;
         for audience in [Audience::Global, Audience::Private] {
             for aged in &TABLES {
-                if let Some(due) = self.due(aged, now_ns) {
-                    self.table(audience, aged, &due, now_ns, &mut ledger, &mut deleted).await?;
+                if let Some(due) = of(aged) {
+                    self.table(audience, aged, &due, &mut ledger, &mut deleted).await?;
                 }
                 done += 1;
                 tell(done, total, deleted.rows());
@@ -257,21 +289,19 @@ impl Retention {
         &self,
         audience: Audience,
         aged: &Aged,
-        due: &str,
-        now_ns: i64,
+        Due { due, all_due_ns }: &Due,
         ledger: &mut Writer,
         deleted: &mut Deleted,
     ) -> Result<(), RetentionError> {
         let client = self.client(audience);
         let failed = |error: io::Error| RetentionError::Ledger { path: ledger::path(&self.manifests_dir), error };
-        let all_due_ns = if self.only.is_some() { i64::MIN } else { self.rules.all_due_ns(aged, now_ns) };
         for Part { partition, rows, epochs } in parts(&client, aged, due).await? {
-            let whole = ends_ns(partition, aged.monthly).is_some_and(|ends_ns| ends_ns <= all_due_ns);
+            let whole = ends_ns(partition, aged.monthly).is_some_and(|ends_ns| ends_ns <= *all_due_ns);
             let written = match aged.journaled {
                 // Epochs of what was fetched are not audited.
                 Some(table) if epochs.iter().any(|(epoch, _)| *epoch != FETCHED_EPOCH) => {
                     let epochs = epochs.into_iter().filter(|(epoch, _)| *epoch != FETCHED_EPOCH).collect();
-                    let deletion = Deletion { lane: Lane { audience, table, partition }, due: due.into(), epochs };
+                    let deletion = Deletion { lane: Lane { audience, table, partition }, due: due.clone(), epochs };
                     ledger.begin(&deletion).map_err(failed)?;
                     Some(deletion)
                 }

@@ -39,7 +39,8 @@ pub fn oanda(name: &str, port: u16, simulator: &str, source: &str) -> String {
 pub fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -61,6 +62,20 @@ impl Engine {
 
     pub fn start_in(dir: TempDir, config: &str) -> Engine {
         Engine::start_as(dir, config, &["run"])
+    }
+
+    /// The same with everything that it has to say in the file `engine.log` of its folder.
+    pub fn start_logging(dir: TempDir, config: &str) -> Engine {
+        let path = dir.path().join("test.toml");
+        std::fs::write(&path, config).unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("engine.log")).unwrap();
+        let mut command = command(dir.path(), &path, &["run"]);
+        command.env("TICKWIRE_LOG", "debug").stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut engine = Engine { dir, config: path, child, stdout };
+        engine.until_said("Ctrl-C here");
+        engine
     }
 
     /// The same by another subcommand that runs the engine.

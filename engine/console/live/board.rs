@@ -182,3 +182,59 @@ impl Board {
 
 /// Shared by the thread that writes and those who look.
 pub(super) type SharedBoard = Arc<Board>;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tickwire_schemas::words::flag;
+
+    use super::*;
+
+    fn head(seq: u64, source_id: u32) -> Head {
+        Head { epoch: 1, seq, source_id, instrument_id: 1, ts_publish_ns: seq as i64, ..Head::default() }
+    }
+
+    #[test]
+    fn each_thing_has_one_place_however_often_it_changes() {
+        let mut state = State::default();
+        for seq in 1..=10_000 {
+            state.quote(Quote { head: head(seq, SOURCE_BEST), bid_e9: seq as i64, ask_e9: 9, ..Quote::default() });
+            state.quote(Quote { head: head(seq, 7), ..Quote::default() });
+            state.tick(Tick { head: head(seq, 7), bid_e9: seq as i64, ..Tick::default() });
+            state.tick(Tick { head: head(seq, 7), verdict: Verdict::Refused.code(), ..Tick::default() });
+            state.tick(Tick { head: head(seq, 7), flags: flag::FETCHED, ..Tick::default() });
+            state.gap(Gap { head: head(seq, 7), gap_id: seq, ..Gap::default() });
+        }
+        let counts = (state.quotes.len(), state.depth.len(), state.gaps.len(), state.sparklines.len());
+        assert_eq!(counts, (1, 1, GAPS_MAX, 1));
+        assert_eq!(state.quotes[&1].value.bid_e9, 10_000, "a private source's quote is not the common price");
+        assert_eq!(state.depth[&(1, 7)].value.bid_e9, 10_000, "neither refused nor fetched prices are what it says");
+        assert_eq!(state.gaps.back().unwrap().value.gap_id, 10_000);
+    }
+
+    #[test]
+    fn a_bar_that_closes_is_not_lost_behind_the_next() {
+        let mut state = State::default();
+        let mut bar = |seq: u64, open_ts_ns: i64, of: BarState| {
+            let head = head(seq, SOURCE_BEST);
+            state.bar(Bar { head, open_ts_ns, timeframe: 1, state: of.code(), ..Bar::default() });
+        };
+        bar(1, 0, BarState::Provisional);
+        bar(2, 0, BarState::Final);
+        bar(3, 60, BarState::Provisional);
+        bar(4, 0, BarState::Revised);
+        let series = state.bars[&(SOURCE_BEST, 1, 1)];
+        let opens = [series.closed, series.forming, series.revised].map(|bar| bar.unwrap().value.open_ts_ns);
+        assert_eq!((opens, state.bars.len()), ([0, 60, 0], 1));
+    }
+
+    #[test]
+    fn a_hole_that_closes_replaces_itself() {
+        let mut state = State::default();
+        state.gap(Gap { gap_epoch: 1, gap_id: 5, state: 0, ..Gap::default() });
+        state.gap(Gap { gap_epoch: 2, gap_id: 5, state: 0, ..Gap::default() });
+        state.gap(Gap { gap_epoch: 1, gap_id: 5, state: 1, ..Gap::default() });
+        let found: Vec<_> = state.gaps.iter().map(|gap| (gap.value.gap_epoch, gap.value.state)).collect();
+        assert_eq!(found, [(2, 0), (1, 1)]);
+    }
+}

@@ -51,7 +51,8 @@ pub fn follow(
     let from = durable.now().position;
     let reader = Reader::follow(journal_dir, Some(from), durable).map_err(|e| e.to_string())?;
     let (stop, stopped) = channel();
-    let follow = Follow { board, market_data, reader, segment: SegmentId::default(), names: Names::default() };
+    let (segment, names) = (SegmentId::default(), Names::default());
+    let follow = Follow { board, market_data, reader, segment, names, records: Vec::new(), bytes: Vec::new() };
     let thread = std::thread::Builder::new().name("tw-board".into()).spawn(move || follow.run(&stopped));
     let thread = thread.map_err(|e| format!("a thread for the board of live prices: {e}"))?;
     Ok(Following { stop: Some(stop), thread: Some(thread) })
@@ -64,6 +65,9 @@ struct Follow {
     /// Whose catalogue the names are of.
     segment: SegmentId,
     names: Names,
+    /// What was read in a turn: kinds, and where in `bytes` each ends.
+    records: Vec<(Kind, usize)>,
+    bytes: Vec<u8>,
 }
 
 impl Follow {
@@ -92,34 +96,45 @@ impl Follow {
         }
     }
 
-    /// Reads on; whether there is more.
+    /// Reads on; whether there is more. The board is held for as long as it takes to write on it, and not to read.
     fn turn(&mut self) -> Result<bool, JournalError> {
-        let mut heard = Vec::new();
-        let board = Arc::clone(&self.board);
-        let more = {
-            let mut state = board.state();
-            let mut count = 0;
-            loop {
-                if count == TURN_RECORDS {
-                    break true;
+        self.records.clear();
+        self.bytes.clear();
+        let mut named = None;
+        let read = loop {
+            if self.records.len() == TURN_RECORDS {
+                break Ok(true);
+            }
+            match self.reader.next() {
+                Ok(Some(entry)) => {
+                    self.bytes.extend_from_slice(entry.bytes);
+                    self.records.push((entry.kind, self.bytes.len()));
                 }
-                count += 1;
-                let Some(entry) = self.reader.next()? else { break false };
-                // A record that is too short is shown nowhere; the database's writer tells and counts it.
-                let bar = take(&mut state, entry.kind, entry.bytes);
-                heard.extend(bar);
-                let header = self.reader.header();
-                if header.id != self.segment {
-                    self.segment = header.id;
-                    self.names = Names::new(&header.catalogue);
-                    state.name(&header.catalogue);
-                }
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            }
+            let header = self.reader.header();
+            if header.id != self.segment {
+                self.segment = header.id;
+                self.names = Names::new(&header.catalogue);
+                named = Some(header.catalogue.clone());
             }
         };
+        let mut heard = Vec::new();
+        let mut state = self.board.state();
+        // Names are only added: those of a later record are right for an earlier one.
+        named.iter().for_each(|catalogue| state.name(catalogue));
+        let mut from = 0;
+        for (kind, to) in &self.records {
+            // A record that is too short is shown nowhere; the database's writer tells and counts it.
+            heard.extend(take(&mut state, *kind, &self.bytes[from..*to]));
+            from = *to;
+        }
+        drop(state);
         if let Some(market_data) = &self.market_data {
             heard.iter().filter_map(|bar| self.series(bar)).for_each(|(series, row)| market_data.heard(&series, row));
         }
-        Ok(more)
+        read
     }
 
     fn series(&self, bar: &Bar) -> Option<(Series, (u32, u64))> {

@@ -33,8 +33,10 @@ pub(in crate::console) struct Alert {
     /// RFC 3339.
     raised_at: String,
     /// Absent while it is raised.
+    #[schema(required)]
     cleared_at: Option<String>,
     /// Why it is over; absent while it is raised.
+    #[schema(required)]
     cleared_message: Option<String>,
 }
 
@@ -57,6 +59,7 @@ impl From<alerts::Alert> for Alert {
 #[derive(Debug, Serialize, ToSchema)]
 struct Page {
     alerts: Vec<Alert>,
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -197,8 +200,10 @@ async fn set(
 struct Tried {
     succeeded: bool,
     /// What was answered; absent: nothing.
+    #[schema(required)]
     status: Option<u16>,
     /// What went wrong; absent: it was taken.
+    #[schema(required)]
     error: Option<String>,
 }
 

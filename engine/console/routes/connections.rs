@@ -167,8 +167,9 @@ async fn edit(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Removal {
-    /// `keep` or `delete`.
-    data: String,
+    /// `keep` or `delete`; must be said.
+    #[param(required = true)]
+    data: Option<String>,
 }
 
 /// What was removed.
@@ -188,13 +189,13 @@ async fn remove(
     ApiPath(name): ApiPath<String>,
     ApiQuery(removal): ApiQuery<Removal>,
 ) -> Result<Json<Removed>, ApiError> {
-    let data = match removal.data.as_str() {
-        "keep" => Data::Keep,
-        "delete" => Data::Delete,
-        other => return Err(ApiError::field("data", format!("data: \"{other}\", expected keep or delete"))),
-    };
     let removed = with(&services, move |service| {
         managed(service, &viewer, &name)?;
+        let data = match removal.data.as_deref() {
+            Some("keep") => Data::Keep,
+            Some("delete") => Data::Delete,
+            _ => return Err(ApiError::field("data", "data: expected keep or delete, for the rows that it stored")),
+        };
         service.remove(&name, data).map_err(refusal)
     });
     Ok(Json(Removed { rows_deleted: removed.await? }))

@@ -434,7 +434,7 @@ mod tests {
     use super::*;
 
     fn viewer(name: &str, role: Role, permissions: &[Permission]) -> Viewer {
-        Viewer { name: name.into(), role, permissions: permissions.to_vec(), sources: None }
+        Viewer::sample(name, role, permissions)
     }
 
     fn job(connection: Option<&str>, owner: &str) -> Request {

@@ -1,8 +1,8 @@
 //! Live prices as server-sent events: a whole snapshot first, then what has changed, as fast as who reads takes it.
 //!
 //! Nothing is queued for a reader: each looks at the board when the connection takes more, at most every 250 ms, and is
-//! sent what has changed since it last looked. A stream ends when the session does: whoever opened it is asked for again
-//! every ten seconds, by the same cookie or token.
+//! sent what has changed since it last looked. A stream ends when whoever opened it is not let in any more, or may something
+//! else than then: `viewer.rs` sees to that for all answers that go on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
@@ -40,9 +39,6 @@ const PACE: Duration = Duration::from_millis(250);
 /// Without any change the states are looked at so often: prices grow old without one.
 const AGES: Duration = Duration::from_secs(1);
 
-/// How often it is asked whether the viewer may still read this.
-const CHECK: Duration = Duration::from_secs(10);
-
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// After how long a browser connects again.
@@ -57,8 +53,6 @@ enum Subject {
 /// One open stream.
 struct Watching {
     services: Shared,
-    /// The request, to ask again who it is from.
-    parts: Parts,
     viewer: Viewer,
     subject: Arc<Subject>,
     looked: Looked,
@@ -68,25 +62,21 @@ struct Watching {
     first: bool,
     /// Not before this the next look.
     due: Instant,
-    check: Instant,
     _permit: Permit,
 }
 
 impl Watching {
-    fn new(services: &Shared, parts: Parts, viewer: Viewer, subject: Subject) -> Result<Watching, ApiError> {
+    fn new(services: &Shared, viewer: Viewer, subject: Subject) -> Result<Watching, ApiError> {
         let permit = services.streams.permit(&viewer.name).ok_or_else(too_many_streams)?;
-        let now = Instant::now();
         Ok(Watching {
             services: services.clone(),
-            parts,
             viewer,
             subject: Arc::new(subject),
             looked: Looked::default(),
             changes: services.live.changes(),
             queue: VecDeque::new(),
             first: true,
-            due: now,
-            check: now + CHECK,
+            due: Instant::now(),
             _permit: permit,
         })
     }
@@ -111,22 +101,9 @@ impl Watching {
                     () = tokio::time::sleep(AGES) => {}
                 }
             }
-            if Instant::now() >= self.check {
-                self.is_still_allowed().await?;
-                self.check = Instant::now() + CHECK;
-            }
             self.changes.borrow_and_update();
             self.due = Instant::now() + PACE;
             self.look();
-        }
-    }
-
-    /// `None` when the session has ended, the user is disabled, or the source is not theirs to read any more.
-    async fn is_still_allowed(&mut self) -> Option<()> {
-        self.viewer = Viewer::from_request_parts(&mut self.parts, &self.services).await.ok()?;
-        match &*self.subject {
-            Subject::Quotes => Some(()),
-            Subject::Symbol { source, .. } => readable(&self.services, &self.viewer, source).ok().map(drop),
         }
     }
 
@@ -196,9 +173,8 @@ struct SymbolEvents {
 async fn quotes(
     viewer: Viewer,
     State(services): State<Shared>,
-    parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    Ok(Watching::new(&services, parts, viewer, Subject::Quotes)?.into_response())
+    Ok(Watching::new(&services, viewer, Subject::Quotes)?.into_response())
 }
 
 /// Whose bars.
@@ -234,7 +210,6 @@ async fn symbol_stream(
     State(services): State<Shared>,
     ApiPath(name): ApiPath<String>,
     ApiQuery(bars): ApiQuery<Bars>,
-    parts: Parts,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let symbol = symbol(&name)?;
     let timeframe = timeframe(&bars.timeframe)?;
@@ -244,7 +219,7 @@ async fn symbol_stream(
         return Err(ApiError::not_found(format!("symbol {symbol}")));
     }
     let subject = Subject::Symbol { symbol, source: bars.source, timeframe };
-    Ok(Watching::new(&services, parts, viewer, subject)?.into_response())
+    Ok(Watching::new(&services, viewer, subject)?.into_response())
 }
 
 /// The mid of the common price, ten seconds from point to point, over the last ten minutes, oldest first; a symbol has

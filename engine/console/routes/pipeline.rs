@@ -25,6 +25,7 @@ struct Pipeline {
     /// Of the last five seconds or more; one input in 16 is measured, and every one for `all`.
     stages: Vec<Stage>,
     /// From the socket's read to publication; absent before the first.
+    #[schema(required)]
     publish: Option<Quantiles>,
     /// In the order of the data.
     queues: Vec<Queue>,
@@ -64,6 +65,7 @@ struct Queue {
     queue: &'static str,
     used: u64,
     /// Absent where the disk is the bound.
+    #[schema(required)]
     capacity: Option<u64>,
     /// What found no room since the start.
     dropped: u64,

@@ -20,6 +20,10 @@ pub(super) const BEST: &str = "best";
 /// Longest name of a source or symbol that is looked for.
 const NAME_MAX: usize = 128;
 
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_MAX && !text.contains(char::is_control)
+}
+
 /// Whose rows a source's are, for a viewer who may read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readable {
@@ -50,7 +54,7 @@ pub(super) fn readable(services: &Services, viewer: &Viewer, source: &str) -> Re
     match view.market.sources().iter().find(|known| known.name == source) {
         Some(known) if viewer.reads(known) => Ok(Readable { audience: known.scope.into(), known: true }),
         // Rows in the common database were a global source's.
-        None if source.len() <= NAME_MAX && viewer.reads_of(Scope::Global, "", source) => {
+        None if is_name(source) && viewer.reads_of(Scope::Global, "", source) => {
             Ok(Readable { audience: Audience::Global, known: false })
         }
         _ => Err(none(source)),
@@ -71,7 +75,7 @@ pub(super) fn away(error: DatabaseError) -> ApiError {
 
 /// A symbol, as far as one can be.
 pub(super) fn symbol(text: &str) -> Result<String, ApiError> {
-    if text.is_empty() || text.len() > NAME_MAX || text.contains(char::is_control) {
+    if !is_name(text) {
         return Err(ApiError::field("symbol", "symbol: expected a canonical symbol such as EURUSD"));
     }
     Ok(text.into())

@@ -39,14 +39,18 @@ struct SourceQuality {
     uptime_percent: f64,
     completeness_percent: f64,
     /// Receipt less the source's stamp; absent without stamps, negative where the source's clock is ahead.
+    #[schema(required)]
     latency_p50_ms: Option<f64>,
+    #[schema(required)]
     latency_p99_ms: Option<f64>,
     /// Decimal; absent without a price.
+    #[schema(required)]
     avg_spread: Option<String>,
     ticks_per_second: f64,
     /// Prices that were not accepted.
     rejects: u64,
     /// Of the sides of the common price; absent without one.
+    #[schema(required)]
     best_share_percent: Option<f64>,
     /// Rank among equals: the smaller wins.
     priority: u16,

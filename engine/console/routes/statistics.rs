@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Exists {
     exists: bool,
-    /// Intervals that there is a bar of.
+    /// As they are stored: earlier revisions and other origins of an interval count too.
     rows: u64,
     first: Option<String>,
     last: Option<String>,

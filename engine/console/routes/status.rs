@@ -96,6 +96,7 @@ struct Storage {
     /// Age of the oldest of them.
     lag_seconds: f64,
     /// What is wrong now; told to those with the permission view-system.
+    #[schema(required)]
     last_error: Option<String>,
 }
 

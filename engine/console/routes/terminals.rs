@@ -49,6 +49,7 @@ struct Terminal {
     /// A round trip, as its connection estimates it.
     rtt_ms: f64,
     /// Mean time from publication to its connection over the last second with live records; absent before.
+    #[schema(required)]
     latency_ms: Option<f64>,
 }
 
@@ -60,6 +61,7 @@ struct Subscription {
     /// Kinds of record.
     kinds: Vec<&'static str>,
     /// Sources and globs, the first 20; absent: all that it may see.
+    #[schema(required)]
     sources: Option<Vec<String>>,
     /// `latest` or `all`.
     delivery: &'static str,

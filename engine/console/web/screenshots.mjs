@@ -32,8 +32,8 @@ const problems = [];
 
 function pages(connection) {
   const own = connection ? ["", "?tab=edit", "?tab=logs", "?tab=data"].map((tab) => [`connection-${tab.slice(5) || "overview"}`, `/connections/${encodeURIComponent(connection)}${tab}`]) : [];
-  const plain = ["connections", "connections/new", "live", `symbols/${values.symbol}`, "sources", "market-data", "gaps", "jobs", "storage", "pipeline", "terminals", "users", "alerts", "settings", "account", "docs", "docs/mtapi", "docs/errors", "docs/licences", "no-such-page"];
-  return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replaceAll("/", "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
+  const plain = ["connections", "connections/new", "live", `symbols/${values.symbol}`, "sources", "market-data", "gaps", "jobs", "storage", "pipeline", "terminals", "users", "users?tab=tokens", "users?tab=audit", "jobs?tab=schedule", "alerts", "settings", "account", "docs", "docs/mtapi", "docs/errors", "docs/licences", "no-such-page"];
+  return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replace(/[/?=]+/g, "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
 }
 
 async function shoot(page, name, label) {
@@ -56,7 +56,7 @@ async function round(browser, theme, size) {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme: theme, reducedMotion: "reduce", timezoneId: "UTC", bypassCSP: false });
   const page = await context.newPage();
   let at = "";
-  page.on("pageerror", (error) => problems.push(`${at}: ${error.message}`));
+  page.on("pageerror", (error) => problems.push(`${at}: ${error.stack?.split("\n").slice(0, 6).map((line) => line.trim()).join(" ") ?? error.message}`));
   page.on("console", (message) => {
     // An answer of 4xx is reported by the browser itself; pages show those in words.
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) problems.push(`${at}: ${message.text()}`);

@@ -86,6 +86,12 @@ export interface Connection {
   changed_at: Time | null;
   live: Live | null;
 }
+/** What is known of a symbol whose name does not say it. */
+export interface InstrumentWanted {
+  class: "fx" | "metal" | "index" | "crypto";
+  digits: number;
+  pip: Decimal;
+}
 /** What a connection is made from, and what a test is given. */
 export interface Draft {
   name: string;
@@ -98,6 +104,7 @@ export interface Draft {
   timeframes: string[];
   stores_ticks: boolean;
   retention_days: number | null;
+  instruments: Record<string, InstrumentWanted>;
 }
 export interface TestResult {
   succeeded: boolean;

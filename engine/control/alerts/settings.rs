@@ -25,6 +25,7 @@ pub struct RuleSettings {
     /// Whether it raises alerts.
     pub enabled: bool,
     /// Seconds for storage_lag, percent left for disk_low; absent for the others.
+    #[schema(required)]
     pub threshold: Option<f64>,
     /// How long trouble must last to be an alert, and (a minute at most) how long it must be over to be cleared.
     #[schema(maximum = 86400)]
@@ -50,10 +51,12 @@ pub struct Webhook {
     /// Whether they are signed.
     pub has_secret: bool,
     /// Alerts of these rules; absent: of all.
+    #[schema(required)]
     pub rules: Option<Vec<AlertRule>>,
     /// Whether messages are sent.
     pub enabled: bool,
     /// The last attempt; absent before the first.
+    #[schema(required)]
     pub last_delivery: Option<LastDelivery>,
 }
 
@@ -63,8 +66,10 @@ pub struct LastDelivery {
     /// RFC 3339.
     pub at: String,
     /// What was answered; absent: nothing.
+    #[schema(required)]
     pub status: Option<u16>,
     /// What went wrong; absent: it was taken.
+    #[schema(required)]
     pub error: Option<String>,
 }
 

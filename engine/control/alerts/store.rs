@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::settings::{AlertSettings, FieldError, LastDelivery, RuleSettings, SettingsDraft, Webhook, WebhookDraft};
 use super::{Alert, AlertRule, Observation, Severity, webhook};
 use crate::control::ControlError;
+use crate::control::connections::vault_for_another;
 use crate::control::database::Database;
 use crate::control::vault::{KeyPlace, Owner, Vault, VaultError};
 
@@ -472,13 +473,8 @@ fn owner_of(id: i64) -> Owner {
 }
 
 fn seal(db: &Transaction<'_>, place: &KeyPlace, id: i64, secret: &str) -> Result<(), Inside> {
-    let vault = place.vault_or_new()?;
-    let sealed = vault.seal(owner_of(id), secret.as_bytes())?;
+    let sealed = vault_for_another(db, place)??.seal(owner_of(id), secret.as_bytes())?;
     db.execute("UPDATE webhooks SET secret = ?2 WHERE id = ?1", params![id, sealed])?;
-    db.execute(
-        "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO UPDATE SET key_name = excluded.key_name",
-        params![vault.key_name().0],
-    )?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use super::{ConnectionError, Connections};
 use crate::control::credentials::{Credentials, owner_of};
 use crate::control::vault::{KeyName, KeyPlace, Vault, VaultError};
+use crate::control::{alerts, users};
 
 /// What went wrong inside a transaction, which is then taken back.
 pub(super) enum Inside {
@@ -89,8 +90,10 @@ impl Connections {
                 let secret = now.open(owner_of(*id), sealed)?;
                 keep_sealed(transaction, *id, Some(next.seal(owner_of(*id), &secret)?), next.key_name())?;
             }
+            let of_users = users::reseal(transaction, &now, &next)??;
+            let of_webhooks = alerts::reseal(transaction, &now, &next)??;
             transaction.execute(KEEP_KEY, params![next.key_name().0])?;
-            Ok(rows.len())
+            Ok(rows.len() + of_users + of_webhooks)
         });
         // Whatever came of it: the key that the database names is the one that stays.
         self.settle()?;
@@ -100,6 +103,19 @@ impl Connections {
 
 const KEEP_KEY: &str =
     "INSERT INTO vault (only_row, key_name) VALUES (1, ?1) ON CONFLICT DO UPDATE SET key_name = excluded.key_name";
+
+/// The key for a secret that is no connection's; noted as the one in use.
+pub(in crate::control) fn vault_for_another(
+    transaction: &Transaction<'_>,
+    place: &KeyPlace,
+) -> rusqlite::Result<Result<Vault, VaultError>> {
+    let in_use = key_in_use(transaction)?.filter(|_| place.is_rotating());
+    let vault = in_use.map_or(Ok(()), |name| place.finish_rotation(name)).and_then(|()| place.vault_or_new());
+    if let Ok(vault) = &vault {
+        transaction.execute(KEEP_KEY, params![vault.key_name().0])?;
+    }
+    Ok(vault)
+}
 
 /// The key of everything that is sealed; made, where nothing is yet.
 fn vault_in_use(transaction: &Transaction<'_>, place: &KeyPlace) -> Result<Vault, Inside> {

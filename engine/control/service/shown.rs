@@ -200,8 +200,13 @@ impl Connection {
         };
         let (adapter, owner, _scope) = (word("adapter"), word("owner"), word("scope"));
         let symbols = symbols(&adapter, config.remove("symbols"));
+        let timeframes = match config.remove("timeframes") {
+            Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).map(String::from).collect(),
+            _ => Vec::new(),
+        };
         let shown = without_secrets(&adapter, &config);
-        let secrets = config.keys().filter(|key| !shown.contains_key(*key)).cloned().collect();
+        let hidden = config.iter().filter(|(key, value)| is_hidden(&adapter, key, value));
+        let secrets = hidden.map(|(key, _)| key.clone()).collect();
         Connection {
             name: name.into(),
             adapter,
@@ -213,7 +218,7 @@ impl Connection {
             last_connected_at: None,
             last_error: None,
             symbols,
-            timeframes: Vec::new(),
+            timeframes,
             config: Json::Object(shown),
             secrets,
             stores_ticks: true,
@@ -249,36 +254,43 @@ impl Connection {
     }
 }
 
-/// Keys as JSON, without those that are secrets by their names or by the adapter's form.
+/// Keys as JSON, without those that are secrets by their names or by the adapter's form; the keys of a table by their
+/// paths, as forms name them.
 fn without_secrets(adapter: &str, config: &Table) -> Map<String, Json> {
-    let secret: Vec<&str> = form(adapter)
-        .map_or(&[][..], |form| form.fields)
-        .iter()
-        .filter(|f| f.kind == Kind::Secret)
-        .map(|f| f.key)
-        .collect();
     let mut shown = Map::new();
-    for (key, value) in config {
-        let is_reference = value.as_str().is_some_and(|text| text == "vault:");
-        if is_secret(key) || key == "secrets" || is_reference || secret.contains(&key.as_str()) {
-            continue;
-        }
-        // What an administrator wrote into a file's headers is theirs.
-        let value = match value {
-            Value::Table(table) if key == "headers" => {
-                Json::Object(table.keys().map(|name| (name.clone(), Json::from(headers(table, name)))).collect())
+    for (key, value) in config.iter().filter(|(key, value)| !is_hidden(adapter, key, value)) {
+        match value {
+            Value::Table(table) => {
+                let inner = table.iter().filter(|(_, value)| value.as_str() != Some("vault:"));
+                shown.extend(inner.map(|(name, value)| (format!("{key}.{name}"), inner_json(key, name, value))));
             }
-            other => serde_json::to_value(other).unwrap_or_default(),
-        };
-        shown.insert(key.clone(), value);
+            // A form has one text, a line for each.
+            Value::Array(lines) if key == "subscribe" => {
+                let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+                shown.insert(key.clone(), lines.join("\n").into());
+            }
+            other => drop(shown.insert(key.clone(), serde_json::to_value(other).unwrap_or_default())),
+        }
     }
     shown
 }
 
-/// A header with places for secrets is shown; one without may be one.
-fn headers(table: &Table, name: &str) -> String {
-    let text = table.get(name).and_then(Value::as_str).unwrap_or_default();
-    if text.contains("{secret:") || !super::wanted::is_secret_header(name) { text.into() } else { "********".into() }
+fn is_hidden(adapter: &str, key: &str, value: &Value) -> bool {
+    let by_form = || {
+        let fields = form(adapter).map_or(&[][..], |form| form.fields);
+        fields.iter().any(|field| field.kind == Kind::Secret && field.key == key)
+    };
+    is_secret(key) || key == "secrets" || value.as_str() == Some("vault:") || by_form()
+}
+
+/// What an administrator wrote into a file's headers is theirs: one with places for secrets is shown, one without may be
+/// one.
+fn inner_json(table: &str, name: &str, value: &Value) -> Json {
+    let open = table == "headers" && super::wanted::is_secret_header(name);
+    match value.as_str() {
+        Some(text) if open && !text.contains("{secret:") => "********".into(),
+        _ => serde_json::to_value(value).unwrap_or_default(),
+    }
 }
 
 /// What a connection subscribes, from either way of saying it.

@@ -162,10 +162,13 @@ fn secrets_in_the_wrong_place_and_references_are_refused_without_being_repeated(
     let any = wanted(config, &[("secrets.token", CANARY)], &[("EURUSD", "")]);
     let made = bench.service.create("any", "", "json-ws", &any, &Limits::default()).unwrap();
     assert_eq!(
-        (&made.config["headers"]["X-Api-Key"], &made.config["fields"]["bid"]),
+        (&made.config["headers.X-Api-Key"], &made.config["fields.bid"]),
         (&json!("{secret:token}"), &json!("b"))
     );
-    assert_eq!(made.config["subscribe"].as_array().unwrap().len(), 2);
+    assert_eq!(made.config["subscribe"], "{\"a\":\"{symbol}\"}\n{\"b\":1}");
+    // What is shown can be sent again.
+    let same = wanted(made.config.clone(), &[], &[]);
+    assert_eq!(bench.service.edit("any", &same, &Limits::default()).unwrap().connection.config, made.config);
     assert_eq!(made.secrets, ["secrets.token"]);
 }
 

@@ -180,9 +180,7 @@ impl Service {
         limits: &Limits,
         (search, limit): (&str, usize),
     ) -> Result<Vec<VenueSymbolNow>, ServiceError> {
-        if wanted.symbols.as_ref().is_none_or(BTreeMap::is_empty) {
-            wanted.symbols = Some(BTreeMap::from([("ANY".to_string(), "ANY".to_string())]));
-        }
+        wanted.symbols = Some(BTreeMap::from([("ANY".to_string(), "ANY".to_string())]));
         listed(&self.draft_spec(name, adapter, wanted, limits)?, search, limit)
     }
 

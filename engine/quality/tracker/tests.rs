@@ -302,3 +302,25 @@ fn of_very_many_prices_an_even_part_gives_the_latencies() {
     let (p50, p99) = (row.latency_p50_us.unwrap(), row.latency_p99_us.unwrap());
     assert!((24_900..25_100).contains(&p50) && (49_400..49_600).contains(&p99), "{p50} {p99}");
 }
+
+#[test]
+fn a_symbol_says_how_its_common_price_is_and_since_when() {
+    let mut tracker = tracker(&[(0, 0), (2, 0), (1, 1)]);
+    timer(&mut tracker, 0);
+    let quote = |tracker: &mut Tracker, source, ms, state: QuoteState| {
+        give(tracker, Quote { head: head(source, 1), ts_recv_ns: at(ms), state: state.code(), ..Quote::default() });
+    };
+    assert_eq!(tracker.symbols()[0].common, None, "before the first quote nothing is known");
+    quote(&mut tracker, SOURCE_BEST, 10, QuoteState::Single);
+    quote(&mut tracker, SOURCE_BEST, 20, QuoteState::Crossed);
+    quote(&mut tracker, SOURCE_BEST, 30, QuoteState::Crossed);
+    quote(&mut tracker, MINE, 40, QuoteState::Ok);
+    let symbols = tracker.symbols();
+    assert_eq!((&*symbols[0].symbol, symbols[0].common), ("EURUSD", Some((QuoteState::Crossed, at(20)))));
+    assert_eq!((&symbols[0].sources, &symbols[1].sources), (&vec![0, 2], &vec![1]));
+    assert!(symbols[0].is_open);
+    // Saturday.
+    timer(&mut tracker, 5 * 86_400_000);
+    let open: Vec<bool> = tracker.symbols().iter().map(|symbol| symbol.is_open).collect();
+    assert_eq!(open, [false, true]);
+}

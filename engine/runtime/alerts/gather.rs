@@ -194,3 +194,35 @@ fn of_job(job: &FailedJob) -> Observation {
         subject,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(state: Option<QuoteState>, is_open: bool, makers: usize) -> [Reading; 2] {
+        let common = state.map(|state| (state, 0));
+        let symbol = SymbolNow { symbol: "EURUSD".into(), common, is_open, sources: Vec::new() };
+        of_symbol(&symbol, makers).map(|observation| observation.reading)
+    }
+
+    #[test]
+    fn a_symbol_is_in_trouble_only_while_its_market_is_open_and_its_state_is_known() {
+        use Reading::{Trouble, Unknown, Well};
+        assert_eq!(readings(Some(QuoteState::Crossed), true, 2), [Trouble, Well]);
+        assert_eq!(readings(Some(QuoteState::Single), true, 2), [Well, Trouble]);
+        assert_eq!(readings(Some(QuoteState::Single), true, 1), [Well, Well], "there never was another");
+        assert_eq!(readings(Some(QuoteState::Stale), true, 2), [Well, Unknown]);
+        assert_eq!(readings(None, true, 2), [Unknown, Unknown], "the engine has just started");
+        for state in [QuoteState::Crossed, QuoteState::Single] {
+            assert_eq!(readings(Some(state), false, 2), [Well, Well], "closed");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_off_is_not_behind() {
+        let status = |mode| StorageStatus { mode, lag_rows: 9, lag_seconds: 70.0, last_error: Some("away".into()) };
+        assert!(of_storage(&status("off")).is_none());
+        let behind = of_storage(&status("server")).map(|found| (found.reading, found.trouble));
+        assert_eq!(behind, Some((Reading::Measured(70.0), "the database is 1 min 10 s behind, 9 rows: away".into())));
+    }
+}

@@ -10,8 +10,8 @@ use crate::storage::Mode;
 use crate::storage::client::{self, DatabaseError, database_of};
 use crate::storage::rows::Audience;
 
-/// How long the ledger is watched for an end, and how often it is looked at.
-const WATCHED: Duration = Duration::from_secs(120);
+/// How long the ledger is watched for an end (a worker is busy with it so long), and how often it is looked at.
+const WATCHED: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct Repair(pub(super) Arc<Ground>);
@@ -83,7 +83,7 @@ impl Repair {
                 state => watch.note(state),
             }
         }
-        let message = "asked for; nothing came of it within two minutes, or the engine does not remember the hole";
+        let message = "asked for; nothing came of it yet; the list of holes says what becomes of it";
         Ok(Outcome { rows: None, message: message.into() })
     }
 }

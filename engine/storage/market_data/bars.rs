@@ -162,7 +162,7 @@ const PAGE: &str = bars_of!(
 const SPAN: &str = bars_of!("", of_series!("open_ts"), "ASC");
 
 const EXTENT: &str = concat!(
-    "SELECT uniqExact(open_ts) AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, \
+    "SELECT count() AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, \
      toUnixTimestamp64Nano(max(open_ts)) AS last_ns FROM bars WHERE ",
     of_series!("open_ts")
 );
@@ -191,15 +191,27 @@ impl MarketData {
     }
 
     async fn bars_anew(&self, series: &Series, range: Range, limit: u32) -> Result<Vec<Bar>, DatabaseError> {
-        let mut bars = Vec::new();
-        for window in range.windows(&[window_ns(series.timeframe, limit)]) {
-            let query = series.ask(self.query(series.audience, PAGE)?, window).param("limit", limit);
-            bars = joined(rows(query).await?);
+        let window_ns = window_ns(series.timeframe, limit);
+        let near = range.until_now().last(window_ns);
+        let bars = self.page(series, near, limit).await?;
+        if bars.len() >= limit as usize || near.from_ns == range.from_ns {
+            return Ok(bars);
+        }
+        // It ended before, or has long pauses: where does it end?
+        let extent = self.extent(series, range).await?;
+        if extent.rows > u64::from(limit) {
+            let to_ns = extent.last_ns.saturating_add(1);
+            let window = Range { to_ns, ..range }.last(window_ns.saturating_mul(4));
+            let bars = self.page(series, window, limit).await?;
             if bars.len() >= limit as usize {
-                break;
+                return Ok(bars);
             }
         }
-        Ok(bars)
+        self.page(series, range, limit).await
+    }
+
+    async fn page(&self, series: &Series, range: Range, limit: u32) -> Result<Vec<Bar>, DatabaseError> {
+        Ok(joined(rows(series.ask(self.query(series.audience, PAGE)?, range).param("limit", limit)).await?))
     }
 
     /// All bars of a span, oldest first. The caller keeps spans short: the whole answer is in memory.
@@ -210,7 +222,8 @@ impl MarketData {
         Ok(joined(rows(series.ask(self.query(series.audience, SPAN)?, range)).await?))
     }
 
-    /// How many intervals of a span there are bars of, and the first and the last of them.
+    /// How many rows of bars a span has, earlier revisions and other origins of the same interval among them, and where the
+    /// first and the last of them open.
     ///
     /// # Errors
     /// [`DatabaseError`].

@@ -1,6 +1,6 @@
 //! How much is stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clickhouse::Row;
@@ -79,10 +79,29 @@ const TABLES: [(&str, &str); 10] = [
 const HOLDS: Duration = Duration::from_secs(5);
 const HOLDS_TIMES: u32 = 20;
 
-/// An answer and until when it is good.
-pub(super) struct Held {
+/// So long an answer is shown while another is under way.
+const SHOWN: Duration = Duration::from_secs(60);
+
+/// The newest answer, and whose turn it is to ask for the next.
+#[derive(Default)]
+pub(super) struct Kept {
+    held: Mutex<Option<Held>>,
+    counting: tokio::sync::Mutex<()>,
+}
+
+/// An answer.
+#[derive(Clone)]
+struct Held {
     statistics: Arc<Statistics>,
-    until: Instant,
+    /// Good until then, and shown until then.
+    good: Instant,
+    shown: Instant,
+}
+
+impl Kept {
+    fn held(&self) -> Option<Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[derive(Debug, Row, Deserialize)]
@@ -111,21 +130,46 @@ struct FoundSeries {
 
 const SERIES: &str = "SELECT toString(source) AS source, toString(symbol) AS symbol, toString(timeframe) AS timeframe, \
     count() AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, toUnixTimestamp64Nano(max(open_ts)) AS last_ns \
-    FROM bars GROUP BY source, symbol, timeframe ORDER BY source, symbol, timeframe";
+    FROM bars GROUP BY symbol, source, timeframe ORDER BY source, symbol, timeframe \
+    SETTINGS optimize_aggregation_in_order = 1";
 
 const BYTES: &str = "SELECT table AS name, sum(bytes_on_disk) AS bytes FROM system.parts \
     WHERE active AND database = {database:String} GROUP BY table";
 
 impl MarketData {
-    /// How much is stored: at most some seconds old.
+    /// How much is stored: counted within the last minute. To count reads a column of every bar (some 0.1 s for ten
+    /// million), so that an answer of a moment ago is given while the next is under way.
     ///
     /// # Errors
     /// [`DatabaseError`].
-    pub async fn statistics(&self) -> Result<Arc<Statistics>, DatabaseError> {
-        let mut held = self.statistics.lock().await;
-        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until) {
-            return Ok(Arc::clone(&held.statistics));
+    pub async fn statistics(self: &Arc<Self>) -> Result<Arc<Statistics>, DatabaseError> {
+        let held = self.statistics.held();
+        match held.filter(|held| Instant::now() < held.shown) {
+            Some(held) => {
+                if Instant::now() >= held.good {
+                    let this = Arc::clone(self);
+                    tokio::spawn(async move { this.count_if_nobody_does().await });
+                }
+                Ok(held.statistics)
+            }
+            None => {
+                let _turn = self.statistics.counting.lock().await;
+                match self.statistics.held().filter(|held| Instant::now() < held.good) {
+                    Some(held) => Ok(held.statistics),
+                    None => self.count().await,
+                }
+            }
         }
+    }
+
+    async fn count_if_nobody_does(&self) {
+        let Ok(_turn) = self.statistics.counting.try_lock() else { return };
+        if let Err(error) = self.count().await {
+            tracing::debug!("statistics of market data: {error}");
+        }
+    }
+
+    async fn count(&self) -> Result<Arc<Statistics>, DatabaseError> {
         let begun = Instant::now();
         let mut statistics = Statistics { tables: Vec::new(), series: Vec::new(), at_ns: clock::now_ns() };
         for audience in [Audience::Global, Audience::Private] {
@@ -133,8 +177,9 @@ impl MarketData {
             statistics.series.extend(self.series(audience).await?);
         }
         let statistics = Arc::new(statistics);
-        let until = Instant::now() + HOLDS.max(begun.elapsed() * HOLDS_TIMES);
-        *held = Some(Held { statistics: Arc::clone(&statistics), until });
+        let good = Instant::now() + HOLDS.max(begun.elapsed() * HOLDS_TIMES);
+        let held = Held { statistics: Arc::clone(&statistics), good, shown: good.max(Instant::now() + SHOWN) };
+        *self.statistics.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(statistics)
     }
 

@@ -166,6 +166,6 @@ pub(super) fn limits(service: &Service, viewer: &Viewer, owner: &str) -> Result<
 }
 
 /// The adapters that users may make connections with; nothing: all.
-pub(super) fn approved(_service: &Service) -> Result<Option<Vec<String>>, ApiError> {
-    Ok(None)
+pub(super) fn approved(service: &Service) -> Result<Option<Vec<String>>, ApiError> {
+    service.approved_adapters().map_err(refusal)
 }

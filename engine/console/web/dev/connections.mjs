@@ -66,6 +66,9 @@ function check(draft) {
     const given = one.kind === "secret" ? draft.secrets?.[one.key] : draft.config?.[one.key];
     if (one.required && !one.default && !given) fail(422, "wrong_value", `${one.title} is missing`, `${one.kind === "secret" ? "secrets" : "config"}.${one.key}`);
   }
+  for (const symbol of Object.keys(draft.symbols ?? {})) {
+    if (symbol.startsWith("ODD") && !draft.instruments?.[symbol]) fail(422, "wrong_value", `${symbol} is no instrument that is known; expected its class, digits and pip`, `instruments.${symbol}`);
+  }
 }
 async function test(draft) {
   await new Promise((done) => setTimeout(done, 700));

@@ -19,7 +19,7 @@ export default function Mtapi() {
       <h2>3. Choose symbols and timeframes</h2>
       <ol>
         <li>Under <strong>Ask the venue</strong> type a part of a name and press Search. The list comes from the broker; many append endings, such as <code>EURUSD.r</code>.</li>
-        <li>Add those you want. What the engine calls them stands at the right and can be changed: call <code>EURUSD.r</code> <code>EURUSD</code>, so that it is compared with other brokers' EURUSD.</li>
+        <li>Add those you want. What the engine calls them stands at the right and can be changed: rename <code>EURUSD.r</code> to <code>EURUSD</code>, and it is compared with other brokers' EURUSD.</li>
         <li>Tick the timeframes whose past bars should be fetched.</li>
       </ol>
       <h2>4. Test and activate</h2>

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { api, part } from "../api.ts";
 import { words } from "../format.ts";
 import { say } from "../notices.ts";
+import { AuditLog } from "../parts/audit.tsx";
 import { Badge } from "../parts/badge.tsx";
 import { Confirm } from "../parts/dialog.tsx";
 import { LoadError } from "../parts/notice.tsx";
@@ -18,7 +19,7 @@ import type { User } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { user } from "../viewer.ts";
 
-const TABS = [["users", "Users"], ["tokens", "Tokens"]] as const;
+const TABS = [["users", "Users"], ["tokens", "Tokens"], ["audit", "Audit log"]] as const;
 type Asked = { what: "edit" | "delete"; who: User } | { what: "new" } | null;
 
 export default function Users() {
@@ -33,7 +34,7 @@ export default function Users() {
       </Head>
       <Tabs label="Users and tokens" tabs={TABS} />
       <div role="tabpanel" aria-labelledby={`tab-${tab}`}>
-        {tab === "tokens" ? <TokenList all /> : (
+        {tab === "tokens" ? <TokenList all /> : tab === "audit" ? <AuditLog users={(data?.users ?? []).map((one) => one.name)} /> : (
           <Panel flush>
             <LoadError error={error} stale={!!data} retry={reload} />
             <Table caption="Users" columns={columns(setAsked)} rows={data?.users ?? []} rowKey={(one) => one.name} loading={loading} minWidth="860px" />

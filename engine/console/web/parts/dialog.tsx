@@ -24,6 +24,8 @@ export function Dialog({ title, onClose, children, wide, drawer }: DialogProps) 
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
+    // What is to be filled in, not the button that closes.
+    dialog?.querySelector<HTMLElement>("form input, form select, form textarea")?.focus();
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();

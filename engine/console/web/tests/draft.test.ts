@@ -19,7 +19,7 @@ test("a new draft sends what was typed, numbers as numbers, and leaves defaults 
   typed.config["fields.bid"] = "b";
   typed.symbols = [{ canonical: "EURUSD", venue: "EURUSD.r" }];
   typed.retentionDays = "30";
-  const draft = draftOf(typed, adapter);
+  const draft = draftOf(typed, adapter, null);
   assert.deepEqual(draft.config, { base_url: "https://a", "fields.bid": "b", deep: true });
   assert.deepEqual([draft.name, draft.private, draft.retention_days], ["feed", true, 30]);
   assert.deepEqual(draft.symbols, { EURUSD: "EURUSD.r" });
@@ -28,14 +28,25 @@ test("a new draft sends what was typed, numbers as numbers, and leaves defaults 
 
 test("an edited connection keeps its secrets when none is typed", () => {
   const existing = { name: "feed", provider: null, owner: null, config: { base_url: "https://b", fields: { bid: "b" }, poll_ms: 5 }, secrets: ["token"], symbols: { XAUUSD: "GOLD" }, timeframes: ["D1"], stores_ticks: false, retention_days: null } as unknown as Connection;
-  const draft = draftOf(typedOf(adapter, existing, false), adapter);
+  const draft = draftOf(typedOf(adapter, existing, false), adapter, existing);
   assert.deepEqual(draft.secrets, {});
   assert.deepEqual(draft.config, { base_url: "https://b", poll_ms: 5, "fields.bid": "b", deep: true });
   assert.deepEqual([draft.symbols, draft.timeframes, draft.stores_ticks], [{ XAUUSD: "GOLD" }, ["D1"], false]);
 });
 
+test("a key that is emptied is taken away, a symbol that is removed is not described", () => {
+  const existing = { name: "feed", provider: "Broker", owner: null, config: { base_url: "https://b", poll_ms: 5, deep: false }, secrets: [], symbols: { ODD: "odd" }, timeframes: [], stores_ticks: true, retention_days: 9 } as unknown as Connection;
+  const typed = typedOf(adapter, existing, false);
+  typed.config.poll_ms = "";
+  typed.provider = "";
+  typed.instruments = { ODD: { class: "index", digits: 1, pip: "1" }, GONE: { class: "fx", digits: 5, pip: "0.0001" } };
+  const draft = draftOf(typed, adapter, existing);
+  assert.deepEqual([draft.config.poll_ms, draft.config.deep, draft.provider], [null, false, ""]);
+  assert.deepEqual(Object.keys(draft.instruments), ["ODD"]);
+});
+
 test("venue's names become canonical ones", () => {
-  assert.deepEqual(["EUR_USD", "EURUSD.r", "btc-usdt", "US500#"].map(canonicalOf), ["EURUSD", "EURUSD", "BTCUSDT", "US500"]);
+  assert.deepEqual(["EUR_USD", "EURUSD.r", "btc-usdt", "US500#", "#US30"].map(canonicalOf), ["EURUSD", "EURUSD", "BTCUSDT", "US500", "US30"]);
 });
 
 test("addresses with odd names are taken apart, broken ones are no page", () => {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::control::alerts::Reading;
+use crate::control::connections::Connections;
 
 fn alerts(dir: &Path) -> Alerts {
     Alerts::open(dir).unwrap()
@@ -100,6 +101,9 @@ fn a_secret_is_sealed_kept_changed_and_taken_away_and_never_shown() {
     let bytes = std::fs::read(dir.path().join("control.db")).unwrap();
     let wal = std::fs::read(dir.path().join("control.db-wal")).unwrap_or_default();
     assert!(![bytes, wal].concat().windows(13).any(|w| w == b"canary-canary"));
+    // A new key for everything opens it too.
+    assert_eq!(Connections::open(dir.path()).unwrap().rotate().unwrap(), 1);
+    assert_eq!(secret(&mut alerts, id).unwrap(), b"canary-canary-canary");
     // What a reader got can be sent back.
     let mut back = serde_json::to_value(&shown.webhooks).unwrap();
     back[0]["url"] = "http://other/".into();

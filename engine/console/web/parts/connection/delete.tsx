@@ -15,7 +15,7 @@ export function DeleteConnection({ one, onConfirm, onClose }: { one: Connection;
   ];
   return (
     <Confirm title={`Delete ${one.name}`} action={data === "delete" ? "Delete with its data" : "Delete the connection"} danger typed={one.name} onConfirm={() => onConfirm(data)} onClose={onClose}>
-      <p>{one.is_active ? "The feed is stopped first. " : ""}Its settings, its credentials and its log are deleted.</p>
+      <p>{one.is_active ? "The feed is stopped first. " : ""}Its settings and its credentials are deleted; its log stays.</p>
       <fieldset class="stack tight">
         <legend>What becomes of its data?</legend>
         {choices.map(([value, label, help]) => (

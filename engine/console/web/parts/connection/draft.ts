@@ -1,6 +1,6 @@
 // What the form holds, and what is sent of it.
 
-import type { Adapter, AdapterField, Connection, Draft } from "../../types.ts";
+import type { Adapter, AdapterField, Connection, Draft, InstrumentWanted } from "../../types.ts";
 
 export interface SymbolRow {
   canonical: string;
@@ -18,6 +18,8 @@ export interface Typed {
   timeframes: string[];
   storesTicks: boolean;
   retentionDays: string;
+  /** Of symbols that the engine does not know by their names. */
+  instruments: Record<string, InstrumentWanted>;
 }
 
 /** The form of a new connection, or of one that is there. */
@@ -28,7 +30,7 @@ export function typedOf(adapter: Adapter, existing: Connection | null, isPrivate
     const stored = existing && storedAt(existing.config, field.key);
     // A default that the engine knows of itself is shown, not sent, unless there is nothing to show it by.
     const start = field.kind === "boolean" || (!existing && field.required) ? (field.default ?? "") : "";
-    config[field.key] = stored === undefined || stored === null ? start : String(stored);
+    config[field.key] = stored === undefined || stored === null ? start : Array.isArray(stored) ? stored.join("\n") : String(stored);
   }
   return {
     name: existing?.name ?? "",
@@ -41,6 +43,7 @@ export function typedOf(adapter: Adapter, existing: Connection | null, isPrivate
     timeframes: existing?.timeframes ?? ["M1", "H1"].filter((one) => adapter.timeframes.includes(one)),
     storesTicks: existing?.stores_ticks ?? true,
     retentionDays: existing?.retention_days ? String(existing.retention_days) : "",
+    instruments: {},
   };
 }
 
@@ -64,18 +67,21 @@ function valueOf(field: AdapterField, text: string): unknown {
   return trimmed;
 }
 
-/** What is sent. Secrets that were not typed are left out: the stored ones stay. */
-export function draftOf(typed: Typed, adapter: Adapter): Draft {
+/** What is sent. Secrets that were not typed are left out: the stored ones stay. A key that was emptied is taken away. */
+export function draftOf(typed: Typed, adapter: Adapter, existing: Connection | null): Draft {
   const config: Record<string, unknown> = {};
   for (const field of adapter.fields) {
     const value = field.kind === "secret" ? undefined : valueOf(field, typed.config[field.key] ?? "");
     if (value !== undefined) config[field.key] = value;
+    else if (existing && field.kind !== "secret" && storedAt(existing.config, field.key) !== undefined) config[field.key] = null;
   }
   const days = typed.retentionDays.trim();
+  const chosen = new Set(typed.symbols.map(({ canonical }) => canonical.trim()));
   return {
     name: typed.name.trim(),
     adapter: typed.adapter,
-    provider: typed.provider.trim() || null,
+    // An empty text takes the old one away; a new connection has none.
+    provider: typed.provider.trim() || (existing ? "" : null),
     private: typed.private,
     config,
     secrets: Object.fromEntries(Object.entries(typed.secrets).filter(([, value]) => value !== "")),
@@ -83,10 +89,17 @@ export function draftOf(typed: Typed, adapter: Adapter): Draft {
     timeframes: typed.timeframes,
     stores_ticks: typed.storesTicks,
     retention_days: days === "" ? null : Number(days),
+    instruments: Object.fromEntries(Object.entries(typed.instruments).filter(([symbol]) => chosen.has(symbol))),
   };
 }
 
 /** A canonical name for a venue's: letters and digits, large, without what brokers append (`EURUSD.r`, `EUR_USD`). */
 export function canonicalOf(venue: string): string {
-  return venue.replace(/[.#].*$/, "").replace(/[^A-Za-z0-9]/g, "").toUpperCase();
+  const bare = venue.replace(/^[^A-Za-z0-9]+/, "").replace(/[.#!^].*$/, "");
+  return bare.replace(/[^A-Za-z0-9]/g, "").toUpperCase();
+}
+
+/** The symbol that an error asks to be described: `instruments.SYMBOL…`. */
+export function undescribed(field: string | null | undefined): string | null {
+  return /^instruments\.([^.]+)/.exec(field ?? "")?.[1] ?? null;
 }

@@ -40,6 +40,9 @@ function One({ field, value, wrong, held, onInput }: { field: AdapterField; valu
             {field.required && value ? null : <option value="">{field.default ? `As usual: ${field.default}` : "Choose"}</option>}
             {field.choices?.map((choice) => <option key={choice} value={choice} selected={choice === value}>{choice}</option>)}
           </select>
+        ) : field.key === "subscribe" ? (
+          // The one field of several lines: a message for each.
+          <textarea {...props} name={field.key} required={needed} spellcheck={false} value={value} onInput={(e) => onInput(e.currentTarget.value)} />
         ) : field.kind === "secret" ? (
           <input {...props} {...common} type="password" autocomplete="new-password" placeholder={held ? "Stored; leave empty to keep it" : undefined} onInput={(e) => onInput(e.currentTarget.value)} />
         ) : (

@@ -1,6 +1,6 @@
 // The form of a connection: its fields follow the type.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api, part } from "../../api.ts";
 import type { Adapter, Connection, TestResult } from "../../types.ts";
 import { useAction } from "../../use.ts";
@@ -8,7 +8,7 @@ import { may } from "../../viewer.ts";
 import { Check, Field, errorOf } from "../field.tsx";
 import { FormError, Notice } from "../notice.tsx";
 import { Panel } from "../panel.tsx";
-import { draftOf, typedOf } from "./draft.ts";
+import { draftOf, typedOf, undescribed } from "./draft.ts";
 import type { Typed } from "./draft.ts";
 import { AdapterFields } from "./fields.tsx";
 import { SymbolPicker } from "./symbols.tsx";
@@ -27,17 +27,21 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
   const [typed, setTyped] = useState<Typed | null>(first ? typedOf(first, existing, !mayShare) : null);
   const [result, setResult] = useState<TestResult | null>(null);
   const adapter = adapters.find((one) => one.adapter === typed?.adapter);
+  const clear = () => [test, keep, keepAndStart].forEach((action) => action.clear());
   const changed = (changes: Partial<Typed>) => {
     setTyped((before) => before && { ...before, ...changes });
     setResult(null);
+    clear();
   };
-  const draft = () => draftOf(typed!, adapter!);
+  const draft = () => draftOf(typed!, adapter!, existing);
 
   const test = useAction(async () => {
+    clear();
     setResult(null);
     setResult(await api.post<TestResult>("/api/data-connections/test", draft()));
   });
   const save = async (activate: boolean) => {
+    clear();
     const { name, adapter: _adapter, private: _private, ...changes } = draft();
     let saved = existing
       ? await api.patch<Connection>(`/api/data-connections/${part(existing.name)}`, changes)
@@ -58,16 +62,25 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
   const keep = useAction(() => save(false));
   const keepAndStart = useAction(() => save(true));
 
-  if (!typed || !adapter) return <Notice kind="warn">No type of connection is approved for your account. An administrator approves them in the settings.</Notice>;
   const error = keep.error ?? keepAndStart.error ?? test.error;
+  const form = useRef<HTMLFormElement>(null);
+  // What is wrong may stand far above the button that was pressed.
+  useEffect(() => {
+    const field = error?.field ? form.current?.querySelector<HTMLElement>("[aria-invalid=true], .error") : null;
+    field?.scrollIntoView({ block: "center" });
+    if (field?.matches("input, select, textarea")) field.focus({ preventScroll: true });
+  }, [error]);
+
+  if (!typed || !adapter) return <Notice kind="warn">No type of connection is approved for your account. An administrator approves them in the settings.</Notice>;
+  const unknown = undescribed(error?.field);
   const busy = keep.busy || keepAndStart.busy || test.busy;
-  const known = ["name", "provider", "symbols", "timeframes", "retention_days", ...adapter.fields.flatMap(({ key }) => [key, `config.${key}`, `secrets.${key}`])];
+  const known = [...(unknown ? [error!.field!] : []), "adapter", "name", "provider", "symbols", "timeframes", "retention_days", ...adapter.fields.flatMap(({ key }) => [key, `config.${key}`, `secrets.${key}`])];
   const submit = (event: Event) => {
     event.preventDefault();
     if (!busy) void keep.run();
   };
   return (
-    <form class="stack" onSubmit={submit} aria-busy={busy ? true : undefined}>
+    <form ref={form} class="stack" onSubmit={submit} aria-busy={busy ? true : undefined}>
       <Panel title="What and where">
         <div class="stack">
           <div class="form-grid">
@@ -96,15 +109,15 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
         </div>
       </Panel>
       <Panel title="Symbols">
-        <SymbolPicker adapter={adapter} rows={typed.symbols} draft={draft} existing={existing} error={errorOf(error, "symbols")} onChange={(symbols) => changed({ symbols })} />
+        <SymbolPicker adapter={adapter} rows={typed.symbols} draft={draft} existing={existing} error={errorOf(error, "symbols") ?? (unknown ? error!.message : null)} instruments={typed.instruments} unknown={unknown} onChange={changed} />
       </Panel>
       <Panel title="What is kept">
         <div class="stack">
           <Timeframes offered={adapter.timeframes} chosen={typed.timeframes} onChange={(timeframes) => changed({ timeframes })} error={errorOf(error, "timeframes")} hasHistory={adapter.has_history} />
           <Check label="Store every tick" help="Bars are stored in any case. Ticks take the most room." checked={typed.storesTicks} onChange={(on) => changed({ storesTicks: on })} />
           <div class="form-grid">
-            <Field label="Keep data for, days" optional help="Empty: as the settings of the engine say." error={errorOf(error, "retention_days")}>
-              {(props) => <input {...props} name="retention_days" type="number" min="1" max="36500" step="1" inputMode="numeric" value={typed.retentionDays} onInput={(e) => changed({ retentionDays: e.currentTarget.value })} />}
+            <Field label="Keep data for, days" optional={!existing?.retention_days} help={existing?.retention_days ? undefined : "Empty: a year."} error={errorOf(error, "retention_days")}>
+              {(props) => <input {...props} name="retention_days" type="number" required={!!existing?.retention_days} min="1" max="36500" step="1" inputMode="numeric" value={typed.retentionDays} onInput={(e) => changed({ retentionDays: e.currentTarget.value })} />}
             </Field>
           </div>
         </div>

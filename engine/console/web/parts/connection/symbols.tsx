@@ -8,7 +8,8 @@ import { Field } from "../field.tsx";
 import { Icon } from "../icon.tsx";
 import { FormError } from "../notice.tsx";
 import { canonicalOf } from "./draft.ts";
-import type { SymbolRow } from "./draft.ts";
+import type { SymbolRow, Typed } from "./draft.ts";
+import { InstrumentFields } from "./instrument.tsx";
 
 interface Props {
   adapter: Adapter;
@@ -16,10 +17,14 @@ interface Props {
   draft: () => Draft;
   existing: Connection | null;
   error: string | null;
-  onChange: (rows: SymbolRow[]) => void;
+  instruments: Typed["instruments"];
+  /** A symbol that the engine asks to be described. */
+  unknown: string | null;
+  onChange: (changes: Partial<Typed>) => void;
 }
 
-export function SymbolPicker({ adapter, rows, draft, existing, error, onChange }: Props) {
+export function SymbolPicker({ adapter, rows, draft, existing, error, instruments, unknown, onChange: change }: Props) {
+  const onChange = (symbols: SymbolRow[]) => change({ symbols });
   const [search, setSearch] = useState("");
   const [found, setFound] = useState<VenueSymbol[] | null>(null);
   const [byHand, setByHand] = useState("");
@@ -81,7 +86,7 @@ export function SymbolPicker({ adapter, rows, draft, existing, error, onChange }
         </div>
       </div>
       <div class="stack tight">
-        <p class="legend" id="chosen-symbols">Chosen, and what the engine calls them ({rows.length})</p>
+        <p class="label" id="chosen-symbols">Chosen, and what the engine calls them ({rows.length})</p>
         {rows.length === 0 ? <p class="help">None yet. Add those whose prices you want.</p> : (
           <ul class="pick" aria-labelledby="chosen-symbols">
             {rows.map((row, index) => (
@@ -94,6 +99,9 @@ export function SymbolPicker({ adapter, rows, draft, existing, error, onChange }
             ))}
           </ul>
         )}
+        {rows.filter(({ canonical }) => canonical === unknown || canonical in instruments).map(({ canonical }) => (
+          <InstrumentFields key={canonical} symbol={canonical} value={instruments[canonical] ?? null} onChange={(value) => change({ instruments: { ...instruments, [canonical]: value } })} />
+        ))}
         <p class="help">Sources that call a thing by the same canonical name are compared, and the best of them is published.</p>
         {error ? <p class="error" role="alert">{error}</p> : null}
       </div>

@@ -9,7 +9,7 @@ import { Facts, Panel } from "../panel.tsx";
 export function TestOutcome({ result, busy }: { result: TestResult | null; busy: boolean }) {
   return (
     <div aria-live="polite">
-      {busy ? <Notice kind="info">Asking the venue. This takes up to a quarter of a minute.</Notice> : null}
+      {busy ? <Notice kind="info">Asking the venue. Some take up to a minute to sign in at the broker.</Notice> : null}
       {result && !busy ? <Outcome result={result} /> : null}
     </div>
   );
@@ -25,12 +25,12 @@ function Outcome({ result }: { result: TestResult }) {
           {result.cure ? <p><strong>What to do: </strong>{result.cure}</p> : null}
           {result.error_code ? <p><a href={`/docs/errors#${result.error_code}`}>More on {result.error_code}</a></p> : null}
         </Notice>
-        <Facts facts={[
+        <Facts facts={result.succeeded || result.latency_ms !== null ? [
           ["Latency", ms(result.latency_ms)],
           ["First price after", ms(result.first_price_ms)],
           ["Balance", result.balance === null ? "not told" : `${money(result.balance)} ${result.currency ?? ""}`],
           ["Equity", result.equity === null ? "not told" : `${money(result.equity)} ${result.currency ?? ""}`],
-        ]} />
+        ] : []} />
         {prices.length ? (
           <table class="compact">
             <caption class="hidden">First prices</caption>
