@@ -59,6 +59,7 @@ function candle(slot: Slot, side: Side): Candle {
   return { time: utc(slot.t), open, high, low, close };
 }
 
+/** Colours and zone are for life: with others a new chart is made. */
 export class CandleChart {
   private readonly chart: IChartApiBase<Time>;
   private readonly candles: ISeriesApi<"Candlestick", Time>;
@@ -66,7 +67,7 @@ export class CandleChart {
   private readonly shading = new Shading();
   private readonly host: HTMLElement;
   private readonly listener: Listener;
-  private colours: Colours;
+  private readonly colours: Colours;
   private drawn: Drawn[] = [];
   private levels: IPriceLine[] = [];
   private slots: Slot[] = [];
@@ -103,8 +104,8 @@ export class CandleChart {
       priceLineStyle: LineStyle.Dotted,
     });
     this.candles.attachPrimitive(this.shading);
-    this.setZone(zone);
-    this.setColours(colours);
+    this.applyZone();
+    this.applyColours();
     this.chart.subscribeCrosshairMove(({ time, logical, point }) => this.onCursor(time, logical ?? null, point?.y));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (this.isPlaced && range && range.from < OLDER_AT) this.listener.older();
@@ -113,6 +114,15 @@ export class CandleChart {
 
   dispose(): void {
     this.chart.remove();
+  }
+
+  /** The window, in units of bars. */
+  get range(): { from: number; to: number } | null {
+    return this.chart.timeScale().getVisibleLogicalRange();
+  }
+
+  set range(range: { from: number; to: number } | null) {
+    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
   }
 
   /** Shows the bars, more of them than before or another side: the window stays where it is. */
@@ -231,9 +241,8 @@ export class CandleChart {
     }
   }
 
-  setColours(colours: Colours): void {
-    const changed = colours.series.join() !== this.colours.series.join();
-    this.colours = colours;
+  private applyColours(): void {
+    const { colours } = this;
     this.chart.applyOptions({
       layout: {
         background: { type: ColorType.Solid, color: colours.background },
@@ -254,32 +263,16 @@ export class CandleChart {
       priceLineColor: colours.accent,
     });
     this.shading.colours(colours.gap, colours.gapEdge);
-    // Lines keep their colours for life: new ones are laid, and whoever draws sets their values again.
-    if (changed && this.drawn.length > 0) this.lay(this.drawn.map(({ plan }) => plan));
   }
 
-  setZone(zone: ZoneName): void {
-    const isOther = this.scale.zone !== zone;
-    this.scale.zone = zone;
+  private applyZone(): void {
+    const { zone } = this.scale;
     // The option belongs to scales of time, which a chart with a scale of its own does not know to be one.
     const marks = { tickMarkFormatter: (time: Time, type: TickMarkType) => markText(Number(time), type, zone) };
     this.chart.applyOptions({
       localization: { timeFormatter: (time: Time) => dateTime(Number(time), zone).slice(0, 16) },
       timeScale: marks as DeepPartial<HorzScaleOptions>,
     });
-    // Which marks stand out depends on the zone: it is decided when data comes.
-    if (isOther && this.slots.length > 0) this.quietly(() => this.refill());
-  }
-
-  /** Sets all data anew, as it is. */
-  private refill(): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    const lines = this.drawn.flatMap(({ lines }) => lines.map(({ series }) => [series, series.data()] as const));
-    this.candles.setData([]);
-    for (const [series] of lines) series.setData([]);
-    this.candles.setData(this.slots.map((slot) => candle(slot, this.side)));
-    for (const [series, data] of lines) series.setData([...data] as never);
-    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
   }
 
   /** Lays the window over the newest bars. */

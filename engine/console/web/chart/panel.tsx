@@ -92,15 +92,13 @@ function useStream(view: ChartView, { symbol, source, timeframe }: Subject, onDe
 function useDrawing(view: ChartView, side: Side, sources: readonly string[], digits: number) {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    if (host.current) view.mount(host.current, shownTheme.peek(), zone.peek());
-    return () => view.dispose();
-  }, []);
+    if (host.current) view.mount(host.current, shownTheme.value, zone.value);
+  }, [shownTheme.value, zone.value]);
+  useEffect(() => () => view.dispose(), []);
   // A mid has half a point more.
   useEffect(() => view.setDigits(digits + (side === "mid" ? 1 : 0)), [digits, side]);
   useEffect(() => view.setSide(side), [side]);
   useEffect(() => view.setSources(sources), [sources.join()]);
-  useEffect(() => view.setTheme(shownTheme.value), [shownTheme.value]);
-  useEffect(() => view.setZone(zone.value), [zone.value]);
   return host;
 }
 

@@ -27,6 +27,7 @@ export class ChartView {
   private readonly tell: () => void;
   private chart: CandleChart | null = null;
   private side: Side;
+  private digits = 5;
 
   /** `tell` is called when what stands beside the chart has changed. */
   constructor(subject: Subject, asks: Asks, side: Side, tell: () => void) {
@@ -36,8 +37,11 @@ export class ChartView {
     this.data = new ChartData(subject, asks, (what) => this.onData(what));
   }
 
-  /** Draws into the element from now on. */
+  /** Draws into the element from now on; once more with another theme or zone. */
   mount(host: HTMLElement, theme: "light" | "dark", zone: ZoneName): void {
+    const before = this.chart;
+    const range = before?.range ?? null;
+    before?.dispose();
     this.chart = new CandleChart(host, readColours(theme), zone, {
       cursor: (t) => {
         this.cursor = t;
@@ -45,7 +49,11 @@ export class ChartView {
       },
       older: () => void this.data.older(),
     });
-    void this.data.start();
+    this.chart.setDigits(this.digits);
+    if (!before) void this.data.start();
+    this.draw();
+    this.chart.range = range;
+    this.tell();
   }
 
   dispose(): void {
@@ -66,17 +74,8 @@ export class ChartView {
   }
 
   setDigits(digits: number): void {
+    this.digits = digits;
     this.chart?.setDigits(digits);
-  }
-
-  setTheme(theme: "light" | "dark"): void {
-    this.chart?.setColours(readColours(theme));
-    this.drawOver();
-    this.tell();
-  }
-
-  setZone(zone: ZoneName): void {
-    this.chart?.setZone(zone);
   }
 
   /** Shows an indicator or takes it away. */
