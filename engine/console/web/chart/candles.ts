@@ -74,8 +74,6 @@ export class CandleChart {
   private side: Side = "bid";
   private timeframe = "M1";
   private cursorAt: number | null = null;
-  private cursorPrice: number | null = null;
-  private isQuiet = false;
   /** Whether the window was laid over the newest bars: once, when there are some. */
   private isPlaced = false;
 
@@ -106,7 +104,7 @@ export class CandleChart {
     this.candles.attachPrimitive(this.shading);
     this.applyZone();
     this.applyColours();
-    this.chart.subscribeCrosshairMove(({ time, logical, point }) => this.onCursor(time, logical ?? null, point?.y));
+    this.chart.subscribeCrosshairMove(({ time, logical }) => this.onCursor(time, logical ?? null));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (this.isPlaced && range && range.from < OLDER_AT) this.listener.older();
     });
@@ -127,11 +125,18 @@ export class CandleChart {
 
   /** Shows the bars, more of them than before or another side: the window stays where it is. */
   setSlots(slots: Slot[], side: Side, timeframe: string): void {
+    const isSame = slots.length === this.slots.length && slots.every(({ t }, n) => t === this.slots[n]!.t);
     this.slots = slots;
     this.side = side;
     this.timeframe = timeframe;
     this.chart.applyOptions({ timeScale: { timeVisible: isEven(timeframe) } });
-    this.quietly(() => this.candles.setData(slots.map((slot) => candle(slot, side))));
+    const { range } = this;
+    // A series that is alone and is given the same times once more leaves the library (5.2.1) with points that nobody
+    // holds any more, and a later page throws: DataLayer.setSeriesData clears its map, and replaceTimeScalePoints, which
+    // sees no other time, keeps the old list.
+    if (isSame) this.candles.setData([]);
+    this.candles.setData(slots.map((slot) => candle(slot, side)));
+    if (isSame) this.range = range;
     if (!this.isPlaced && slots.length > 0) this.newest();
     this.isPlaced = slots.length > 0;
   }
@@ -142,9 +147,7 @@ export class CandleChart {
     if (last && bar.t < last.t) return;
     if (last?.t === bar.t) last.bar = bar;
     else this.slots.push({ t: bar.t, bar });
-    const update = (): void => this.candles.update(candle({ t: bar.t, bar }, this.side));
-    if (last?.t === bar.t) update();
-    else this.quietly(update);
+    this.candles.update(candle({ t: bar.t, bar }, this.side));
     if (this.cursorAt === bar.t) this.listener.cursor(bar.t);
   }
 
@@ -165,14 +168,7 @@ export class CandleChart {
   /** Draws these indicators and no other. Their times are those of bars: other points are left out. */
   setIndicators(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
     const key = (plans: readonly Plan[]): string => plans.map((plan) => `${plan.indicator}/${plan.pane}/${plan.digits}`).join("|");
-    this.quietly(() => {
-      if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
-      this.fill(wanted);
-    });
-  }
-
-  /** Gives the lines their values. */
-  private fill(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
+    if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
     const times = new Set(this.slots.map(({ t }) => t));
     for (const [n, { series }] of wanted.entries()) {
       const points = series.points.filter(([t]) => times.has(t));
@@ -322,32 +318,11 @@ export class CandleChart {
   private setCursor(slot: Slot): void {
     const close = Number(pricesOf(slot.bar, this.side)?.[3] ?? Number.NaN);
     this.cursorAt = slot.t;
-    this.cursorPrice = Number.isFinite(close) ? close : null;
-    if (this.cursorPrice !== null) this.chart.setCrosshairPosition(close, utc(slot.t), this.candles);
+    if (Number.isFinite(close)) this.chart.setCrosshairPosition(close, utc(slot.t), this.candles);
     this.listener.cursor(slot.t);
   }
 
-  /**
-   * Changes data without a cursor, and puts the cursor back where it was. With one, the library (5.2) looks for what is
-   * under it in the middle of the change, where rows and their places do not fit each other, and throws.
-   */
-  private quietly(work: () => void): void {
-    if (this.isQuiet) return work();
-    const [t, price] = [this.cursorAt, this.cursorPrice];
-    this.isQuiet = true;
-    try {
-      this.chart.clearCrosshairPosition();
-      work();
-      const isThere = t !== null && this.slots[indexAt(this.slots, t)]?.t === t;
-      if (isThere && price !== null) this.chart.setCrosshairPosition(price, utc(t), this.candles);
-    } finally {
-      this.isQuiet = false;
-    }
-  }
-
-  private onCursor(time: Time | undefined, logical: number | null, y: number | undefined): void {
-    if (this.isQuiet) return;
-    if (y !== undefined) this.cursorPrice = this.candles.coordinateToPrice(y);
+  private onCursor(time: Time | undefined, logical: number | null): void {
     const t = time === undefined ? (logical === null ? null : (this.slots[Math.round(logical)]?.t ?? null)) : Number(time);
     if (t === this.cursorAt) return;
     this.cursorAt = t;
