@@ -97,12 +97,12 @@ async fn an_occupied_port_and_a_bad_certificate_are_one_sentence() {
     let engine = engine(&config());
     let taken = FanoutConfig { listen: engine.handle.local_addr(), ..config() };
     let (_, fake) = outlet();
-    let error = start(&taken, catalogue(), "x".into(), 1, engine.state.path(), fake).err().unwrap();
+    let error = start(&taken, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
     assert!(matches!(error, FanoutError::Occupied(_)), "{error}");
     assert!(error.to_string().contains(&engine.handle.local_addr().to_string()));
     let missing = FanoutConfig { certificate: "nowhere.pem".into(), key: "nowhere.key".into(), ..config() };
     let (_, fake) = outlet();
-    let error = start(&missing, catalogue(), "x".into(), 1, engine.state.path(), fake).err().unwrap();
+    let error = start(&missing, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
     assert!(error.to_string().starts_with("fanout.certificate nowhere.pem: "), "{error}");
 }
 
@@ -328,7 +328,7 @@ async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back() {
     assert!(error.to_string().contains("the engine is stopping"), "{error}");
     let (_feed, fake) = outlet();
     let again = FanoutConfig { listen: address, ..config() };
-    let _second = start(&again, catalogue(), "test".into(), EPOCH + 1, state.path(), fake).unwrap();
+    let _second = start(&again, catalogue(), "test".into(), EPOCH + 1, state.path(), None, fake).unwrap();
     loop {
         match follow.next().await.unwrap() {
             Followed::Connected { epoch_changed, resumed, .. } => break assert!(epoch_changed && !resumed),

@@ -147,7 +147,7 @@ pub fn outlet() -> (Feed, impl Outlet + 'static) {
 pub fn engine(config: &FanoutConfig) -> Engine {
     let state = TempDir::new().unwrap();
     let (feed, fake) = outlet();
-    let handle = start(config, catalogue(), "test".into(), EPOCH, state.path(), fake).unwrap();
+    let handle = start(config, catalogue(), "test".into(), EPOCH, state.path(), None, fake).unwrap();
     Engine { handle, feed, state }
 }
 

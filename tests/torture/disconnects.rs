@@ -100,7 +100,7 @@ fn plan(with_history: bool) -> Plan {
         venue_symbol: format!("instrument {id}"),
         class,
     };
-    let past = with_history.then(|| Past { page: 500, timeframes: Timeframe::ALL.to_vec() });
+    let past = with_history.then(|| Past { page: 500, ticks_span_ns: None, timeframes: Timeframe::ALL.to_vec() });
     let venue = Venue { source_id: 1, past, symbols: INSTRUMENTS.map(symbol).to_vec() };
     let config = RepairConfig {
         enabled: true,
