@@ -252,15 +252,18 @@ impl Retention {
         let failed = |error: io::Error| RetentionError::Ledger { path: path.clone(), error };
         let mut ledger = Writer::open(&self.manifests_dir).map_err(failed)?;
         let (mut deleted, mut done) = (Deleted::default(), 0);
+        let mut begun: BTreeMap<(Audience, Table, String), Vec<Deletion>> = BTreeMap::new();
         for deletion in ledger.begun() {
-            let aged = TABLES.iter().find(|aged| aged.journaled == Some(deletion.lane.table));
-            if let Some(aged) = aged {
-                let client = self.client(deletion.lane.audience);
-                let rows = count(&client, aged, deletion.lane.partition, &deletion.due).await?;
-                self.delete(&client, aged, deletion.lane.partition, &deletion.due, false).await?;
-                add(&mut deleted, deletion.lane.audience, aged, rows);
-            }
-            ledger.done(&deletion).map_err(failed)?;
+            let of = (deletion.lane.audience, deletion.lane.table, deletion.due.clone());
+            begun.entry(of).or_default().push(deletion);
+        }
+        for ((audience, table, due), deletions) in begun {
+            let Some(aged) = TABLES.iter().find(|aged| aged.journaled == Some(table)) else { continue };
+            let (client, partitions) = (self.client(audience), partitions_of(&deletions));
+            let rows = count(&client, aged, &partitions, &due).await?;
+            self.delete(&client, aged, &partitions, &due).await?;
+            add(&mut deleted, audience, aged, rows);
+            deletions.iter().try_for_each(|deletion| ledger.done(deletion)).map_err(failed)?;
         }
         let total = 2 * TABLES.len() as u64;
         for audience in [Audience::Global, Audience::Private] {
@@ -295,50 +298,50 @@ impl Retention {
     ) -> Result<(), RetentionError> {
         let client = self.client(audience);
         let failed = |error: io::Error| RetentionError::Ledger { path: ledger::path(&self.manifests_dir), error };
+        // Parts of partitions go together: what that takes depends on the parts of the whole table, not on those touched.
+        let (mut together, mut written) = (Vec::new(), Vec::new());
         for Part { partition, rows, epochs } in parts(&client, aged, due).await? {
             let whole = ends_ns(partition, aged.monthly).is_some_and(|ends_ns| ends_ns <= *all_due_ns);
-            let written = match aged.journaled {
-                // Epochs of what was fetched are not audited.
-                Some(table) if epochs.iter().any(|(epoch, _)| *epoch != FETCHED_EPOCH) => {
-                    let epochs = epochs.into_iter().filter(|(epoch, _)| *epoch != FETCHED_EPOCH).collect();
-                    let deletion = Deletion { lane: Lane { audience, table, partition }, due: due.clone(), epochs };
-                    ledger.begin(&deletion).map_err(failed)?;
-                    Some(deletion)
-                }
-                _ => None,
-            };
-            self.delete(&client, aged, partition, due, whole).await?;
-            if let Some(deletion) = written {
-                ledger.done(&deletion).map_err(failed)?;
+            // Epochs of what was fetched are not audited.
+            let epochs: Vec<_> = epochs.into_iter().filter(|(epoch, _)| *epoch != FETCHED_EPOCH).collect();
+            let deletion = aged.journaled.filter(|_| !epochs.is_empty()).map(|table| {
+                let lane = Lane { audience, table, partition };
+                Deletion { lane, due: due.clone(), epochs }
+            });
+            deletion.iter().try_for_each(|deletion| ledger.begin(deletion)).map_err(failed)?;
+            if whole {
+                self.drop_partition(&client, aged, partition, due).await?;
+                deletion.iter().try_for_each(|deletion| ledger.done(deletion)).map_err(failed)?;
+            } else {
+                together.push(partition);
+                written.extend(deletion);
             }
             add(deleted, audience, aged, rows);
         }
-        Ok(())
+        if !together.is_empty() {
+            self.delete(&client, aged, &together, due).await?;
+        }
+        written.iter().try_for_each(|deletion| ledger.done(deletion)).map_err(failed)
     }
 
-    /// Deletes, and returns when they are gone.
-    async fn delete(
+    /// Deletes everything of a partition, and returns when it is gone.
+    async fn drop_partition(
         &self,
         client: &Client,
         aged: &Aged,
         partition: u32,
         due: &str,
-        whole: bool,
     ) -> Result<(), RetentionError> {
-        let table = aged.table;
-        let sql = match whole {
-            true => format!("ALTER TABLE {table} DROP PARTITION ID '{partition}'"),
-            false => format!("DELETE FROM {table} IN PARTITION ID '{partition}' WHERE {due}"),
-        };
+        let sql = format!("ALTER TABLE {} DROP PARTITION ID '{partition}'", aged.table);
         client::query_within(client, &sql, "TabSeparated", GONE_WITHIN).await?;
-        let begun = tokio::time::Instant::now();
-        loop {
-            match count(client, aged, partition, due).await? {
-                0 => return Ok(()),
-                rows if begun.elapsed() > GONE_WITHIN => return Err(RetentionError::Still { table, rows }),
-                _ => tokio::time::sleep(LOOK_EVERY).await,
-            }
-        }
+        gone(client, aged, &[partition], due).await
+    }
+
+    /// Deletes what is due, of which these partitions have some, and returns when it is gone.
+    async fn delete(&self, client: &Client, aged: &Aged, partitions: &[u32], due: &str) -> Result<(), RetentionError> {
+        let sql = format!("DELETE FROM {} WHERE {due}", aged.table);
+        client::query_within(client, &sql, "TabSeparated", GONE_WITHIN).await?;
+        gone(client, aged, partitions, due).await
     }
 
     fn client(&self, audience: Audience) -> Client {
@@ -396,10 +399,27 @@ async fn parts(client: &Client, aged: &Aged, due: &str) -> Result<Vec<Part>, Dat
     Ok(parts)
 }
 
-async fn count(client: &Client, aged: &Aged, partition: u32, due: &str) -> Result<u64, DatabaseError> {
-    let sql = format!("SELECT count() FROM {} WHERE _partition_id = '{partition}' AND {due}", aged.table);
+async fn count(client: &Client, aged: &Aged, partitions: &[u32], due: &str) -> Result<u64, DatabaseError> {
+    let ids: Vec<_> = partitions.iter().map(|partition| format!("'{partition}'")).collect();
+    let sql = format!("SELECT count() FROM {} WHERE _partition_id IN ({}) AND {due}", aged.table, ids.join(", "));
     let text = client::query_within(client, &sql, "TabSeparated", GONE_WITHIN).await?;
     text.trim().parse().map_err(|_| DatabaseError::Again(format!("expected a count, found {text:?}")))
+}
+
+/// Returns when nothing of it is there any more.
+async fn gone(client: &Client, aged: &Aged, partitions: &[u32], due: &str) -> Result<(), RetentionError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match count(client, aged, partitions, due).await? {
+            0 => return Ok(()),
+            rows if begun.elapsed() > GONE_WITHIN => return Err(RetentionError::Still { table: aged.table, rows }),
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+fn partitions_of(deletions: &[Deletion]) -> Vec<u32> {
+    deletions.iter().map(|deletion| deletion.lane.partition).collect()
 }
 
 /// When a partition `YYYYMMDD` or `YYYYMM` ends, nanoseconds UTC.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tickwire_schemas::words::Timeframe;
 
 use super::standing::length_ns;
 use super::{Ground, connection_of, error_of};
 use crate::clock;
-use crate::control::jobs::{Job, JobError, JobKind, Kind, Outcome, Watch};
+use crate::control::jobs::{Job, JobError, JobKind, Kind, Outcome, SCHEDULE, Watch};
 use crate::runtime::backfill::{Backfill, BackfillRequest, Wanted};
 
 /// Bars of one poll, where the venue gives as many at once.
@@ -21,7 +22,26 @@ impl JobKind for FetchBars {
     }
 
     fn run(&self, job: &Job, watch: &Watch) -> Result<Outcome, JobError> {
-        let (ground, name) = (&self.0, connection_of(job)?);
+        let (name, begun_ns) = (connection_of(job)?, clock::monotonic_ns());
+        let came = self.poll(name, job, watch);
+        let latency_ms = (clock::monotonic_ns() - begun_ns) / 1_000_000;
+        match &came {
+            // Those that come off every minute would bury all else.
+            Ok(Outcome { rows, message }) if job.request.requested_by != SCHEDULE => {
+                self.0.log(name, "fetch_data", Ok(message), json!({ "rows": rows, "latency_ms": latency_ms }));
+            }
+            Err(JobError::Failed(text) | JobError::Hopeless(text)) => {
+                self.0.log(name, "fetch_data", Err(text), json!({ "latency_ms": latency_ms }));
+            }
+            Ok(_) | Err(JobError::Stopped) => {}
+        }
+        came
+    }
+}
+
+impl FetchBars {
+    fn poll(&self, name: &str, job: &Job, watch: &Watch) -> Result<Outcome, JobError> {
+        let ground = &self.0;
         let (now, spec) = ground.with_connection(name)?;
         let asked = &job.request.parameters;
         let word = asked.timeframe.as_deref().unwrap_or_default();
