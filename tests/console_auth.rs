@@ -415,6 +415,8 @@ fn secrets_are_nowhere_but_with_whom_they_belong_to() {
             assert!(!answer.contains(secret), "{answer}");
         }
     }
+    let mode = std::fs::metadata(console.engine.state().join("control.db")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o077, 0, "others may not try the hashes");
     let (ended, dir) = console.engine.stop();
     assert!(ended);
     let mut looked_at = 0;

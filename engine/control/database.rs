@@ -1,5 +1,6 @@
 //! The control database: one SQLite file in WAL mode, migrated when it is opened.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -48,6 +49,8 @@ impl Database {
     /// Opens that of a state directory, making or migrating it as needed.
     pub(super) fn open(state_dir: &Path) -> Result<Database, ControlError> {
         let path = state_dir.join("control.db");
+        // Hashes of passwords are nobody else's to try. What is wrong with the file SQLite says below.
+        let _ = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let opened = Connection::open(&path);
         Self::migrate(opened.map_err(|error| ControlError::Database { path: path.clone(), error })?, path)
     }
