@@ -59,7 +59,8 @@ fn a_connection_is_made_tried_run_let_go_and_removed() {
     let console = Console::start_with(&mtapi(port));
     let admin = console.sign_in(ADMIN);
     let adapters = admin.get("/api/adapters").json();
-    let of = |name: &str| adapters["adapters"].as_array().unwrap().iter().find(|a| a["adapter"] == name).unwrap().clone();
+    let of =
+        |name: &str| adapters["adapters"].as_array().unwrap().iter().find(|a| a["adapter"] == name).unwrap().clone();
     let mt = of("mtapi");
     assert!(mt["has_account"] == true && mt["has_symbols"] == true && mt["timeframes"][0] == "M1", "{mt}");
     let password = mt["fields"].as_array().unwrap().iter().find(|field| field["key"] == "password").unwrap();
@@ -92,7 +93,10 @@ fn a_connection_is_made_tried_run_let_go_and_removed() {
     let tried = admin.post("/api/data-connections/test", &untyped).json();
     assert_eq!(tried["succeeded"], true, "{tried}");
     let tried = admin.post(&format!("{path}/test"), &nothing).json();
-    assert!(tried["latency_ms"].is_number() && tried["balance"].is_string() && tried["currency"].is_string(), "{tried}");
+    assert!(
+        tried["latency_ms"].is_number() && tried["balance"].is_string() && tried["currency"].is_string(),
+        "{tried}"
+    );
     assert!(tried["symbols"]["BTCUSD"]["bid"].is_string(), "{tried}");
     let found = admin.get(&format!("{path}/symbols?search=eth")).json();
     assert_eq!(found["symbols"][0]["canonical"], "ETHUSD", "{found}");
@@ -113,10 +117,18 @@ fn a_connection_is_made_tried_run_let_go_and_removed() {
         let demo = connection(health, "demo");
         demo["status"] == "active" && demo["ticks_per_second"].as_f64().unwrap_or(0.0) > 0.0
     });
-    assert_eq!((&connection(&health, "demo")["state"], &health["summary"]["active"]), (&"live".into(), &2.into()), "{health}");
+    assert_eq!(
+        (&connection(&health, "demo")["state"], &health["summary"]["active"]),
+        (&"live".into(), &2.into()),
+        "{health}"
+    );
     assert!(connection(&health, "demo")["last_tick_at"].is_string());
     let live = admin.get(path).json();
-    assert_eq!((&live["live"]["connections"]["live"], &live["live"]["active_symbols"]), (&1.into(), &1.into()), "{live}");
+    assert_eq!(
+        (&live["live"]["connections"]["live"], &live["live"]["active_symbols"]),
+        (&1.into(), &1.into()),
+        "{live}"
+    );
     until(&admin, &format!("{path}/logs?action=connect"), |log| log["entries"][0]["succeeded"] == true);
 
     // Let go, and it stops.
@@ -125,14 +137,19 @@ fn a_connection_is_made_tried_run_let_go_and_removed() {
     assert_eq!((&changed["connection"]["status"], &changed["connection"]["live"]), (&"inactive".into(), &Value::Null));
 
     let log = admin.get(&format!("{path}/logs")).json();
-    let actions: Vec<&str> = log["entries"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
-    let done: Vec<&str> = actions.iter().copied().filter(|action| !["connect", "disconnect"].contains(action)).collect();
+    let actions: Vec<&str> =
+        log["entries"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let done: Vec<&str> =
+        actions.iter().copied().filter(|action| !["connect", "disconnect"].contains(action)).collect();
     assert_eq!(done, ["deactivate", "activate", "test", "edit", "test", "create"], "{log}");
     let failed = admin.get(&format!("{path}/logs?action=test&succeeded=false")).json();
     assert_eq!((failed["entries"].as_array().unwrap().len(), &failed["next"]), (1, &Value::Null), "{failed}");
     let first = admin.get(&format!("{path}/logs?limit=2")).json();
     let next = admin.get(&format!("{path}/logs?limit=2&before={}", first["next"].as_str().unwrap())).json();
-    assert_eq!([&first["entries"][0], &first["entries"][1], &next["entries"][0]], [0, 1, 2].map(|at| &log["entries"][at]));
+    assert_eq!(
+        [&first["entries"][0], &first["entries"][1], &next["entries"][0]],
+        [0, 1, 2].map(|at| &log["entries"][at])
+    );
 
     assert_eq!(admin.delete(path).status, 422);
     let removed = admin.delete(&format!("{path}?data=keep"));
@@ -247,7 +264,8 @@ fn a_secret_is_told_nowhere() {
     misplaced["config"]["password"] = CANARY.into();
     let mut unknown = draft(port, CANARY);
     unknown["config"]["api_key"] = CANARY.into();
-    let shapes = [json!({ "secrets": { "password": { "is": CANARY } } }), json!({ "secrets": CANARY }), json!([CANARY])];
+    let shapes =
+        [json!({ "secrets": { "password": { "is": CANARY } } }), json!({ "secrets": CANARY }), json!([CANARY])];
     for body in [&bad_url, &bad_query, &bad_path, &unknown, &draft(port, &wrong)] {
         told.push(admin.post("/api/data-connections/test", body).body);
         told.push(admin.post("/api/data-connections/symbols", body).body);
@@ -256,7 +274,9 @@ fn a_secret_is_told_nowhere() {
         told.push(admin.post("/api/data-connections", body).body);
     }
     told.push(admin.post("/api/data-connections", &misplaced).body);
-    told.push(admin.patch(path, &json!({ "secrets": { "password": wrong, "session": format!("{CANARY}-session") } })).body);
+    told.push(
+        admin.patch(path, &json!({ "secrets": { "password": wrong, "session": format!("{CANARY}-session") } })).body,
+    );
     told.push(admin.post(&format!("{path}/test"), &json!({})).body);
     told.push(admin.post(&format!("{path}/activate"), &json!({})).body);
     // Refused by the venue, which repeats what it was sent; in the log of the connection too.

@@ -50,11 +50,15 @@ fn subjects(alerts: &Value) -> Vec<&str> {
 #[test]
 fn status_and_quality_are_of_what_the_viewer_sees() {
     let (console, port) = start("");
-    let (admin, alice, bob) = (console.sign_in(ADMIN), console.user("alice", "user", &[]), console.user("bob", "user", &[]));
+    let (admin, alice, bob) =
+        (console.sign_in(ADMIN), console.user("alice", "user", &[]), console.user("bob", "user", &[]));
     let blind = console.user("blind", "user", &[]);
     admin.patch("/api/users/blind", &json!({ "sources": ["nothing-*"] }));
     let whole = until(&admin, "/api/status", |status| status["connections"]["active"] == 2);
-    assert_eq!((&whole["status"], &whole["service"], &whole["connections"]["total"]), (&json!("ok"), &json!("tickwire"), &json!(2)));
+    assert_eq!(
+        (&whole["status"], &whole["service"], &whole["connections"]["total"]),
+        (&json!("ok"), &json!("tickwire"), &json!(2))
+    );
     let active = |person: &Person| person.get("/api/status").json()["connections"]["active"].clone();
     assert_eq!((active(&alice), active(&bob), active(&blind)), (json!(2), json!(1), json!(0)));
     assert_eq!(whole["problems"], json!([]), "{whole:#}");
@@ -147,7 +151,10 @@ fn the_pipeline_and_the_terminals_are_for_those_with_the_permission() {
     let shown = &found["terminals"][0];
     let asked = json!([{ "symbols": ["BTC*"], "kinds": ["quote", "tick"], "sources": null, "delivery": "latest" }]);
     assert_eq!((&shown["subscriptions"], &shown["token"], &shown["user"]), (&asked, &json!("anonymous"), &json!("")));
-    assert!(shown["address"].as_str().unwrap().starts_with("127.0.0.1:") && shown["bytes"].as_u64() > Some(0), "{shown}");
+    assert!(
+        shown["address"].as_str().unwrap().starts_with("127.0.0.1:") && shown["bytes"].as_u64() > Some(0),
+        "{shown}"
+    );
     assert_eq!(found["totals"]["terminals"], 1);
     drop(terminal);
     until(&viewer, "/api/terminals", |found| found["terminals"] == json!([]));
@@ -193,7 +200,10 @@ fn alert_settings_are_kept_checked_and_show_no_secret() {
     let set = admin.put("/api/alerts/settings", &json!({ "webhooks": [{ "url": url, "secret": secret }] }));
     assert_eq!(set.status, 200, "{}", set.body);
     let webhook = &set.json()["webhooks"][0];
-    assert_eq!((&webhook["has_secret"], &webhook["enabled"], &webhook["rules"]), (&json!(true), &json!(true), &Value::Null));
+    assert_eq!(
+        (&webhook["has_secret"], &webhook["enabled"], &webhook["rules"]),
+        (&json!(true), &json!(true), &Value::Null)
+    );
     let wrong = json!({ "webhooks": [{ "url": "ftp://h/", "secret": secret }] });
     let refused = admin.put("/api/alerts/settings", &wrong);
     assert_eq!((refused.status, &refused.json()["error"]["field"]), (422, &json!("webhooks[0].url")));
