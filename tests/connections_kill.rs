@@ -113,7 +113,9 @@ fn killed_at_any_moment_every_connection_is_whole_and_its_secret_opens() {
 fn processes_that_read_while_the_key_changes_find_every_secret() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Connections::open(dir.path()).unwrap();
-    (0..4).for_each(|round| drop(all.add(&format!("c{round}"), "", &draft(round), &secret(round), 1).unwrap()));
+    for round in 0..4 {
+        all.add(&format!("c{round}"), "", &draft(round), &secret(round), 1).unwrap();
+    }
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -127,7 +129,9 @@ fn processes_that_read_while_the_key_changes_find_every_secret() {
             .map(|_| {
                 scope.spawn(|| {
                     let mut all = Connections::open(dir.path()).unwrap();
-                    (0..25).for_each(|_| drop(all.rotate().unwrap()));
+                    for _ in 0..25 {
+                        all.rotate().unwrap();
+                    }
                 })
             })
             .collect();

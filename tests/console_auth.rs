@@ -280,6 +280,17 @@ fn a_terminal_comes_as_the_user_of_its_token_and_not_when_they_are_disabled() {
 }
 
 #[test]
+fn an_open_stream_ends_when_its_viewer_is_not_let_in_any_more() {
+    let console = Console::start();
+    let (admin, ulf) = (console.sign_in(ADMIN), console.user("ulf", "user", &[]));
+    let mut events = ulf.events("/api/live/quotes");
+    assert_eq!(events.next().unwrap().0, "quotes");
+    admin.patch("/api/users/ulf", &json!({ "disabled": true }));
+    let more = std::iter::from_fn(|| events.next()).take(200).count();
+    assert!(more < 200, "it goes on");
+}
+
+#[test]
 fn every_answer_tells_the_browser_what_it_may_do_with_it() {
     let console = Console::start();
     let (anonymous, admin) = (console.anonymous(), console.sign_in(ADMIN));

@@ -6,7 +6,7 @@ mod engine_support;
 
 use std::collections::BTreeSet;
 
-use console_support::{ADMIN, Console, PASSWORD, Person};
+use console_support::{ADMIN, Console, Person};
 use serde_json::{Value, json};
 
 /// Who is let in. Everybody else is told 401 when they are nobody, and 403 when they are somebody.
@@ -88,7 +88,7 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/api/gaps", For::SignedIn, ""),
     ("POST", "/api/gaps/{epoch}/{id}/repair", For::Owners, ""),
     ("GET", "/api/jobs", For::SignedIn, ""),
-    ("POST", "/api/jobs", For::Managers, r#"{"kind":"retention"}"#),
+    ("POST", "/api/jobs", For::Owners, r#"{"kind":"retention"}"#),
     ("GET", "/api/jobs/{id}", For::Owners, ""),
     ("POST", "/api/jobs/{id}/cancel", For::Owners, ""),
     ("GET", "/api/job-schedules", For::SignedIn, ""),
@@ -222,9 +222,4 @@ fn fill(path: &str) -> String {
         _ => "",
     };
     filled.collect::<Vec<_>>().join("/") + query
-}
-
-#[test]
-fn the_password_of_the_table_is_that_of_everybody() {
-    assert!(ROUTES.iter().any(|(.., body)| body.contains(PASSWORD)));
 }

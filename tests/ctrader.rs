@@ -278,3 +278,30 @@ fn a_venue_that_we_did_not_write_is_content_with_the_adapter() {
     assert_eq!(source.down(), Cause::ClosedByPeer);
     source.stop();
 }
+
+#[tokio::test]
+async fn the_brokers_symbols_are_listed_by_the_names_that_are_subscribed() {
+    let mut config = Config::load(&[], std::iter::empty()).unwrap();
+    let broker = "[simulators.one]\nbroker = \"ctrader\"\nuser = \"77\"\npassword = \"hunter2\"\naccount = \"demo.broker.77\"\nsymbols = [\"EURUSD\", \"XAUUSD\"]\n";
+    config.overlay(broker, "test").unwrap();
+    let brokers = simulator::start(simulator::parse(&config).unwrap()).unwrap();
+    let source = |password: &str| {
+        let mut config = Config::load(&[], std::iter::empty()).unwrap();
+        let text = format!(
+            "[sources.one]\nadapter = \"ctrader\"\nbase_url = \"tcp://{}\"\nsender_comp_id = \"demo.broker.77\"\n\
+             username = \"77\"\npassword = \"{password}\"\nsymbols = [\"EURUSD\"]\n",
+            brokers.address("one").unwrap()
+        );
+        config.overlay(&text, "test").unwrap();
+        feeds::config::sources(&config).unwrap().remove(0)
+    };
+    let spec = source("hunter2");
+    assert!(spec.venue.capabilities().symbols);
+    let told = spec.venue.any_symbol_list().unwrap().symbols().await.unwrap();
+    let names: Vec<_> = told.iter().map(|symbol| (symbol.name.as_str(), symbol.digits)).collect();
+    assert_eq!(names, [("EURUSD", Some(5)), ("XAUUSD", Some(2))]);
+    let refused = source("wrong-password").venue.any_symbol_list().unwrap().symbols().await.unwrap_err();
+    assert_eq!(refused.cause, Cause::LoginRefused, "{refused}");
+    assert!(!refused.text.contains("wrong-password"), "{refused}");
+    brokers.stop();
+}

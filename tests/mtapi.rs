@@ -367,3 +367,48 @@ async fn accounts_are_polled_by_symbol_or_all_at_once() {
     assert_eq!(rig.errors(), ["", "", ""]);
     rig.stop();
 }
+
+/// Two accounts with tokens of different lives see the same market, each renewing its session three times at least: what one
+/// of them missed the other would have.
+#[test]
+fn tokens_that_end_are_renewed_before_and_no_tick_is_lost() {
+    let brokers = start(&format!("[simulators.mtapi]\n{MTAPI}token_lifetime_s = 4\n"));
+    let rig = Rig::new(&[
+        ("a", mtapi(&brokers, 77, "token_lifetime_s = 4")),
+        ("b", mtapi(&brokers, 78, "token_lifetime_s = 3\n")),
+    ]);
+    let mut heard: [Vec<(u32, i64, i64, i64)>; 2] = Default::default();
+    let deadline = Instant::now() + HANG;
+    let (mut live, mut begun) = ([false; 2], None);
+    // Three lives of the longer tokens.
+    while begun.is_none_or(|begun: Instant| begun.elapsed() < Duration::from_secs(12)) {
+        match rig.inputs.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap() {
+            Input::Tick(tick) => {
+                let at = tick.head.source_id as usize - 1;
+                heard[at].push((tick.head.instrument_id, tick.ts_event_ns, tick.bid_e9, tick.ask_e9));
+                if begun.is_none() && heard.iter().all(|heard| heard.len() > 4) {
+                    begun = Some(Instant::now());
+                }
+            }
+            Input::SourceState(state) if state.head.instrument_id == 0 => {
+                let at = state.head.source_id as usize - 1;
+                live[at] |= state.status == SourceStatus::Live.code();
+                assert!(!live[at] || state.status == SourceStatus::Live.code(), "{state:?} {:?}", rig.errors());
+            }
+            Input::Drop(drop) => panic!("{drop:?}"),
+            _ => {}
+        }
+    }
+    let sessions = brokers.stats("mtapi").unwrap().sessions;
+    assert!(sessions >= 8, "{sessions} sessions");
+    // From where both had begun to where both had come.
+    let sets = heard.map(|heard| heard.into_iter().collect::<std::collections::BTreeSet<_>>());
+    let times = sets.each_ref().map(|set| set.iter().map(|tick| tick.1).collect::<std::collections::BTreeSet<_>>());
+    let from = times.each_ref().map(|times| *times.iter().nth(4).unwrap()).into_iter().max().unwrap();
+    let to = times.each_ref().map(|times| *times.iter().nth_back(4).unwrap()).into_iter().min().unwrap();
+    let cut = sets.map(|set| set.into_iter().filter(|tick| (from..to).contains(&tick.1)).collect::<Vec<_>>());
+    assert!(cut[0].len() > 50, "{}", cut[0].len());
+    assert_eq!(cut[0], cut[1]);
+    rig.stop();
+    brokers.stop();
+}

@@ -65,7 +65,8 @@ fn every_file_is_reachable() {
         .flat_map(|(_, text)| {
             let lines = text.lines().filter(|line| line.contains("mod ") || line.contains("#[path"));
             // A list of a macro may go over several lines.
-            lines.chain(text.split("![").skip(1).filter_map(|list| list.split(']').next()))
+            let lists = text.split("![").skip(1).filter_map(|list| list.split(']').next());
+            lines.chain(lists).chain(text.split("! {").skip(1).filter_map(|list| list.split('}').next()))
         })
         .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
         .collect();

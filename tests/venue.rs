@@ -84,6 +84,29 @@ async fn symbols_are_listed_as_they_are_subscribed() {
     brokers.stop();
 }
 
+/// 200 requests of four connections at once, and a session that connects: the venue answers 120 in a second, and refuses
+/// the others.
+#[tokio::test]
+async fn what_is_asked_of_a_host_stays_within_its_limit_whoever_asks() {
+    let brokers = brokers();
+    let specs: Vec<_> = (0..4).map(|_| source(&sources(&brokers), "practice")).collect();
+    let asked = (0..200).map(|nth| {
+        let venue = &specs[nth % 4].venue;
+        async move {
+            match nth % 3 {
+                0 => venue.any_account().unwrap().summary().await.map(drop),
+                1 => venue.any_account().unwrap().positions().await.map(drop),
+                _ => venue.any_symbol_list().unwrap().symbols().await.map(drop),
+            }
+        }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_ok), "{:?}", answers.iter().find(|answer| answer.is_err()));
+    let stats = brokers.stats("oanda").unwrap();
+    assert_eq!((stats.requests, stats.throttled), (200, 0));
+    brokers.stop();
+}
+
 #[tokio::test]
 async fn exchanges_list_what_is_traded_under_the_names_that_are_subscribed() {
     let brokers = brokers();

@@ -7,7 +7,7 @@ use crate::journal::Reader;
 use crate::journal::format::list_segments;
 use crate::runtime::{Pipeline, RunError, StateDir, compare, journaled_market};
 
-/// Replays the journal of a stopped engine with its sources and instruments, and stages as configured now, and compares.
+/// Replays the journal of a stopped engine with the sources and instruments of each run, and stages as configured now, and compares.
 pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
     log_to_stderr("info");
     let settings = common.settings()?;
@@ -27,10 +27,11 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         return Err(Failure::failed(format!("{}: nothing to compare", journal.display())));
     };
     let market = journaled_market(last.catalogue(), &settings);
-    let found = compare(&journal, || Pipeline::build(&settings, &market)).map_err(|error| match error {
-        RunError::Stages(_) => Failure::usage(error),
-        _ => Failure::failed(error),
-    })?;
+    let found =
+        compare(&journal, &market, |market| Pipeline::build(&settings, market)).map_err(|error| match error {
+            RunError::Stages(_) => Failure::usage(error),
+            _ => Failure::failed(error),
+        })?;
     say(found.notes.iter().fold(String::new(), |text, note| text + note + "\n"))?;
     say(format!(
         "{} inputs replayed, {} records compared, {} different, {} made again that a crash had cut off, {} before the first snapshot not compared\n",

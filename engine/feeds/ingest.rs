@@ -20,6 +20,7 @@ use super::net;
 use super::rate::SharedHosts;
 use super::source::{self, Context};
 use super::status::{FeedStatus, Statuses};
+use super::turns::of_process;
 use crate::clock;
 use crate::market::{Input, InstrumentId, SourceId};
 use crate::metrics::SOURCES_MAX;
@@ -199,7 +200,7 @@ pub fn start(
         return Err(FeedsError::Inlets { expected: count, found: inlets.len() });
     }
     net::install_crypto();
-    let (statuses, hosts) = (Statuses::new(), SharedHosts::default());
+    let (statuses, hosts) = (Statuses::new(), of_process().clone());
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ARRIVALS_MAX)).unzip();
     let control = FeedsControl::new(senders, statuses.clone());
     for feed in feeds {

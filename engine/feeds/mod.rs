@@ -40,6 +40,7 @@ mod source;
 pub mod standby;
 mod status;
 pub mod template;
+pub mod turns;
 pub mod zmq;
 
 pub use config::{IngestConfig, SourceSpec, SymbolSpec};

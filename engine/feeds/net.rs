@@ -245,8 +245,16 @@ impl Connection {
     /// knows the time says less than it, by what making one takes.
     #[must_use]
     pub fn expiring(mut self, life: Duration) -> Self {
-        self.life = Some(life);
+        self.life = Some(self.life.map_or(life, |shorter| shorter.min(life)));
         self
+    }
+
+    /// The same, with a token that the venue made just now and lets live for so many seconds (0: for ever), where getting
+    /// another one and connecting with it takes up to `opening`. Half of its life is used in any case.
+    #[must_use]
+    pub fn with_token_of(self, lifetime_s: u32, opening: Duration) -> Self {
+        let lifetime = Duration::from_secs(lifetime_s.into());
+        if lifetime.is_zero() { self } else { self.expiring(lifetime.saturating_sub(opening).max(lifetime / 2)) }
     }
 
     pub(super) fn life(&self) -> Option<Duration> {

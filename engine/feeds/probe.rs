@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::adapters::{AccountSummary, Decoder, Stream};
 use super::event::{Event, Symbols};
 use super::net::{Connection, Failure};
+use super::turns::{in_turn, of_process};
 use crate::clock;
 use crate::market::{InstrumentId, Price};
 
@@ -50,9 +51,17 @@ pub(super) async fn probe<S: Stream>(stream: &S, symbols: &Symbols, patience: Du
     let late = |what: &str, patience: Duration| {
         Failure::new(Cause::ConnectFailed, format!("no {what} within {} ms", patience.as_millis()))
     };
-    let begun_ns = clock::monotonic_ns();
-    let opened = timeout(patience, stream.open(symbols)).await;
-    let mut connection = opened.map_err(|_| late("connection", patience))??;
+    let mut begun_ns = 0;
+    let open = async {
+        begun_ns = clock::monotonic_ns();
+        timeout(patience, stream.open(symbols)).await.map_err(|_| late("connection", patience)).flatten()
+    };
+    // As a session takes it: who tries a connection again and again uses up the same limit.
+    let opened = match stream.connect_rate() {
+        Some(limit) => in_turn(of_process(), limit, open).await,
+        None => open.await,
+    };
+    let mut connection = opened?;
     let opened_ns = clock::monotonic_ns();
     let secrets = connection.take_secrets();
     let mut decoder = stream.decoder(symbols);

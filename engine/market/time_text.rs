@@ -19,18 +19,18 @@ pub struct DateTimeText {
 #[must_use]
 pub fn date_time(text: &[u8]) -> Option<DateTimeText> {
     let (head, mut rest) = text.split_at_checked(19)?;
-    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if separators.iter().any(|&(at, byte)| head[at] != byte) || !matches!(head[10], b'T' | b' ') {
-        return None;
-    }
-    let number = |from: usize, to: usize| digits(&head[from..to]);
-    let days = days_from_civil(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let [year, month, day, hour, minute, second] = plain_head(head).or_else(|| any_head(head))?;
+    let days = days_from_civil(year, month, day)?;
     // Second 60 is a leap second: the following second, as the rest of the world's clocks have it.
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let mut local_ns = (days * 86_400 + hour * 3_600 + minute * 60 + second) * SECOND_NS;
+    if let [b'.', fraction @ .., b'Z'] = rest
+        && let Some(fraction_ns) = plain_nine(fraction)
+    {
+        return Some(DateTimeText { local_ns: local_ns + fraction_ns, offset_ns: Some(0) });
+    }
     if let Some(fraction) = rest.strip_prefix(b".") {
         let length = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         if length == 0 || length > 9 {
@@ -40,6 +40,64 @@ pub fn date_time(text: &[u8]) -> Option<DateTimeText> {
         rest = &fraction[length..];
     }
     Some(DateTimeText { local_ns, offset_ns: offset(rest)? })
+}
+
+/// Year, month, day, hour, minute and second of `2024-05-17T10:15:30`.
+fn any_head(head: &[u8]) -> Option<[i64; 6]> {
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    if separators.iter().any(|&(at, byte)| head[at] != byte) || !matches!(head[10], b'T' | b' ') {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits(&head[from..to]);
+    Some([number(0, 4)?, number(5, 7)?, number(8, 10)?, number(11, 13)?, number(14, 16)?, number(17, 19)?])
+}
+
+/// The same as it is nearly always written, eight bytes at a time. `None` where [`any_head`] is to judge.
+#[inline]
+fn plain_head(head: &[u8]) -> Option<[i64; 6]> {
+    const DATE: (u64, u64) = form(*b"0000-00-");
+    const TIME: (u64, u64) = form(*b"00T00:00");
+    let [a, b, c, d, _, e, f, _] = eight(head.first_chunk()?, DATE)?;
+    let [g, h, _, i, j, _, k, l] = eight(head.get(8..)?.first_chunk()?, TIME)?;
+    let [b':', tens, ones] = *head.get(16..)? else { return None };
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    let two = |tens: u8, ones: u8| i64::from(tens) * 10 + i64::from(ones);
+    let is_plain = tens < 10 && ones < 10;
+    is_plain.then(|| [two(a, b) * 100 + two(c, d), two(e, f), two(g, h), two(i, j), two(k, l), two(tens, ones)])
+}
+
+/// What eight bytes are compared with, and where they have no digit.
+const fn form(text: [u8; 8]) -> (u64, u64) {
+    let (mut others, mut at) = (0, 0);
+    while at < 8 {
+        if text[at] != b'0' {
+            others |= 0xff << (8 * at);
+        }
+        at += 1;
+    }
+    (u64::from_le_bytes(text), others)
+}
+
+/// The digits of eight bytes of a form.
+#[inline]
+fn eight(bytes: &[u8; 8], (form, others): (u64, u64)) -> Option<[u8; 8]> {
+    let digits = u64::from_le_bytes(*bytes) ^ form;
+    // Ten and more reach the highest bit of their byte.
+    let above_nine = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+    (above_nine == 0 && digits & others == 0).then(|| digits.to_le_bytes())
+}
+
+/// The value of nine digits.
+#[inline]
+fn plain_nine(text: &[u8]) -> Option<i64> {
+    let (first, [last]) = text.split_first_chunk::<8>()? else { return None };
+    let last = last.wrapping_sub(b'0');
+    let digits = u64::from_le_bytes(eight(first, form(*b"00000000"))?);
+    // Neighbours are joined: to four numbers of two digits, two of four, and one of eight.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let all = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    (last < 10).then(|| i64::try_from(all * 10 + u64::from(last)).unwrap_or(0))
 }
 
 /// Reads `1477557524.327443673` (seconds since 1970) exactly.
@@ -145,6 +203,20 @@ mod tests {
         fn agrees_with_a_calendar_library(ns in 0_i64..9_200_000_000_000_000_000) {
             let text = jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap().to_string();
             prop_assert_eq!(date_time(text.as_bytes()), Some(DateTimeText { local_ns: ns, offset_ns: Some(0) }));
+        }
+
+        #[test]
+        fn the_quick_way_says_what_the_general_one_does(
+            ns in 0_i64..9_200_000_000_000_000_000, at in 0_usize..32, byte in prop_oneof![any::<u8>(), b'/'..=b':', Just(b' ')],
+        ) {
+            let mut text = jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap().strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string().into_bytes();
+            prop_assert_eq!((plain_head(&text[..19]), plain_nine(&text[20..29])), (any_head(&text[..19]), digits(&text[20..29])));
+            if let Some(one) = text.get_mut(at) {
+                *one = byte;
+            }
+            let (head, nine) = (&text[..19], &text[20..29]);
+            prop_assert!(plain_head(head).is_none_or(|found| Some(found) == any_head(head)));
+            prop_assert_eq!(plain_nine(nine), digits(nine));
         }
 
         #[test]

@@ -1,27 +1,30 @@
 //! The thread `tw-repair`: reads the ledger from the journal, asks venues, hands over what they answer.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::{Bar, Gap, Record, Repair};
 use tickwire_schemas::words::{Cause, Kind, RepairStep};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RepairConfig;
-use super::plan::{Job, Key, Plan, Saved, Told, Venue};
+use super::plan::{Job, Key, Plan, TickJob, Told, Venue};
+use super::state::{File, StateFile};
+use super::ticks::{self, Store, Whose};
 use crate::feeds::LateInputs;
 use crate::feeds::adapters::{self, History};
 use crate::feeds::net::Failure;
 use crate::feeds::rate::SharedHosts;
-use crate::journal::{Durable, JournalError, Position, Reader};
+use crate::feeds::turns::in_turn;
+use crate::journal::{Durable, JournalError, Reader};
 use crate::market::{Calendar, Input};
+use crate::storage::names::Names;
 use crate::{clock, metrics};
 
 /// How often it looks for more.
@@ -31,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
 /// Longest wait for an answer, all pages of it.
-const ANSWER_MAX: Duration = Duration::from_secs(120);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// Longest goodbye to a venue, and to all of them at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -52,6 +55,8 @@ pub struct Asked {
     pub venue: Venue,
     /// Who is asked.
     pub adapter: Arc<dyn adapters::Venue>,
+    /// The words for it and its symbols in the database.
+    pub names: Arc<Names>,
 }
 
 /// What the thread works with.
@@ -75,6 +80,8 @@ pub struct Setup {
     pub hosts: SharedHosts,
     /// The way to the stages.
     pub late: LateInputs,
+    /// Where past ticks are stored, if they are.
+    pub store: Option<Store>,
 }
 
 /// What others ask of the thread.
@@ -143,7 +150,7 @@ pub fn start(setup: Setup) -> Result<Repairer, String> {
     let from = saved.position;
     let reader = Reader::follow(&setup.journal_dir, from, setup.durable).map_err(|e| e.to_string())?;
     let (plans, sources): (Vec<_>, Vec<_>) =
-        setup.sources.into_iter().map(|asked| (asked.venue, (asked.name, asked.adapter))).unzip();
+        setup.sources.into_iter().map(|asked| (asked.venue, (asked.name, asked.adapter, asked.names))).unzip();
     let mut plan = Plan::new(setup.config.clone(), plans, setup.calendars, fastrand::u64(..));
     plan.load(&saved.waiting);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -153,7 +160,7 @@ pub fn start(setup: Setup) -> Result<Repairer, String> {
     let work = Work {
         sources: sources
             .into_iter()
-            .map(|(name, adapter)| Source { name, adapter, busy: false, used: false })
+            .map(|(name, adapter, names)| Source { name, adapter, names, busy: false, used: false })
             .collect(),
         requests_max: setup.config.requests,
         plan,
@@ -167,6 +174,7 @@ pub fn start(setup: Setup) -> Result<Repairer, String> {
         waiting: VecDeque::new(),
         hosts: setup.hosts,
         late: setup.late,
+        store: setup.store,
         stopped,
         tell,
         turn: 0,
@@ -199,6 +207,7 @@ fn run(runtime: Runtime, mut work: Work, mut ordered: mpsc::Receiver<Order>, mut
 struct Source {
     name: String,
     adapter: Arc<dyn adapters::Venue>,
+    names: Arc<Names>,
     /// A request or a goodbye is under way.
     busy: bool,
     /// It was asked, and no goodbye said since.
@@ -208,6 +217,7 @@ struct Source {
 /// What tasks say.
 enum Heard {
     Answer(Job, Result<Vec<Bar>, Failure>),
+    Ticks(TickJob, Result<u64, Failure>),
     Closed(usize),
 }
 
@@ -228,6 +238,7 @@ struct Work {
     waiting: VecDeque<Told>,
     hosts: SharedHosts,
     late: LateInputs,
+    store: Option<Store>,
     stopped: watch::Receiver<bool>,
     tell: mpsc::Sender<Heard>,
     /// The source that is asked first the next time.
@@ -303,19 +314,35 @@ impl Work {
         match said {
             Heard::Closed(source) => self.sources[source].busy = false,
             Heard::Answer(job, answer) => {
-                let source = &mut self.sources[job.venue];
-                source.busy = false;
-                if let Err(failure) = &answer {
-                    metrics::REPAIR_FAILURES.inc();
-                    let (source, symbol) = (source.name.as_str(), self.plan.venue_symbol(&job));
-                    tracing::info!(source, symbol, timeframe = job.timeframe.word(), "repair: {failure}");
-                }
-                let now_ns = clock::now_ns();
-                self.plan.answered(&job, answer, now_ns);
-                if self.plan.next(job.venue, now_ns).is_none() {
-                    self.close(job.venue);
-                }
+                self.answered(job.venue, job.symbol, job.timeframe.word(), answer.as_ref().err());
+                self.plan.answered(&job, answer, clock::now_ns());
+                self.close_if_done(job.venue);
             }
+            Heard::Ticks(job, answer) => {
+                self.answered(job.venue, job.symbol, "ticks", answer.as_ref().err());
+                match answer {
+                    Ok(_) => self.plan.stored(&job, clock::now_ns()),
+                    Err(failure) => self.plan.not_stored(&job, &failure, clock::now_ns()),
+                }
+                self.close_if_done(job.venue);
+            }
+        }
+    }
+
+    fn answered(&mut self, at: usize, symbol: usize, what: &str, failure: Option<&Failure>) {
+        let source = &mut self.sources[at];
+        source.busy = false;
+        if let Some(failure) = failure {
+            metrics::REPAIR_FAILURES.inc();
+            let (source, symbol) = (source.name.as_str(), self.plan.venue_symbol(at, symbol));
+            tracing::info!(source, symbol, what, "repair: {failure}");
+        }
+    }
+
+    fn close_if_done(&mut self, at: usize) {
+        let now_ns = clock::now_ns();
+        if self.plan.next(at, now_ns).is_none() && self.plan.next_ticks(at, now_ns).is_none() {
+            self.close(at);
         }
     }
 
@@ -325,11 +352,11 @@ impl Work {
                 let known = self.plan.retry(key);
                 tracing::info!(epoch = key.epoch, gap_id = key.id, known, "repair: asked to try again");
             }
-            Order::Source(Asked { name, venue, adapter }) => {
+            Order::Source(Asked { name, venue, adapter, names }) => {
                 let at = self.plan.set_venue(venue);
                 match self.sources.get_mut(at) {
-                    Some(source) => (source.name, source.adapter) = (name, adapter),
-                    None => self.sources.push(Source { name, adapter, busy: false, used: false }),
+                    Some(source) => (source.name, source.adapter, source.names) = (name, adapter, names),
+                    None => self.sources.push(Source { name, adapter, names, busy: false, used: false }),
                 }
             }
         }
@@ -367,21 +394,44 @@ impl Work {
             if self.sources[at].busy {
                 continue;
             }
-            let Some(job) = self.plan.next(at, now_ns) else { continue };
+            if let Some(job) = self.plan.next(at, now_ns) {
+                self.ask_bars(at, job);
+            } else if let Some(job) = self.plan.next_ticks(at, now_ns) {
+                self.ask_ticks(at, job);
+            } else {
+                continue;
+            }
             (room, self.turn) = (room - 1, at + 1);
-            let source = &mut self.sources[at];
-            (source.busy, source.used) = (true, true);
+            (self.sources[at].busy, self.sources[at].used) = (true, true);
             metrics::REPAIR_REQUESTS.inc();
-            let symbol = self.plan.venue_symbol(&job).to_string();
-            let (adapter, hosts, tell) = (Arc::clone(&source.adapter), self.hosts.clone(), self.tell.clone());
-            spawn_local(async move {
-                let answer = match adapter.any_history() {
-                    Some(history) => fetch(history, &hosts, &symbol, &job).await,
-                    None => Err(Failure::new(Cause::ProtocolError, "no past bars any more")),
-                };
-                let _ = tell.send(Heard::Answer(job, answer)).await;
-            });
         }
+    }
+
+    fn ask_bars(&self, at: usize, job: Job) {
+        let symbol = self.plan.venue_symbol(at, job.symbol).to_string();
+        let (adapter, hosts, tell) = (Arc::clone(&self.sources[at].adapter), self.hosts.clone(), self.tell.clone());
+        spawn_local(async move {
+            let answer = match adapter.any_history() {
+                Some(history) => fetch(history, &hosts, &symbol, &job).await,
+                None => Err(Failure::new(Cause::ProtocolError, "no past bars any more")),
+            };
+            let _ = tell.send(Heard::Answer(job, answer)).await;
+        });
+    }
+
+    fn ask_ticks(&self, at: usize, job: TickJob) {
+        let (source_id, instrument_id) = self.plan.ids(at, job.symbol);
+        let venue_symbol = self.plan.venue_symbol(at, job.symbol).to_string();
+        let whose = Whose { source_id, instrument_id, venue_symbol };
+        let (adapter, names) = (Arc::clone(&self.sources[at].adapter), Arc::clone(&self.sources[at].names));
+        let (hosts, tell, store) = (self.hosts.clone(), self.tell.clone(), self.store.clone());
+        spawn_local(async move {
+            let answer = match store {
+                Some(store) => ticks::mend(&store, &names, &whose, &*adapter, &hosts, &job).await,
+                None => Ok(0),
+            };
+            let _ = tell.send(Heard::Ticks(job, answer)).await;
+        });
     }
 
     /// Gives back what asking a source took, until there is more to ask.
@@ -418,59 +468,10 @@ impl Work {
 
 /// Asks for bars, as soon as the venue's limits allow.
 async fn fetch(history: &dyn History, hosts: &SharedHosts, symbol: &str, job: &Job) -> Result<Vec<Bar>, Failure> {
-    loop {
-        match hosts.take(history.host(), history.rate(), clock::monotonic_ns()) {
-            0 => break,
-            wait_ns => sleep(Duration::from_nanos(wait_ns.unsigned_abs())).await,
-        }
-    }
     let late = || Failure::new(Cause::ReadError, format!("no whole answer within {} s", ANSWER_MAX.as_secs()));
-    let answer = timeout(ANSWER_MAX, history.bars(symbol, job.timeframe, job.from_ns, job.to_ns));
-    let answer = answer.await.map_err(|_| late()).flatten();
-    if let Err(Failure { retry_after: Some(wait), .. }) = &answer {
-        let wait_ns = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
-        hosts.hold(history.host(), clock::monotonic_ns().saturating_add(wait_ns));
-    }
-    answer
-}
-
-/// What is kept between runs.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct File {
-    /// Everything before it is in `waiting`; none is the beginning.
-    position: Option<Position>,
-    waiting: Saved,
-}
-
-struct StateFile(PathBuf);
-
-impl StateFile {
-    /// What was written, if it fits the journal.
-    fn read(&self, journal_dir: &Path) -> Option<File> {
-        let text = match std::fs::read(&self.0) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(error) => return self.unfit(&error),
-        };
-        match serde_json::from_slice::<File>(&text) {
-            Ok(file) if file.position.is_none_or(|position| position.id().path(journal_dir).exists()) => Some(file),
-            // The journal in between is gone: what it still holds is read.
-            Ok(file) => Some(File { position: None, ..file }),
-            Err(error) => self.unfit(&error),
-        }
-    }
-
-    fn unfit(&self, error: &dyn std::fmt::Display) -> Option<File> {
-        tracing::warn!("{}: {error}; what is to be mended is read from the journal", self.0.display());
-        None
-    }
-
-    fn write(&self, file: &File) -> Result<(), String> {
-        let beside = self.0.with_extension("tmp");
-        let written = serde_json::to_vec(file)
-            .map_err(std::io::Error::other)
-            .and_then(|text| std::fs::write(&beside, text))
-            .and_then(|()| std::fs::rename(&beside, &self.0));
-        written.map_err(|e| format!("{}: {e}", self.0.display()))
-    }
+    let answer = async {
+        let asked = history.bars(symbol, job.timeframe, job.from_ns, job.to_ns);
+        timeout(ANSWER_MAX, asked).await.map_err(|_| late()).flatten()
+    };
+    in_turn(hosts, (history.host(), history.rate()), answer).await
 }

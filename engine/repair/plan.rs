@@ -10,6 +10,8 @@
 //! - A request that fails is made again, after a wait that doubles, and a random part of it; waits that the venue asked
 //!   for do not count. After the last failure the bars are given up (all timeframes, unless the venue refused just this
 //!   request), and the hole becomes `lost` when the others are done.
+//! - Of a venue that has ticks, those of the hole are asked for and stored before its entry closes, when its shortest bars
+//!   are due. Which of them are stored does not matter after a restart: who stores them leaves out what is there.
 //! - Without history, or with more holes waiting than allowed, a hole is `lost` at once: the newest ones, since those
 //!   before them may have been asked for already.
 //! - What it hands out comes back by the journal ([`Plan::journaled`]). So its state follows from the journal alone,
@@ -17,6 +19,7 @@
 
 mod hole;
 mod saved;
+mod ticks;
 mod told;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,11 +32,14 @@ use super::RepairConfig;
 use crate::feeds::net::Failure;
 use crate::market::{Calendar, Class, Span};
 
-use hole::{Facts, Hole, Part, TIMEFRAMES};
+use hole::{Facts, Hole, Part, TIMEFRAMES, shortest_ns};
 
 pub use hole::Key;
 pub use saved::Saved;
+pub use ticks::TickJob;
 pub use told::Told;
+
+use ticks::Ticks;
 
 /// Lost holes that are remembered, to be tried again on demand.
 const LOST_MAX: usize = 1_000;
@@ -56,6 +62,8 @@ pub struct Past {
     pub page: usize,
     /// The published timeframes that it has, shortest first; at least one.
     pub timeframes: Vec<Timeframe>,
+    /// Longest stretch of ticks of one request, in nanoseconds; none where it has no ticks, or they are not stored.
+    pub ticks_span_ns: Option<i64>,
 }
 
 /// A source, as far as it can mend.
@@ -91,7 +99,7 @@ struct Trouble {
     not_before_ns: i64,
 }
 
-/// Source, symbol and code of the timeframe.
+/// Source, symbol and code of the timeframe; 0 of ticks.
 type Lane = (usize, usize, u8);
 
 /// The planner.
@@ -234,8 +242,14 @@ impl Plan {
 
     /// The venue's name of the symbol of a request.
     #[must_use]
-    pub fn venue_symbol(&self, job: &Job) -> &str {
-        &self.venues[job.venue].symbols[job.symbol].venue_symbol
+    pub fn venue_symbol(&self, venue: usize, symbol: usize) -> &str {
+        &self.venues[venue].symbols[symbol].venue_symbol
+    }
+
+    /// The persistent numbers of source and symbol of a request.
+    #[must_use]
+    pub fn ids(&self, venue: usize, symbol: usize) -> (u32, u32) {
+        (self.venues[venue].source_id, self.venues[venue].symbols[symbol].instrument_id)
     }
 
     /// Takes the answer to a request, which came at `now_ns`.
@@ -322,7 +336,8 @@ impl Plan {
             if let Some(last) = past.timeframes.first().and_then(|t| calendar.interval(*t, facts.to_ns - 1)) {
                 until_ns = until_ns.max(last.to_ns.saturating_add(delay_ns));
             }
-            parts.push(Part { symbol: at, next });
+            let ticks = next.iter().any(Option::is_some).then(|| Ticks::of(facts, past, calendar)).flatten();
+            parts.push(Part { symbol: at, next, ticks });
         }
         if parts.is_empty() { Err("its source does not subscribe the symbol any more") } else { Ok((parts, until_ns)) }
     }
@@ -336,6 +351,7 @@ impl Plan {
         }
         let until_ns = hole.until_ns;
         for part in &mut hole.parts {
+            part.ticks = None;
             let class = self.venues[hole.venue].symbols[part.symbol].class;
             for (at, next) in part.next.iter_mut().enumerate() {
                 while let Some(span) = *next
@@ -409,8 +425,8 @@ impl Plan {
         self.told.push_back(Told { venue: Some(job.venue), repair, why: None });
     }
 
-    fn failed(&mut self, job: &Job, failure: &Failure, now_ns: i64) {
-        let lane = (job.venue, job.symbol, job.timeframe.code());
+    /// Notes a failure, and whether it was the last one that is borne.
+    fn gives_up(&mut self, lane: Lane, failure: &Failure, now_ns: i64) -> bool {
         let trouble = self.trouble.entry(lane).or_default();
         let wait_ns = match failure.retry_after {
             Some(wait) => i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX),
@@ -422,10 +438,17 @@ impl Plan {
             }
         };
         trouble.not_before_ns = now_ns.saturating_add(wait_ns);
-        if trouble.failures < self.config.attempts {
+        let is_last = trouble.failures >= self.config.attempts;
+        if is_last {
+            self.trouble.remove(&lane);
+        }
+        is_last
+    }
+
+    fn failed(&mut self, job: &Job, failure: &Failure, now_ns: i64) {
+        if !self.gives_up((job.venue, job.symbol, job.timeframe.code()), failure, now_ns) {
             return;
         }
-        self.trouble.remove(&lane);
         let mut touched = Vec::new();
         for (key, hole) in &mut self.holes {
             let Some(next) = asked(hole, job) else { continue };
@@ -433,7 +456,7 @@ impl Plan {
             if failure.cause != Cause::ProtocolError {
                 // The venue cannot be asked at all: the other timeframes would fail the same way.
                 let parts = hole.parts.iter_mut().filter(|part| part.symbol == job.symbol);
-                parts.for_each(|part| part.next = [None; TIMEFRAMES]);
+                parts.for_each(|part| (part.next, part.ticks) = ([None; TIMEFRAMES], None));
             }
             hole.failed = Some(format!("bars of {}: {failure}", job.timeframe));
             touched.push(*key);
@@ -461,22 +484,6 @@ fn asked<'a>(hole: &'a mut Hole, job: &Job) -> Option<&'a mut Option<Span>> {
 
 fn place(timeframe: Timeframe) -> usize {
     usize::from(timeframe.code()) - 1
-}
-
-/// The least that a bar lasts: trading days may lose an hour to daylight saving time.
-fn shortest_ns(timeframe: Timeframe) -> i64 {
-    60_000_000_000
-        * match timeframe {
-            Timeframe::M1 => 1,
-            Timeframe::M5 => 5,
-            Timeframe::M15 => 15,
-            Timeframe::M30 => 30,
-            Timeframe::H1 => 60,
-            Timeframe::H4 => 180,
-            Timeframe::D1 => 23 * 60,
-            Timeframe::W1 => (7 * 24 - 1) * 60,
-            Timeframe::MN => (28 * 24 - 1) * 60,
-        }
 }
 
 #[cfg(test)]

@@ -28,11 +28,11 @@ use crate::control::{Catalogue, ControlError};
 use crate::fanout::{self, FanoutHandle};
 use crate::feeds;
 use crate::journal::{self, JournalError, JournalHandle};
-use crate::repair::{Key, Repairer};
+use crate::repair::{Key, Repairer, Store};
 use crate::replay::ReplayError;
 use crate::ring::{build_inbound, build_outbound};
 use crate::simulator::{self, SimulatorsHandle};
-use crate::stages::BuildError;
+use crate::stages::{BuildError, Market};
 use crate::storage;
 use crate::storage::store::StoreHandle;
 use crate::{clock, metrics, quality};
@@ -136,8 +136,8 @@ impl Engine {
         let mut recovery = journal::recover(&journal_dir)?;
         origin.check_follows(recovery.last_recv_ns, state_dir)?;
         let (engine_id, epoch) = catalogue.begin_epoch(recovery.epoch_next)?;
-        let make = || Pipeline::build(&settings, &market);
-        let (pipeline, replayed) = recover::restore(make, &mut recovery)?;
+        let make = |market: &Market| Pipeline::build(&settings, market);
+        let (pipeline, replayed) = recover::restore(make, &market, &mut recovery)?;
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
@@ -192,7 +192,10 @@ impl Engine {
 
         let inlets = announce_restart(inbound.inlets, recovery.last_recv_ns, started_ns);
         let inputs = origin.start(&mut settings, &market, inlets)?;
-        let (repairer, repairs) = repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch)?.unzip();
+        let known = database.endpoint.clone();
+        let store = known.map(|endpoint| Store { endpoint, database: settings.storage.database.clone() });
+        let (repairer, repairs) =
+            repairs::start(&settings, &market, &inputs, &journal, state_dir, epoch, store)?.unzip();
         let jobs = Arc::new(Jobs::open(state_dir)?);
         let queues = queues(&settings, &inbound.fill, &journal, &fanout);
         let desk = facts::desk(&jobs, &settings, &database, &journal, shown.clone());
@@ -249,7 +252,7 @@ impl Engine {
         };
         let console = console::start(&settings.console, state_dir, users, facts).map_err(RunError::Other)?;
         let note = write_note(state_dir, &fanout, &console)?;
-        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, feeds)).transpose();
+        let watch = inputs.control().map(|feeds| FeedWatch::start(state_dir, control.clone(), feeds)).transpose();
         let feed_watch = watch.map_err(|e| RunError::Other(format!("a thread to watch the feeds: {e}")))?;
         // A recording asks no venue for anything, and nothing of it is due.
         let scheduler = ground.map(|ground| {

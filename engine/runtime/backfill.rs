@@ -12,7 +12,6 @@ mod poll;
 mod progress;
 mod work;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,18 +22,19 @@ use crate::control::Catalogue;
 use crate::feeds::net::Failure;
 use crate::feeds::{SharedHosts, SourceSpec};
 use crate::journal;
-use crate::market::{Calendar, Instrument, InstrumentId, Price, Source, SourceId, VolumeOf};
+use crate::market::{Calendar, Instrument, InstrumentId, Source, SourceId, VolumeOf};
 use crate::storage::Endpoint;
-use crate::storage::client::{self, DatabaseError, database_of};
+use crate::storage::client::DatabaseError;
 use crate::storage::migrate::migrate;
 use crate::storage::names::Names;
-use crate::storage::rows::{Audience, Lane, Stored};
+use crate::storage::past::{Counted, Target};
+use crate::storage::rows::Stored;
 
 pub use missing::{Hole, Missing};
 pub(super) use plan::Known;
 pub(super) use poll::Polled;
 pub use progress::Progress;
-use work::{Chunk, Counted, Fetched, Work};
+use work::{Chunk, Fetched, Work};
 
 /// Tries of a chunk of which the last one's failure ends it all. Waits that the venue asked for do not count.
 const TRIES: u32 = 8;
@@ -45,8 +45,6 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Longest goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// Rows of one insert: some 10 MB.
-const INSERT_ROWS: usize = 50_000;
 
 /// Bars or ticks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -257,8 +255,8 @@ impl Run<'_> {
             if !work.is_idle(&mut self.calendar, chunk) {
                 let fetched = self.fetch(chunk, &mut progress, Some(file), TRIES, tell).await?;
                 let there = self.there(chunk).await?;
-                let ids = (self.source_id, self.instrument_id);
-                let rows = work.rows(fetched, chunk, ids, &mut self.calendar, &mut progress, there);
+                let head = self.target().head();
+                let rows = work.rows(fetched, chunk, head, &mut self.calendar, &mut progress, there);
                 self.store("backfill", &rows, chunk).await?;
             }
             progress.done_ns = chunk.1;
@@ -311,31 +309,14 @@ impl Run<'_> {
         }
     }
 
-    /// Inserts a chunk, a partition at a time, under tokens that begin with `name`.
+    /// Inserts a chunk, under tokens that begin with `name`.
     async fn store(&self, name: &str, rows: &[Stored], chunk: Chunk) -> Result<(), BackfillError> {
-        let table = self.plan.work.table();
-        let of = format!("{}:{}:{}", self.source_id, self.instrument_id, self.plan.work.word());
-        for some in rows.chunks(INSERT_ROWS) {
-            let mut lanes: BTreeMap<Lane, Vec<u8>> = BTreeMap::new();
-            for row in some {
-                let Some(lane) = row.lanes(&self.names).find(|lane| lane.table == table) else { continue };
-                row.encode(table, &self.names, lanes.entry(lane).or_insert_with(|| table.header()));
-            }
-            for (lane, body) in lanes {
-                // What a venue says of the same chunk another time is another batch only where it differs.
-                let crc = crc32c::crc32c(&body);
-                let token = format!("{name}:{of}:{}-{}:{}:{crc:08x}", chunk.0, chunk.1, lane.partition);
-                self.insert(lane, &token, body).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn insert(&self, lane: Lane, token: &str, body: Vec<u8>) -> Result<(), BackfillError> {
-        let client = self.endpoint.client().with_database(database_of(self.plan.database, lane.audience));
+        let (table, word) = (self.plan.work.table(), self.plan.work.word());
+        let of = format!("{name}:{}:{}:{word}:{}-{}", self.source_id, self.instrument_id, chunk.0, chunk.1);
         let mut failures = 0;
         loop {
-            match client::insert(&client, lane.table, token, body.clone().into()).await {
+            // Batches that are there already are dropped by their tokens.
+            match self.target().insert(table, rows, &of).await {
                 Ok(()) => return Ok(()),
                 Err(DatabaseError::Again(_)) if failures + 1 < INSERT_TRIES => {
                     failures += 1;
@@ -343,6 +324,16 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            endpoint: self.endpoint,
+            database: self.plan.database,
+            names: &self.names,
+            source_id: self.source_id,
+            instrument_id: self.instrument_id,
         }
     }
 
@@ -358,40 +349,19 @@ impl Run<'_> {
 
     /// The ticks that were fetched of a chunk before: by a request that overlaps, or by this one before it was killed.
     async fn there(&self, chunk: Chunk) -> Result<Counted, BackfillError> {
-        let mut counted = Counted::new();
-        if matches!(self.plan.work, Work::Bars(_)) {
-            return Ok(counted);
+        match self.plan.work {
+            Work::Bars(_) => Ok(Counted::new()),
+            Work::Ticks(_) => Ok(self.target().ticks_there(chunk, false).await?),
         }
-        let text = self.select("toUnixTimestamp64Nano(ts_recv), bid, ask", chunk).await?;
-        for line in text.lines() {
-            let price = |text: &str| match text {
-                "\\N" => Some(None),
-                _ => Price::parse(text.as_bytes()).ok().map(Some),
-            };
-            let mut cells = line.split('\t');
-            let mut cell = || cells.next().unwrap_or_default();
-            let row = (cell().parse::<i64>().ok(), price(cell()), price(cell()));
-            let (Some(at_ns), Some(bid), Some(ask)) = row else {
-                return Err(format!("database: expected a time and two prices, found {line:?}").into());
-            };
-            *counted.entry((at_ns, Price::to_wire(bid), Price::to_wire(ask))).or_default() += 1;
-        }
-        Ok(counted)
     }
 
     /// Asks for something of the rows that were fetched of `[from, to)`.
     async fn select(&self, what: &str, (from_ns, to_ns): Chunk) -> Result<String, BackfillError> {
-        let private = self.names.is_private(self.source_id);
-        let audience = if private { Audience::Private } else { Audience::Global };
-        let client = self.endpoint.client().with_database(database_of(self.plan.database, audience));
         let (table, time, are) = self.plan.work.rows_are();
-        // Names of sources and symbols hold nothing that would have to be quoted.
-        let sql = format!(
-            "SELECT {what} FROM {table} WHERE symbol = '{}' AND source = '{}' AND {are} AND {time} >= fromUnixTimestamp64Nano({from_ns}, 'UTC') \
-             AND {time} < fromUnixTimestamp64Nano({to_ns}, 'UTC')",
-            self.plan.instrument.symbol, self.plan.source.name,
+        let of = format!(
+            "{are} AND {time} >= fromUnixTimestamp64Nano({from_ns}, 'UTC') AND {time} < fromUnixTimestamp64Nano({to_ns}, 'UTC')"
         );
-        Ok(client::query(&client, &sql, "TabSeparated").await?)
+        Ok(self.target().select(what, table, &of).await?)
     }
 }
 

@@ -10,8 +10,10 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::json;
 use tickwire_schemas::words::{Cause, SourceStatus};
 
+use super::reconfigure::Control;
 use crate::clock;
 use crate::control::connections::{ConnectionError, Connections, DataConnection, LogEntry, Status};
+use crate::control::sections::add_connections;
 use crate::control::service::status_of;
 use crate::feeds::FeedsControl;
 
@@ -33,9 +35,10 @@ pub(super) struct FeedWatch {
 
 impl FeedWatch {
     /// Starts it over a state directory.
-    pub(super) fn start(state_dir: &Path, feeds: FeedsControl) -> std::io::Result<FeedWatch> {
+    pub(super) fn start(state_dir: &Path, control: Control, feeds: FeedsControl) -> std::io::Result<FeedWatch> {
         let (stop, stopped) = bounded(1);
-        let watcher = Watcher { state_dir: state_dir.into(), feeds, seen: BTreeMap::new(), complained: false };
+        let (seen, looked, unfit) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let watcher = Watcher { state_dir: state_dir.into(), control, feeds, seen, looked, unfit, complained: false };
         let thread = std::thread::Builder::new().name("tw-feed-watch".into()).spawn(move || watcher.run(&stopped))?;
         Ok(FeedWatch { stop, thread })
     }
@@ -60,8 +63,13 @@ struct Seen {
 
 struct Watcher {
     state_dir: PathBuf,
+    control: Control,
     feeds: FeedsControl,
     seen: BTreeMap<i64, Seen>,
+    /// When connections were changed that had no feed at the last look, by their ids.
+    looked: BTreeMap<i64, i64>,
+    /// Why wanted connections cannot be sources, by name.
+    unfit: BTreeMap<String, String>,
     /// The database failed, and that was said.
     complained: bool,
 }
@@ -102,19 +110,39 @@ impl Watcher {
         let statuses = self.feeds.statuses().all();
         let kept = all.list()?;
         self.seen.retain(|id, _| kept.iter().any(|connection| connection.id == *id));
+        let feed_of = |name: &str| statuses.iter().find(|feed| feed.name == name).filter(|_| !ends);
+        if !ends {
+            self.look_for_unfit(kept.iter().filter(|c| c.is_active && feed_of(&c.name).is_none()))?;
+        }
         for connection in kept {
-            let feed = statuses.iter().find(|feed| feed.name == connection.name).filter(|_| !ends);
-            let now =
-                feed.map_or(Now { status: Status::Inactive, cause: Cause::Stopped, error: String::new() }, |feed| {
-                    Now {
-                        status: status_of(feed.status(), feed.cause(), feed.attempt()),
-                        cause: feed.cause(),
-                        error: feed.last_error(),
-                    }
-                });
+            let feed = feed_of(&connection.name);
+            let problem = self.unfit.get(&connection.name).filter(|_| connection.is_active && !ends);
+            let now = match (feed, problem) {
+                (Some(feed), _) => Now {
+                    status: status_of(feed.status(), feed.cause(), feed.attempt()),
+                    cause: feed.cause(),
+                    error: feed.last_error(),
+                },
+                (None, Some(problem)) => Now { status: Status::Error, cause: Cause::None, error: problem.clone() },
+                (None, None) => Now { status: Status::Inactive, cause: Cause::Stopped, error: String::new() },
+            };
             // Its first attempt after others that failed is no news.
             let trying = feed.is_some_and(|feed| feed.status() == SourceStatus::Connecting);
             self.write(all, &connection, &now, trying, now_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out why wanted connections are without a feed, once after each change of one.
+    fn look_for_unfit<'a>(&mut self, missing: impl Iterator<Item = &'a DataConnection>) -> Result<(), ConnectionError> {
+        let mut is_news = false;
+        for connection in missing {
+            let looked = self.looked.insert(connection.id, connection.changed_ns);
+            is_news |= looked != Some(connection.changed_ns);
+        }
+        if is_news {
+            let unfit = add_connections(&mut self.control.base(), &self.state_dir)?;
+            self.unfit = unfit.into_iter().map(|unfit| (unfit.name, unfit.problem)).collect();
         }
         Ok(())
     }
@@ -164,7 +192,11 @@ impl Watcher {
 
 /// What the log says of a change.
 fn entry(before: Status, after: Status, now: &Now) -> Option<(&'static str, bool, String)> {
-    let why = if now.error.is_empty() { now.cause.to_string() } else { format!("{} ({})", now.error, now.cause) };
+    let why = match (now.error.as_str(), now.cause) {
+        ("", cause) => cause.to_string(),
+        (error, Cause::None) => error.to_string(),
+        (error, cause) => format!("{error} ({cause})"),
+    };
     match (before, after) {
         (before, after) if before == after => None,
         (_, Status::Active) => Some(("connect", true, "prices flow".into())),

@@ -126,6 +126,8 @@ pub struct Config {
     pub mute_for_s: u32,
     /// Each price connection is closed after so many seconds; 0 = never (Binance: 24 hours).
     pub drop_after_s: u32,
+    /// mtapi: a session's token is forgotten so many seconds after its login, and its sockets are closed; 0 = never.
+    pub token_lifetime_s: u32,
     /// Requests for past bars (OANDA: of any kind but streams) that are answered in a second; 0 = the broker's own limit.
     pub requests_per_s: u32,
     /// Stretches without past bars, UTC: `2024-01-03T10:00:00/2024-01-03T10:30:00`.
@@ -168,6 +170,7 @@ impl Default for Config {
             mute_after_s: 0,
             mute_for_s: 0,
             drop_after_s: 0,
+            token_lifetime_s: 0,
             requests_per_s: 0,
             history_holes: Vec::new(),
             playback: Vec::new(),

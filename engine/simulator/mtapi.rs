@@ -35,6 +35,8 @@ pub(super) struct Logins(Mutex<Vec<Arc<Login>>>);
 #[derive(Debug)]
 struct Login {
     id: String,
+    /// When its token is forgotten.
+    ends: Option<Instant>,
     /// By symbol: the least time between two events, where it is subscribed.
     intervals: Mutex<Vec<Option<Duration>>>,
     /// Days of past ticks that were asked for.
@@ -43,17 +45,27 @@ struct Login {
 
 impl Logins {
     fn find(&self, id: &str) -> Option<Arc<Login>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|login| login.id == id).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find(|login| login.id == id && !login.is_over())
+            .cloned()
     }
 
-    fn add(&self, id: String, symbols: usize) {
+    fn add(&self, id: String, symbols: usize, life: Option<Duration>) {
         let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logins.retain(|login| login.id != id);
         if logins.len() == LOGINS_MAX {
             logins.remove(0);
         }
         let days = broadcast::Sender::new(ticks::DAYS_MAX);
-        logins.push(Arc::new(Login { id, intervals: Mutex::new(vec![None; symbols]), days }));
+        logins.push(Arc::new(Login {
+            id,
+            ends: life.map(|life| Instant::now() + life),
+            intervals: Mutex::new(vec![None; symbols]),
+            days,
+        }));
     }
 
     fn remove(&self, id: &str) {
@@ -62,6 +74,18 @@ impl Logins {
 }
 
 impl Login {
+    fn is_over(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+    }
+
+    /// Returns when its token is forgotten.
+    async fn until_over(&self) {
+        match self.ends {
+            Some(ends) => tokio::time::sleep_until(ends).await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn interval(&self, symbol: usize) -> Option<Duration> {
         self.intervals.lock().unwrap_or_else(PoisonError::into_inner)[symbol]
     }
@@ -150,7 +174,8 @@ fn connect(server: &Server, query: &[(String, String)]) -> Result<Response<Body>
         return Err(("INVALID_ACCOUNT", "Invalid account".into()));
     }
     let id = value(query, "id").filter(|id| !id.is_empty()).map_or_else(new_id, str::to_string);
-    server.logins.add(id.clone(), server.hub.symbols.len());
+    let life = Some(config.token_lifetime_s).filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+    server.logins.add(id.clone(), server.hub.symbols.len(), life);
     Ok(text_reply(StatusCode::OK, id))
 }
 
@@ -224,6 +249,7 @@ async fn quotes(server: Arc<Server>, login: Arc<Login>, mut socket: WebSocket) {
     tokio::select! {
         _ = session(&server, &login, &mut socket) => {}
         () = server.hub.until_old(0) => {}
+        () = login.until_over() => {}
         () = server.hub.until_cut() => {}
     }
 }
@@ -296,7 +322,7 @@ mod tests {
         let id = new_id();
         assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
         let logins = Logins::default();
-        (0..=LOGINS_MAX).for_each(|n| logins.add(n.to_string(), 1));
+        (0..=LOGINS_MAX).for_each(|n| logins.add(n.to_string(), 1, None));
         assert!(logins.find("0").is_none() && logins.find("1").is_some() && logins.find("1000").is_some());
     }
 }

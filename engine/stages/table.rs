@@ -49,6 +49,12 @@ impl Market {
         let new_instruments = instruments.into_iter().filter(|instrument| self.instrument(instrument.id.0).is_none());
         let sources = self.sources.iter().cloned().chain(new_sources).collect();
         let instruments = self.instruments.iter().cloned().chain(new_instruments).collect();
+        self.of(sources, instruments)
+    }
+
+    /// Other sources and instruments with the same indicators and the same days without trade.
+    #[must_use]
+    pub fn of(&self, sources: Vec<Source>, instruments: Vec<Instrument>) -> Market {
         let (indicators, holidays) = (Arc::clone(&self.indicators), Arc::clone(&self.holidays));
         Market { indicators, holidays, ..Market::new(sources, instruments) }
     }

@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod market_data;
 pub mod migrate;
 pub mod names;
+pub mod past; // ticks that venues are asked for
 pub mod quality;
 pub mod retention;
 pub mod rows;

@@ -325,6 +325,8 @@ pub mod flag {
     pub const SNAPSHOT: u32 = 1 << 20;
     /// It was asked of the venue's past: never received live, and looked at by no check.
     pub const FETCHED: u32 = 1 << 21;
+    /// It was asked for to mend a hole.
+    pub const REPAIRED: u32 = 1 << 22;
 
     /// The flags that the feed sets; all others are the stages' and are computed anew in a replay.
     pub const FROM_FEED: u32 = NO_EVENT_TIME | SNAPSHOT;
@@ -337,6 +339,7 @@ pub mod flag {
         (NEW_LEVEL, "new_level"),
         (SNAPSHOT, "snapshot"),
         (FETCHED, "fetched"),
+        (REPAIRED, "repaired"),
     ];
 
     /// The words of the bits set in `bits`, the checks' first.

@@ -263,7 +263,7 @@ impl Events {
         let mut event = String::new();
         loop {
             let mut line = String::new();
-            if self.0.read_line(&mut line).unwrap_or(0) == 0 {
+            if self.0.read_line(&mut line).expect("an event, a heartbeat or the end") == 0 {
                 return None;
             }
             // Lines between are the lengths of chunks, comments and waits.

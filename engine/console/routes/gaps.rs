@@ -282,8 +282,7 @@ async fn repair(
     State(services): State<Shared>,
     ApiPath((epoch, id)): ApiPath<(u32, u64)>,
 ) -> Result<StatusCode, ApiError> {
-    let facts = services.sampler.facts();
-    let (view, holes) = (services.shown.now(), facts.quality.holes());
+    let (view, holes) = (services.shown.now(), services.sampler.facts().quality.holes());
     let eyes = Eyes { viewer: &viewer, view: &view };
     let none = || ApiError::not_found(format!("hole {id} of start {epoch}"));
     let Some(hole) = holes.open.iter().chain(&holes.newest).find(|hole| hole.key == (epoch, id)) else {
@@ -303,10 +302,9 @@ async fn repair(
     if hole.state != GapState::Lost {
         return Err(ApiError::conflict(format!("the hole is {}, expected one that is lost", hole.state)));
     }
-    let source = Some(hole.source.to_string()).filter(|source| !source.is_empty());
     let request = Request {
         kind: Kind::Repair,
-        connection: source,
+        connection: Some(hole.source.to_string()).filter(|source| !source.is_empty()),
         owner: eyes.known(&hole.source).map(|known| known.owner.clone()).unwrap_or_default(),
         parameters: Parameters { gap: Some((epoch, id)), ..Parameters::default() },
         requested_by: viewer.name.clone(),

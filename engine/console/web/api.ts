@@ -84,7 +84,7 @@ async function problem(response: Response): Promise<ApiError> {
   try {
     const { error } = (await response.json()) as { error: { code: string; message: string; field: string | null } };
     let message = sentence(error.message);
-    if (response.status === 429 && retryAfter) message += ` Try again in ${retryAfter} s.`;
+    if (response.status === 429 && retryAfter && !/try again/i.test(message)) message += ` Try again in ${retryAfter} s.`;
     return new ApiError(response.status, error.code, message, error.field, retryAfter);
   } catch {
     return new ApiError(response.status, "unexpected", `The engine answered ${response.status} without saying why.`);

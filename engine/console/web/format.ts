@@ -34,10 +34,11 @@ export function nanos(value: number | null | undefined): string {
   return `${amount < 100 ? amount.toFixed(1) : Math.round(amount)} ${unit}`;
 }
 
-/** Milliseconds: `0.42 ms`, `18 ms`, `1.2 s`. */
+/** Milliseconds in the unit that reads best: `3.4 µs`, `0.42 ms`, `18 ms`, `1.2 s`. */
 export function ms(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
+  if (value > 0 && value < 0.1) return nanos(value * 1e6);
   return `${value < 10 ? value.toFixed(value < 1 ? 2 : 1) : Math.round(value)} ms`;
 }
 

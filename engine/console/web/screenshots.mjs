@@ -1,5 +1,6 @@
 // Pictures of every page, light and dark, wide and narrow, and what axe-core finds on them:
-//   node screenshots.mjs BASE_URL OUT_DIR [--user NAME --password WORD] [--only PART] [--axe]
+//   node screenshots.mjs BASE_URL OUT_DIR [--user NAME --password WORD] [--first-run TOKEN] [--only PART] [--no-axe]
+// With --first-run the administrator is made first, and a connection to the demonstration's simulated broker.
 // Fails when a page violates an accessibility rule seriously, reports an error, or is wider than its window.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,6 +17,7 @@ const { values, positionals } = parseArgs({
     axe: { type: "boolean", default: true },
     symbol: { type: "string", default: "EURUSD" },
     connection: { type: "string", default: "" },
+    "first-run": { type: "string", default: "" },
   },
   allowNegative: true,
 });
@@ -81,9 +83,41 @@ async function round(browser, theme, size) {
   await context.close();
 }
 
+/** What a new engine lacks for pages that show something. */
+async function begin(browser) {
+  const context = await browser.newContext({ viewport: SIZES.wide });
+  const page = await context.newPage();
+  await page.goto(`${base}/first-run#${values["first-run"]}`);
+  await page.fill("input[name=name]", values.user);
+  await page.fill("input[name=password]", values.password);
+  await page.fill("input[name=again]", values.password);
+  await page.screenshot({ path: join(out, "first-run.png") });
+  await page.click("button[type=submit]");
+  await page.waitForSelector("#main");
+  await page.evaluate(async () => {
+    const { csrf_token } = await (await fetch("/api/session")).json();
+    const post = async (path, body) => {
+      const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf_token }, body: JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
+    };
+    const config = { base_url: "http://127.0.0.1:7602", user: "62333850", server: "Demo-Server", broker_time: "new-york-close" };
+    const symbols = { EURUSD: "EURUSD", GBPUSD: "GBPUSD", XAUUSD: "XAUUSD" };
+    await post("/api/data-connections", { name: "broker-demo", adapter: "mtapi", provider: "Demo Broker", private: false, config, secrets: { password: "demo" }, symbols, timeframes: ["M1", "H1"] });
+    await post("/api/data-connections/broker-demo/activate", {});
+    await post("/api/users", { name: "trader", password: "a password of the pictures", role: "user", permissions: [], sources: null });
+    await post("/api/tokens", { name: "dashboard of the desk", scopes: ["read"] });
+  });
+  // Its past bars are fetched by a job: pages show something when it has ended.
+  await page.goto(`${base}/jobs`);
+  await page.waitForSelector("tbody .badge.good", { timeout: 60_000 }).catch(() => problems.push("no job has ended within a minute"));
+  await context.close();
+  values.connection ||= "broker-demo";
+}
+
 mkdirSync(out, { recursive: true });
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: FLAGS });
 try {
+  if (values["first-run"]) await begin(browser);
   for (const theme of ["light", "dark"]) for (const size of ["wide", "narrow"]) await round(browser, theme, size);
 } finally {
   await browser.close();

@@ -140,7 +140,7 @@ export interface Account {
   margin_available: Decimal | null;
 }
 export interface Position {
-  id: string;
+  id: string | null;
   symbol: string;
   side: string;
   size: Decimal;
@@ -357,7 +357,7 @@ export interface Terminal {
   token?: string | null;
   address: string;
   connected_at: Time;
-  subscriptions: { symbols: string[]; kinds: string[]; sources: string[]; delivery: string }[];
+  subscriptions: { symbols: string[]; kinds: string[]; sources: string[] | null; delivery: string }[];
   delivered: number;
   skipped: number;
   bytes: number;

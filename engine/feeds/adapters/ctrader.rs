@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{Adapter, Decoder, SettingsError, Stream};
+use super::{Adapter, Decoder, SettingsError, Stream, SymbolList};
 use crate::config::Secret;
 use crate::feeds::event::{Event, Found, Reject, Symbols};
 use crate::feeds::fix::link::{self, Link, Logon};
@@ -22,6 +22,7 @@ use crate::market::TickInput;
 use book::{Book, Entry};
 
 mod book;
+mod symbols;
 
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
@@ -121,6 +122,10 @@ impl Adapter for Broker {
     fn venue_symbol(canonical: &str) -> String {
         canonical.to_string()
     }
+
+    fn symbol_list(&self) -> Option<&dyn SymbolList> {
+        Some(self)
+    }
 }
 
 impl Stream for Broker {
@@ -131,11 +136,7 @@ impl Stream for Broker {
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
-        let password = self
-            .settings
-            .password
-            .resolve()
-            .map_err(|e| Failure::new(Cause::LoginRefused, format!("password: {e}")))?;
+        let password = self.password()?;
         let link = self.subscribe(&password, symbols).await.map_err(|f| f.without(&[&password]))?;
         Ok(Connection::fix(link).with_secret(password))
     }
@@ -150,7 +151,8 @@ impl Broker {
         self.tls.get_or_init(|| link::tls(self.settings.ca_file.as_deref())).clone().map(Some)
     }
 
-    async fn subscribe(&self, password: &str, symbols: &Symbols) -> Result<Link, Failure> {
+    /// A session that is logged on.
+    async fn log_on(&self, password: &str) -> Result<Link, Failure> {
         let tls = self.tls().map_err(|e| Failure::new(Cause::ConnectFailed, e))?;
         let Settings { sender_comp_id, target_comp_id, sender_sub_id, target_sub_id, .. } = &self.settings;
         let identity = Identity {
@@ -160,13 +162,21 @@ impl Broker {
             target_sub: target_sub_id.clone(),
         };
         let (username, heartbeat_s) = (self.settings.username.as_str(), self.settings.heartbeat_s);
-        let logon = Logon { identity, heartbeat_s, username, password };
-        let mut link = Link::open(&self.host, self.port, tls, logon).await?;
+        Link::open(&self.host, self.port, tls, Logon { identity, heartbeat_s, username, password }).await
+    }
+
+    fn password(&self) -> Result<String, Failure> {
+        let password = self.settings.password.resolve();
+        password.map_err(|e| Failure::new(Cause::LoginRefused, format!("password: {e}")))
+    }
+
+    async fn subscribe(&self, password: &str, symbols: &Symbols) -> Result<Link, Failure> {
+        let mut link = self.log_on(password).await?;
         // Who names all symbols by their numbers needs no list.
         let ids = if symbols.names().all(|name| fix::number(name.as_bytes()).is_some()) {
             symbols.names().map(|name| (name.to_string(), name.to_string())).collect()
         } else {
-            list(&mut link, symbols).await?
+            symbols::numbers(&mut link, symbols).await?
         };
         for (name, id) in &ids {
             link.request("V", self.request("1", name, id));
@@ -185,56 +195,6 @@ impl Broker {
         let what = Draft::default().with(262, name).with(263, kind).with(264, depth).with(265, "1");
         what.with(267, "2").with(269, "0").with(269, "1").with(146, "1").with(55, id)
     }
-}
-
-/// Asks for the broker's symbols and finds the wanted ones: names with numbers, in the order of `symbols`.
-async fn list(link: &mut Link, symbols: &Symbols) -> Result<Vec<(String, String)>, Failure> {
-    link.request("x", Draft::default().with(320, "symbols").with(559, "0"));
-    let wanted: Vec<&str> = symbols.names().collect();
-    let mut ids: Vec<Option<String>> = vec![None; wanted.len()];
-    link.wait(|message| match message.kind {
-        b"y" if message.find(560).is_some_and(|result| result != b"0") => {
-            let (result, said) = (message.words(560).unwrap_or_default(), message.words(58).unwrap_or_default());
-            let text = format!("the list of symbols is refused (560={result}): {said}");
-            Some(Err(Failure::new(Cause::ProtocolError, text.trim_end_matches([':', ' ']))))
-        }
-        b"y" => {
-            for (id, name) in securities(message) {
-                for (at, wanted) in wanted.iter().enumerate() {
-                    if [id, name].contains(&wanted.as_bytes()) && ids[at].is_none() {
-                        ids[at] = Some(String::from_utf8_lossy(id).into_owned());
-                    }
-                }
-            }
-            // LastFragment: a list may come in parts, though none of this venue's was seen to.
-            (message.find(893) != Some(b"N")).then_some(Ok(()))
-        }
-        b"3" | b"j" => {
-            let said = message.words(58).unwrap_or_default();
-            Some(Err(Failure::new(Cause::ProtocolError, format!("the list of symbols is refused: {said}"))))
-        }
-        _ => None,
-    })
-    .await?;
-    let find = |(name, id): (&&str, Option<String>)| {
-        let text =
-            format!("{name}: the broker's list has no symbol of this name; expected its name there, or its number");
-        id.map(|id| ((*name).to_string(), id)).ok_or_else(|| Failure::new(Cause::ProtocolError, text))
-    };
-    wanted.iter().zip(ids).map(find).collect()
-}
-
-/// The symbols of a SecurityList: numbers (55) and names (1007).
-fn securities<'a>(message: &Message<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    let mut id = None;
-    message.fields().map_while(Result::ok).filter_map(move |(tag, value)| match tag {
-        55 => {
-            id = Some(value);
-            None
-        }
-        1007 => id.take().map(|id| (id, value)),
-        _ => None,
-    })
 }
 
 /// Decodes one message at a time; knows the broker's numbers, and the books where they are subscribed.
@@ -339,14 +299,14 @@ impl CtraderDecoder {
 
     /// Remembers which numbers stand for the subscribed symbols.
     fn learn(&mut self, message: &Message<'_>, symbols: &Symbols) {
-        for (id, name) in securities(message) {
-            let found = symbols.find(name).or_else(|_| symbols.find(id));
-            if let (Some(number), Ok(found)) = (fix::number(id), found)
+        symbols::securities(message, |security| {
+            let found = symbols.find(security.name).or_else(|_| symbols.find(security.id));
+            if let (Some(number), Ok(found)) = (fix::number(security.id), found)
                 && let Err(at) = self.numbers.binary_search_by_key(&number, |(number, _)| *number)
             {
                 self.numbers.insert(at, (number, found));
             }
-        }
+        });
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use crate::config::Secret;
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http};
+use crate::feeds::rate::Rate;
 use crate::market::time_text::unix_by_magnitude;
 use crate::market::{Price, TickInput};
 
@@ -129,6 +130,11 @@ impl Stream for Broker {
         let link = self.link().await?;
         self.subscribe(&link.access, symbols).await?;
         Ok(link.connection)
+    }
+
+    /// All that is asked of the host counts.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((History::host(self), History::rate(self)))
     }
 
     fn ping_every(&self) -> Option<Duration> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
-use super::json_ws::check_secrets;
+use super::json_ws::{RENEWING, check_secrets};
 use super::{Adapter, SettingsError, Stream};
 use crate::feeds::event::Symbols;
 use crate::feeds::fields::{Fields, JsonDecoder, Layout};
@@ -34,6 +34,10 @@ pub struct Settings {
     /// How long unchanged answers keep the source live, in milliseconds; 0: for ever.
     #[serde(default)]
     pub unchanged_max_ms: u32,
+    /// How long the token lives that is asked with, in seconds; 0: for ever. Requests go on with the secrets as they are
+    /// then, before.
+    #[serde(default)]
+    pub token_lifetime_s: u32,
     /// Headers of the requests, with places for secrets.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -122,6 +126,12 @@ impl Stream for Broker {
             Duration::from_millis(timeout.into()),
         );
         let poller = poller.await.map_err(|failure| failure.without(&filler.secrets()))?;
-        Ok(filler.secrets().into_iter().fold(Connection::polls(poller), Connection::with_secret))
+        let connection = Connection::polls(poller).with_token_of(settings.token_lifetime_s, RENEWING);
+        Ok(filler.secrets().into_iter().fold(connection, Connection::with_secret))
+    }
+
+    /// Two that ask at once do no harm where a token has to be renewed.
+    fn overlaps(&self) -> bool {
+        self.settings.token_lifetime_s > 0
     }
 }

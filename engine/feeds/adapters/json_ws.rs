@@ -17,6 +17,9 @@ use crate::feeds::net::{self, Connection, Failure, blotted_excerpt};
 use crate::feeds::rate::Rate;
 use crate::feeds::template::{self, Filler, Place, Secrets, SymbolList};
 
+/// What it may take to connect with another token.
+pub(super) const RENEWING: Duration = Duration::from_secs(10);
+
 /// The adapter's own keys.
 #[derive(Deserialize, Debug, Clone)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +47,10 @@ pub struct Settings {
     /// How often to ping, in milliseconds; 0: never.
     #[serde(default)]
     pub ping_ms: u32,
+    /// How long the token lives that the connection is opened with, in seconds; 0: for ever. Another connection is made
+    /// before, with the secrets as they are then.
+    #[serde(default)]
+    pub token_lifetime_s: u32,
     /// Age at which to connect anew, in seconds; 0: none.
     #[serde(default)]
     pub age_max_s: u32,
@@ -123,6 +130,7 @@ impl Stream for Broker {
         let filler = Filler::new(&self.settings.secrets, &self.settings.symbol_list)?;
         let opened = self.connect(&filler, symbols).await;
         let connection = opened.map_err(|failure| failure.without(&filler.secrets()))?;
+        let connection = connection.with_token_of(self.settings.token_lifetime_s, RENEWING);
         Ok(filler.secrets().into_iter().fold(connection, Connection::with_secret))
     }
 

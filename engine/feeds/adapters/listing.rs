@@ -7,7 +7,9 @@ use tickwire_schemas::words::Cause;
 
 use super::{Answer, SettingsError, SymbolList, VenueSymbol};
 use crate::feeds::net::{self, Failure};
+use crate::feeds::rate::Rate;
 use crate::feeds::rest::{Rest, not_understood};
+use crate::feeds::turns::{in_turn, of_process};
 use crate::market::Price;
 
 /// Most pages of a list: far more than any exchange has.
@@ -19,6 +21,8 @@ pub(super) struct Form {
     /// Below the base.
     pub(super) path: &'static str,
     pub(super) query: Vec<(&'static str, &'static str)>,
+    /// How fast the host may be asked, for whatever.
+    pub(super) rate: Rate,
     /// The symbols of a reply; `None` when it is not of the documented form.
     pub(super) symbols: fn(&Value) -> Option<Vec<VenueSymbol>>,
     /// What a reply says that is a refusal, whatever its status.
@@ -45,7 +49,8 @@ impl Listing {
     async fn page(&self, cursor: Option<&str>) -> Result<Value, Failure> {
         let Form { path, query, words, .. } = &self.form;
         let query: Vec<(&str, &str)> = query.iter().copied().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
-        let body = self.rest.get(path, &query, &[], |body| words(&serde_json::from_slice(body).ok()?)).await?;
+        let asked = self.rest.get(path, &query, &[], |body| words(&serde_json::from_slice(body).ok()?));
+        let body = in_turn(of_process(), (self.rest.host(), self.form.rate), asked).await?;
         let reply: Value = serde_json::from_slice(&body).map_err(|e| not_understood(path, e))?;
         match words(&reply) {
             Some(words) => {

@@ -15,11 +15,13 @@ use serde::Deserialize;
 use tickwire_schemas::words::Cause;
 
 use super::{Account, Adapter, Decoder, History, SettingsError, Stream, SymbolList, TickHistory};
+use crate::clock;
 use crate::config::{Secret, text_or_number};
 use crate::feeds::event::{Event, Reject, Symbols, price};
 use crate::feeds::fields::Polled;
 use crate::feeds::json::{Cursor, Malformed};
 use crate::feeds::net::{self, Connection, Failure, Http};
+use crate::feeds::rate::Rate;
 use crate::feeds::rest::Rest;
 use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
 
@@ -56,6 +58,9 @@ pub struct Settings {
     pub broker_time: String,
     /// The token to ask for first; by default the server makes one up.
     pub session: Option<Secret>,
+    /// How long the server lets a session's token live, in seconds; 0: for ever. The vendor documents no end.
+    #[serde(default)]
+    pub token_lifetime_s: u32,
     /// Time between two looks whether the session still stands, in milliseconds; 0: none.
     #[serde(default = "check_ms")]
     pub check_ms: u32,
@@ -185,7 +190,17 @@ impl Stream for Broker {
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {
         let token = self.log_in(session::Use::Prices).await?;
-        self.subscribe(&token, symbols).await.map_err(|failure| failure.without(&[&token]))
+        let made_ns = clock::monotonic_ns();
+        let connection = self.subscribe(&token, symbols).await.map_err(|failure| failure.without(&[&token]))?;
+        // It has lived since.
+        let made = Duration::from_nanos((clock::monotonic_ns() - made_ns).unsigned_abs());
+        let opening = Duration::from_secs(BROKER_CONNECT_S.into()) + made;
+        Ok(connection.with_token_of(self.settings.token_lifetime_s, opening))
+    }
+
+    /// All that is asked of the host counts.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((History::host(self), History::rate(self)))
     }
 
     fn ping_every(&self) -> Option<Duration> {

@@ -18,6 +18,7 @@ use crate::feeds::fields::Polled;
 use crate::feeds::json::Cursor;
 use crate::feeds::net::{self, Connection, Failure};
 use crate::feeds::poll::{Poller, Question};
+use crate::feeds::rate::Rate;
 use crate::feeds::rest::Rest;
 use crate::market::{BrokerClock, BrokerTime, TickInput, time_text};
 
@@ -152,6 +153,11 @@ impl Stream for Broker {
         let unchanged_max_ns = i64::from(self.settings.unchanged_max_ms) * 1_000_000;
         let polled = Polled::new(symbols.len(), unchanged_max_ns);
         AccountsDecoder { clock: BrokerClock::new(self.broker_time), polled }
+    }
+
+    /// All that is asked of the host counts.
+    fn connect_rate(&self) -> Option<(&str, Rate)> {
+        Some((History::host(self), History::rate(self)))
     }
 
     async fn open(&self, symbols: &Symbols) -> Result<Connection, Failure> {

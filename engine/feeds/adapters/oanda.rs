@@ -239,6 +239,13 @@ impl<'a> Side<'a> {
     }
 
     fn read(c: &mut Cursor<'a>) -> Result<Self, Malformed> {
+        let mut ahead = c.clone();
+        if ahead.literal(b"[").is_some()
+            && let Some(side) = Side::template(&mut ahead)
+        {
+            *c = ahead;
+            return Ok(side);
+        }
         let mut best = None;
         c.array(|c| {
             let mut ahead = c.clone();

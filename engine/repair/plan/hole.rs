@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::Gap;
 use tickwire_schemas::words::Timeframe;
 
+use super::ticks::Ticks;
 use crate::market::{Calendar, Span};
 
 /// How far before a hole bars are looked for. Holes are cut by the time of receipt, bars by the venue's stamp, which is
@@ -94,6 +95,8 @@ pub(super) struct Part {
     pub(super) symbol: usize,
     /// The next bar to ask for, by timeframe; none when all were asked for or given up.
     pub(super) next: [Option<Span>; TIMEFRAMES],
+    /// The ticks that are still to be stored, where the venue has ticks.
+    pub(super) ticks: Option<Ticks>,
 }
 
 /// A hole that is not done with.
@@ -119,11 +122,27 @@ impl Hole {
     /// Whether the ledger entry can be closed: nothing that it waits for is still to be asked for.
     pub(super) fn is_mended(&self, delay_ns: i64) -> bool {
         let waits = |span: &Span| span.to_ns.saturating_add(delay_ns) <= self.until_ns;
-        !self.parts.iter().any(|part| part.next.iter().flatten().any(waits))
+        !self.parts.iter().any(|part| part.ticks.is_some() || part.next.iter().flatten().any(waits))
     }
 
     /// Whether no bar is to be asked for any more.
     pub(super) fn is_done(&self) -> bool {
         self.parts.iter().all(|part| part.next.iter().all(Option::is_none))
     }
+}
+
+/// The least that a bar lasts: trading days may lose an hour to daylight saving time.
+pub(super) fn shortest_ns(timeframe: Timeframe) -> i64 {
+    60_000_000_000
+        * match timeframe {
+            Timeframe::M1 => 1,
+            Timeframe::M5 => 5,
+            Timeframe::M15 => 15,
+            Timeframe::M30 => 30,
+            Timeframe::H1 => 60,
+            Timeframe::H4 => 180,
+            Timeframe::D1 => 23 * 60,
+            Timeframe::W1 => (7 * 24 - 1) * 60,
+            Timeframe::MN => (28 * 24 - 1) * 60,
+        }
 }

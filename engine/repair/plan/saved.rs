@@ -57,6 +57,8 @@ impl Plan {
             // What became of the source since may be worse.
             hole.failed = failed.clone().or(hole.failed.take());
             for part in &mut hole.parts {
+                // What is stored of an open one is found out where it is stored.
+                part.ticks = part.ticks.filter(|_| *is_open);
                 let symbol = &self.venues[hole.venue].symbols[part.symbol];
                 let before = parts.iter().find(|part| part.instrument_id == symbol.instrument_id);
                 let mut next = [None; TIMEFRAMES];

@@ -32,7 +32,7 @@ fn plan(class: Class, page: usize, timeframes: &[Timeframe]) -> Plan {
 
 fn plan_with(config: RepairConfig, class: Class, page: usize, timeframes: &[Timeframe]) -> Plan {
     let symbol = |id| Symbol { instrument_id: id, venue_symbol: format!("s{id}"), class };
-    let past = (page > 0).then(|| Past { page, timeframes: timeframes.to_vec() });
+    let past = (page > 0).then(|| Past { page, timeframes: timeframes.to_vec(), ticks_span_ns: None });
     Plan::new(config, vec![Venue { source_id: 3, past, symbols: vec![symbol(7), symbol(8)] }], calendars(), 1)
 }
 
@@ -119,7 +119,10 @@ fn bars_are_asked_for_when_they_have_ended_and_the_entry_does_not_wait_for_the_l
     // The hole is of the minutes 1 and 2; the first has ended.
     assert_eq!(plan.next(0, at + 2 * MINUTE + DELAY - 1), None);
     let job = plan.next(0, at + 2 * MINUTE + DELAY).unwrap();
-    assert_eq!((job.from_ns, job.to_ns, plan.venue_symbol(&job)), (at + MINUTE, at + 2 * MINUTE, "s7"));
+    assert_eq!(
+        (job.from_ns, job.to_ns, plan.venue_symbol(job.venue, job.symbol)),
+        (at + MINUTE, at + 2 * MINUTE, "s7")
+    );
     serve(&mut plan, Class::Crypto, at + 2 * MINUTE + DELAY);
     assert_eq!(short(&told(&mut plan)), [(Bar, 1, 1, at + MINUTE)]);
     assert_eq!(plan.pending(), 1);
@@ -385,4 +388,78 @@ fn a_thousand_holes_in_a_day_are_one_request_for_each_stretch_of_bars() {
     let (requests, _, left, most) = run(&minutes);
     assert!(requests <= 1_440 + 288 + 96 + 48 + 24 + 6 + 1, "{requests}");
     assert!(left <= 2 && most < 50, "{left} left, {most} at most");
+}
+
+/// One source that has ticks too, of two hours a request.
+fn plan_of_ticks() -> Plan {
+    let mut plan = plan(Class::Crypto, 500, &[Timeframe::M1]);
+    plan.venues[0].past.as_mut().unwrap().ticks_span_ns = Some(2 * HOUR);
+    plan
+}
+
+#[test]
+fn an_entry_waits_for_its_ticks_which_come_in_stretches_that_the_venue_answers() {
+    use RepairStep::Repaired;
+    let mut plan = plan_of_ticks();
+    let (from, to) = (DAY + 10 * HOUR + 30 * SECOND, DAY + 13 * HOUR + 10 * SECOND);
+    plan.gap(&hole(1, 7, from, to));
+    plan.look(to);
+    // The last of them are of a minute that is not over.
+    assert_eq!(plan.next_ticks(0, DAY + 13 * HOUR + MINUTE + DELAY - 1), None);
+    let now = DAY + 13 * HOUR + MINUTE + DELAY;
+    serve(&mut plan, Class::Crypto, now);
+    assert!(told(&mut plan).iter().all(|told| step(told) == RepairStep::Bar));
+    let first = plan.next_ticks(0, now).unwrap();
+    assert_eq!((first.from_ns, first.to_ns), (from - SECOND, from - SECOND + 2 * HOUR));
+    plan.stored(&first, now);
+    let second = plan.next_ticks(0, now).unwrap();
+    assert_eq!((second.from_ns, second.to_ns), (first.to_ns, to));
+    assert_eq!(told(&mut plan), []);
+    // After a restart in between all of them are asked for again: who stores them leaves out what is there.
+    let mut again = plan_of_ticks();
+    again.load(&plan.save());
+    assert_eq!(again.next_ticks(0, now), Some(first));
+    plan.stored(&second, now);
+    assert_eq!(short(&told(&mut plan)), [(Repaired, 1, 0, 0)]);
+    assert_eq!(plan.next_ticks(0, now), None);
+    // What comes too late for an entry that was closed by the journal changes nothing.
+    again.journaled(&Repair { gap_id: 1, gap_epoch: 1, step: Repaired.code(), ..Repair::default() });
+    again.stored(&first, now);
+    assert_eq!((again.next_ticks(0, now), told(&mut again)), (None, vec![]));
+}
+
+#[test]
+fn ticks_that_cannot_be_had_leave_the_hole_lost_and_a_database_that_is_away_does_not() {
+    let mut plan = plan_of_ticks();
+    let at = DAY + 10 * HOUR;
+    plan.gap(&hole(1, 7, at, at + 10 * SECOND));
+    plan.look(at + 10 * SECOND);
+    let mut now = at + MINUTE + DELAY;
+    serve(&mut plan, Class::Crypto, now);
+    told(&mut plan);
+    let away = Failure {
+        retry_after: Some(Duration::from_secs(30)),
+        ..Failure::new(Cause::ProtocolError, "the database: away")
+    };
+    for _ in 0..10 {
+        let job = plan.next_ticks(0, now).unwrap();
+        plan.not_stored(&job, &away, now);
+        assert_eq!(plan.next_ticks(0, now + 30 * SECOND - 1), None);
+        now += 30 * SECOND;
+    }
+    assert_eq!(told(&mut plan), []);
+    for _ in 0..CONFIG.attempts {
+        let job = plan.next_ticks(0, now).unwrap();
+        plan.not_stored(&job, &Failure::new(Cause::ReadError, "cut"), now);
+        now += HOUR;
+    }
+    let told = told(&mut plan);
+    assert_eq!(short(&told), [(RepairStep::Lost, 1, 0, 0)]);
+    assert_eq!(told[0].why.as_deref(), Some("ticks: cut"));
+    // A market that was closed has none.
+    let mut fx = plan_with(CONFIG, Class::Fx, 500, &[Timeframe::M1]);
+    fx.venues[0].past.as_mut().unwrap().ticks_span_ns = Some(2 * HOUR);
+    let saturday = DAY + 4 * 24 * HOUR + 10 * HOUR;
+    fx.gap(&hole(1, 7, saturday, saturday + HOUR));
+    assert_eq!(fx.next_ticks(0, saturday + 2 * HOUR), None);
 }

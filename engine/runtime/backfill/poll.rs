@@ -53,8 +53,8 @@ impl Backfill<'_> {
             let mut progress = Progress::new(chunk.0);
             let fetched = run.fetch(chunk, &mut progress, None, TRIES, &mut |_| {}).await?;
             let Fetched::Bars(_) = &fetched else { return Ok(0) };
-            let ids = (run.source_id, run.instrument_id);
-            let rows = self.work.rows(fetched, chunk, ids, &mut run.calendar, &mut progress, Counted::new());
+            let head = run.target().head();
+            let rows = self.work.rows(fetched, chunk, head, &mut run.calendar, &mut progress, Counted::new());
             let polled_bar = |row| match row {
                 Stored::Bar(bar) => Some(Bar { origin: Origin::Polled.code(), ..bar }),
                 _ => None,

@@ -1,17 +1,15 @@
 //! What differs between past bars and past ticks: what is asked, in which chunks, and which rows come of it.
 
-use std::collections::HashMap;
-
-use tickwire_schemas::record::{Bar, Head, Tick};
-use tickwire_schemas::words::{Timeframe, Verdict, flag};
-use tickwire_schemas::{NO_NUMBER, NO_SIZE};
+use tickwire_schemas::record::{Bar, Head};
+use tickwire_schemas::words::Timeframe;
 
 use super::missing::is_open_in;
 use super::progress::Progress;
 use crate::feeds::adapters::{Answer, History, PastTick, TickHistory};
 use crate::feeds::net::Failure;
 use crate::feeds::rate::Rate;
-use crate::market::{Calendar, Price};
+use crate::market::Calendar;
+use crate::storage::past::{Counted, new_rows};
 use crate::storage::rows::{FETCHED_EPOCH, Stored, Table};
 
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -45,9 +43,6 @@ pub(super) enum Fetched {
     Bars(Vec<Bar>),
     Ticks(Vec<PastTick>),
 }
-
-/// How many ticks of one time and two prices there are.
-pub(super) type Counted = HashMap<(i64, i64, i64), u64>;
 
 impl Work<'_> {
     pub(super) fn host(&self) -> &str {
@@ -143,12 +138,11 @@ impl Work<'_> {
         &self,
         fetched: Fetched,
         chunk: Chunk,
-        (source_id, instrument_id): (u32, u32),
+        head: Head,
         calendar: &mut Calendar,
         progress: &mut Progress,
         there: Counted,
     ) -> Vec<Stored> {
-        let head = Head { epoch: FETCHED_EPOCH, source_id, instrument_id, ..Head::default() };
         match fetched {
             Fetched::Bars(mut bars) => {
                 progress.odd_cuts += complete(&mut bars, head, self.grain(), calendar);
@@ -159,7 +153,7 @@ impl Work<'_> {
             Fetched::Ticks(ticks) => {
                 progress.missing.page(calendar, self.grain(), chunk, ticks.iter().map(|tick| tick.ts_event_ns));
                 progress.rows += ticks.len() as u64;
-                new_ones(ticks, there).map(|tick| Stored::Tick(row(tick, head))).collect()
+                new_rows(ticks, there, head, 0).collect()
             }
         }
     }
@@ -178,40 +172,6 @@ fn complete(bars: &mut [Bar], head: Head, timeframe: Timeframe, calendar: &mut C
     odd
 }
 
-/// The ticks that are not there yet. Nothing replaces rows of ticks, so what an earlier request left is left out: of equal
-/// ones as many as there are.
-fn new_ones(ticks: Vec<PastTick>, mut there: Counted) -> impl Iterator<Item = PastTick> {
-    ticks.into_iter().filter(move |tick| {
-        let key = (tick.ts_event_ns, Price::to_wire(tick.bid), Price::to_wire(tick.ask));
-        match there.get_mut(&key) {
-            Some(count @ 1..) => {
-                *count -= 1;
-                false
-            }
-            _ => true,
-        }
-    })
-}
-
-/// A past tick as a row: nobody received it when it was said, so all of its times are the venue's, and no stage has looked
-/// at it, so nothing vouches for it.
-fn row(tick: PastTick, head: Head) -> Tick {
-    Tick {
-        head: Head { ts_publish_ns: tick.ts_event_ns, ..head },
-        ts_event_ns: tick.ts_event_ns,
-        ts_recv_ns: tick.ts_event_ns,
-        bid_e9: Price::to_wire(tick.bid),
-        ask_e9: Price::to_wire(tick.ask),
-        bid_size_e8: NO_SIZE,
-        ask_size_e8: NO_SIZE,
-        source_seq: NO_NUMBER,
-        flags: flag::FETCHED,
-        reasons: 0,
-        verdict: Verdict::Accepted.code(),
-        confidence: 0,
-    }
-}
-
 /// The shortest length of a bar of a timeframe, so that no page holds more bars than the venue returns.
 fn length_ns(timeframe: Timeframe) -> i64 {
     const MINUTE_NS: i64 = 60_000_000_000;
@@ -228,18 +188,4 @@ fn length_ns(timeframe: Timeframe) -> i64 {
             Timeframe::W1 => (7 * 24 - 1) * 60,
             Timeframe::MN => (28 * 24 - 1) * 60,
         }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_equal_ticks_as_many_are_new_as_are_not_there() {
-        let tick = |at, bid| PastTick { ts_event_ns: at, bid: Price::from_e9(bid), ask: None };
-        let fetched = vec![tick(1, 7), tick(1, 7), tick(1, 7), tick(2, 7), tick(2, 8)];
-        let there = [((1, 7, tickwire_schemas::NO_PRICE), 2), ((2, 8, tickwire_schemas::NO_PRICE), 1)];
-        let new: Vec<_> = new_ones(fetched, there.into_iter().collect()).collect();
-        assert_eq!(new, [tick(1, 7), tick(2, 7)]);
-    }
 }

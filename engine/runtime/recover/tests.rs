@@ -123,8 +123,8 @@ impl World {
         World { dir, settings, market, made }
     }
 
-    fn make(&self) -> Result<Pipeline, BuildError> {
-        Pipeline::build(&self.settings, &self.market)
+    fn make(&self, market: &Market) -> Result<Pipeline, BuildError> {
+        Pipeline::build(&self.settings, market)
     }
 
     /// Writes a snapshot again with the state `name` made unreadable.
@@ -148,7 +148,7 @@ impl World {
     /// Restarts; the sentences of the report, how many inputs were replayed, and what is published from then on.
     fn restart(&self) -> (Vec<String>, u64, Made) {
         let mut recovery = journal::recover(self.dir.path()).unwrap();
-        let (mut pipeline, replayed) = restore(|| self.make(), &mut recovery).unwrap();
+        let (mut pipeline, replayed) = restore(|market| self.make(market), &self.market, &mut recovery).unwrap();
         let mut after = Vec::new();
         for records in &self.made[JOURNALED..] {
             let mut sink = Recorder::default();
@@ -168,7 +168,7 @@ fn the_newest_snapshot_that_loads_is_taken_up_whole_and_none_by_half() {
         *kind == Kind::Bar && Bar::read(bytes).unwrap().origin == Origin::Repair.code()
     };
     assert!(world.made.iter().flatten().filter(repaired).count() > 20);
-    let found = compare(world.dir.path(), || world.make()).unwrap();
+    let found = compare(world.dir.path(), &world.market, |market| world.make(market)).unwrap();
     assert_eq!((found.differences, found.skipped, found.inputs), (0, 0, JOURNALED as u64), "{found:?}");
     let (notes, replayed, after) = world.restart();
     assert_eq!((notes.len(), replayed), (0, (JOURNALED - 481) as u64));
@@ -197,7 +197,7 @@ fn without_any_snapshot_and_beginning_the_stages_are_empty_and_the_chains_go_on(
     let (notes, replayed, after) = world.restart();
     assert_eq!((notes.len(), replayed), (2, (JOURNALED - 300) as u64), "{notes:?}");
     // Had a stage kept half of a state, these would differ.
-    let mut expected = world.make().unwrap();
+    let mut expected = world.make(&world.market).unwrap();
     for records in &world.made[300..JOURNALED] {
         expected.replay(records[0].0, &records[0].1, &mut Recorder::default());
         records.iter().for_each(|(kind, bytes)| expected.follow(*kind, bytes));
@@ -209,7 +209,7 @@ fn without_any_snapshot_and_beginning_the_stages_are_empty_and_the_chains_go_on(
         // Ticks, timers and states are numbered on, as the terminals expect.
         assert_eq!(chain(&after[n][0]), chain(&records[0]));
     }
-    let found = compare(world.dir.path(), || world.make()).unwrap();
+    let found = compare(world.dir.path(), &world.market, |market| world.make(market)).unwrap();
     assert_eq!((found.records, found.notes.len()), (0, 2), "{found:?}");
 }
 

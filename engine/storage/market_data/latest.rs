@@ -129,7 +129,8 @@ mod tests {
     /// What it answers when the database has the rows up to `seq`, and whether the database was asked.
     async fn get(latest: &Latest, of: &str, seq: u64) -> (u64, bool) {
         let asked = Cell::new(false);
-        let bars = latest.get(&series(of), || {
+        let series = series(of);
+        let bars = latest.get(&series, || {
             asked.set(true);
             async move { Ok(vec![bar(seq)]) }
         });
@@ -158,8 +159,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_was_overtaken_is_not_kept() {
         let latest = Latest::default();
-        let overtaken = latest.get(&series("A"), || async {
-            latest.forget(&series("A"));
+        let of = series("A");
+        let overtaken = latest.get(&of, || async {
+            latest.forget(&of);
             Ok(vec![bar(1)])
         });
         assert_eq!(overtaken.await.unwrap()[0].row.1, 1);

@@ -47,6 +47,7 @@ macro_rules! body {
 
         impl $name {
             /// What it asks of the connection's keys.
+            #[allow(clippy::field_reassign_with_default, reason = "its secrets are wiped: it is not taken apart")]
             pub(super) fn wanted(&mut self) -> Wanted {
                 let mut wanted = Wanted::default();
                 wanted.provider = self.provider.take();

@@ -59,6 +59,7 @@ function candle(slot: Slot, side: Side): Candle {
   return { time: utc(slot.t), open, high, low, close };
 }
 
+/** Colours and zone are for life: with others a new chart is made. */
 export class CandleChart {
   private readonly chart: IChartApiBase<Time>;
   private readonly candles: ISeriesApi<"Candlestick", Time>;
@@ -66,14 +67,14 @@ export class CandleChart {
   private readonly shading = new Shading();
   private readonly host: HTMLElement;
   private readonly listener: Listener;
-  private colours: Colours;
+  private readonly colours: Colours;
   private drawn: Drawn[] = [];
   private levels: IPriceLine[] = [];
   private slots: Slot[] = [];
   private side: Side = "bid";
   private timeframe = "M1";
   private cursorAt: number | null = null;
-  /** Whether the window was laid over the newest bars since the series last changed. */
+  /** Whether the window was laid over the newest bars: once, when there are some. */
   private isPlaced = false;
 
   constructor(host: HTMLElement, colours: Colours, zone: ZoneName, listener: Listener) {
@@ -101,31 +102,41 @@ export class CandleChart {
       priceLineStyle: LineStyle.Dotted,
     });
     this.candles.attachPrimitive(this.shading);
-    this.setZone(zone);
-    this.setColours(colours);
+    this.applyZone();
+    this.applyColours();
     this.chart.subscribeCrosshairMove(({ time, logical }) => this.onCursor(time, logical ?? null));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (this.isPlaced && range && range.from < OLDER_AT) this.listener.older();
     });
   }
 
-  /** The bar that the cursor stands on. */
-  get cursor(): number | null {
-    return this.cursorAt;
-  }
-
   dispose(): void {
     this.chart.remove();
   }
 
-  /** Shows other bars, or the same with more: the window stays where it is unless the series is another one. */
-  setSlots(slots: Slot[], side: Side, timeframe: string, isOther: boolean): void {
+  /** The window, in units of bars. */
+  get range(): { from: number; to: number } | null {
+    return this.chart.timeScale().getVisibleLogicalRange();
+  }
+
+  set range(range: { from: number; to: number } | null) {
+    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
+  }
+
+  /** Shows the bars, more of them than before or another side: the window stays where it is. */
+  setSlots(slots: Slot[], side: Side, timeframe: string): void {
+    const isSame = slots.length === this.slots.length && slots.every(({ t }, n) => t === this.slots[n]!.t);
     this.slots = slots;
     this.side = side;
     this.timeframe = timeframe;
-    if (isOther) this.isPlaced = false;
     this.chart.applyOptions({ timeScale: { timeVisible: isEven(timeframe) } });
+    const { range } = this;
+    // A series that is alone and is given the same times once more leaves the library (5.2.1) with points that nobody
+    // holds any more, and a later page throws: DataLayer.setSeriesData clears its map, and replaceTimeScalePoints, which
+    // sees no other time, keeps the old list.
+    if (isSame) this.candles.setData([]);
     this.candles.setData(slots.map((slot) => candle(slot, side)));
+    if (isSame) this.range = range;
     if (!this.isPlaced && slots.length > 0) this.newest();
     this.isPlaced = slots.length > 0;
   }
@@ -226,9 +237,8 @@ export class CandleChart {
     }
   }
 
-  setColours(colours: Colours): void {
-    const changed = colours.series.join() !== this.colours.series.join();
-    this.colours = colours;
+  private applyColours(): void {
+    const { colours } = this;
     this.chart.applyOptions({
       layout: {
         background: { type: ColorType.Solid, color: colours.background },
@@ -249,29 +259,16 @@ export class CandleChart {
       priceLineColor: colours.accent,
     });
     this.shading.colours(colours.gap, colours.gapEdge);
-    // Lines keep their colours for life: new ones are laid, and whoever draws sets their values again.
-    if (changed && this.drawn.length > 0) this.lay(this.drawn.map(({ plan }) => plan));
   }
 
-  setZone(zone: ZoneName): void {
-    const isOther = this.scale.zone !== zone;
-    this.scale.zone = zone;
+  private applyZone(): void {
+    const { zone } = this.scale;
     // The option belongs to scales of time, which a chart with a scale of its own does not know to be one.
     const marks = { tickMarkFormatter: (time: Time, type: TickMarkType) => markText(Number(time), type, zone) };
     this.chart.applyOptions({
       localization: { timeFormatter: (time: Time) => dateTime(Number(time), zone).slice(0, 16) },
       timeScale: marks as DeepPartial<HorzScaleOptions>,
     });
-    // Which marks stand out depends on the zone: it is decided when data comes.
-    if (isOther && this.slots.length > 0) {
-      const range = this.chart.timeScale().getVisibleLogicalRange();
-      const lines = this.drawn.flatMap(({ lines }) => lines.map(({ series }) => [series, series.data()] as const));
-      this.candles.setData([]);
-      for (const [series] of lines) series.setData([]);
-      this.candles.setData(this.slots.map((slot) => candle(slot, this.side)));
-      for (const [series, data] of lines) series.setData([...data] as never);
-      if (range) this.chart.timeScale().setVisibleLogicalRange(range);
-    }
   }
 
   /** Lays the window over the newest bars. */

@@ -1,26 +1,26 @@
-// A chart with its legend, its choices and its table: joins what is fetched, what is live and what is drawn.
+// A chart with its legend, its choices and its table.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { shownTheme, zone } from "../prefs.ts";
+import type { RefObject } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { part, withQuery } from "../api.ts";
 import { padded } from "../decimal.ts";
 import { count, words } from "../format.ts";
-import { Check } from "../parts/field.tsx";
 import { Empty } from "../parts/empty.tsx";
+import { Check } from "../parts/field.tsx";
 import { LoadError } from "../parts/notice.tsx";
 import { More, Table, type Column } from "../parts/table.tsx";
+import { shownTheme, zone } from "../prefs.ts";
 import type { LiveState } from "../sse.ts";
-import { withQuery } from "../api.ts";
-import type { Bar, DepthRow, IndicatorSeries, Instrument, LiveBar, LiveGap } from "../types.ts";
+import type { Bar, DepthRow, Instrument, LiveBar, LiveGap } from "../types.ts";
 import { useLive } from "../use.ts";
 import { type Side, pricesOf } from "./bars.ts";
-import { CandleChart } from "./candles.ts";
-import { readColours } from "./colours.ts";
-import { type Asks, ChartData, type Changed, type Subject } from "./data.ts";
-import { Opens } from "./opens.tsx";
-import { type Plan, chosenAtFirst, plan } from "./indicators.ts";
+import type { Asks, Subject } from "./data.ts";
 import { Legend, barText, instead } from "./legend.tsx";
+import { Opens } from "./opens.tsx";
+import { ChartView } from "./view.ts";
 
 interface Props {
+  /** Stays the same for the life of the panel: another one is another panel. */
   subject: Subject;
   sources: readonly string[];
   instrument: Instrument | null;
@@ -31,166 +31,35 @@ interface Props {
   onLive: (state: LiveState) => void;
 }
 
-/** What the viewer chose to see, for as long as the console is open; `null` until they chose. */
-let chosen: Set<string> | null = null;
-
 export function ChartPanel({ subject, sources, instrument, side, label, asks, onDepth, onLive }: Props) {
-  const host = useRef<HTMLDivElement>(null);
-  const chart = useRef<CandleChart | null>(null);
-  const data = useRef<ChartData | null>(null);
-  const changed = useRef<(what: Changed) => void>(() => {});
-  const drawn = useRef<{ plan: Plan; series: IndicatorSeries }[]>([]);
-  const [, setTurn] = useState(0);
-  const [overTurn, setOverTurn] = useState(0);
-  const [cursor, setCursor] = useState<number | null>(null);
-  const [said, setSaid] = useState("");
+  const [, redraw] = useState(0);
+  const [view] = useState(() => new ChartView(subject, asks, side, () => redraw((n) => n + 1)));
   const [isTable, setTable] = useState(false);
-  const [wanted, setWanted] = useState<Set<string> | null>(chosen);
-  const digits = (instrument?.digits ?? 5) + (side === "mid" ? 1 : 0);
-
-  const live = useLive(withQuery(`/api/live/symbols/${encodeURIComponent(subject.symbol)}`, { source: subject.source, timeframe: subject.timeframe }), {
-    depth: (rows, whole) => onDepth(rows as DepthRow[], whole),
-    bar: (event) => {
-      const { source, timeframe, bar } = event as LiveBar;
-      if (source === subject.source && timeframe === subject.timeframe) data.current?.live(bar);
-    },
-    gap: (event) => data.current?.gapChanged((event as LiveGap).state),
-  });
-  useEffect(() => onLive(live), [live]);
-  // Whatever happened while the stream was away is fetched when it is back.
-  const wasAway = useRef(false);
-  useEffect(() => {
-    if (live.kind === "away") wasAway.current = true;
-    if (live.kind === "live" && wasAway.current) {
-      wasAway.current = false;
-      void data.current?.newest();
-    }
-  }, [live.kind]);
-
-  useEffect(() => {
-    const made = new ChartData(subject, asks, (what) => changed.current(what));
-    data.current = made;
-    void made.start();
-    return () => made.stop();
-  }, [subject.symbol, subject.source, subject.timeframe]);
-
-  useEffect(() => {
-    if (!host.current) return;
-    const made = new CandleChart(host.current, readColours(shownTheme.peek()), zone.peek(), {
-      cursor: setCursor,
-      older: () => void data.current?.older(),
-    });
-    chart.current = made;
-    return () => {
-      made.dispose();
-      chart.current = null;
-    };
-  }, []);
-
-  const over = (): void => {
-    const [now, on] = [data.current, chart.current];
-    if (!now || !on) return;
-    const plans = plansOf(now, side);
-    const show = wanted ?? new Set(chosenAtFirst(plans.map(({ plan }) => plan)));
-    drawn.current = plans.filter(({ plan }) => show.has(plan.indicator));
-    on.setIndicators(drawn.current);
-    const { whole, part } = now.holes();
-    on.setHoles(whole, part);
-  };
-  const all = (isOther: boolean): void => {
-    if (!data.current || !chart.current) return;
-    chart.current.setSlots(data.current.slots(), side, subject.timeframe, isOther);
-    over();
-  };
-  changed.current = (what) => {
-    const newest = data.current?.bars.newest;
-    if (what === "newest" && newest) chart.current?.setNewest(newest);
-    if (what === "bars" || what === "over") {
-      all(false);
-      setOverTurn((n) => n + 1);
-    }
-    setTurn((n) => n + 1);
-  };
-  // Who there is comes with the instruments, perhaps after the bars.
-  useEffect(() => {
-    if (data.current) data.current.sources = sources;
-    all(false);
-  }, [sources.join()]);
-  useEffect(() => chart.current?.setDigits(digits), [digits]);
-  useEffect(() => all(false), [side]);
-  useEffect(over, [wanted]);
-  useEffect(() => {
-    chart.current?.setColours(readColours(shownTheme.value));
-    over();
-  }, [shownTheme.value]);
-  useEffect(() => chart.current?.setZone(zone.value), [zone.value]);
-
-  const onKey = (event: KeyboardEvent): void => {
-    const on = chart.current;
-    if (!on || event.altKey || event.ctrlKey || event.metaKey) return;
-    const far = event.shiftKey ? 10 : 1;
-    const does: Record<string, () => void> = {
-      ArrowLeft: () => on.step(-far),
-      ArrowRight: () => on.step(far),
-      PageUp: () => on.step(-50),
-      PageDown: () => on.step(50),
-      Home: () => on.oldest(),
-      End: () => on.newest(),
-      "+": () => on.zoom(1.3),
-      "=": () => on.zoom(1.3),
-      "-": () => on.zoom(1 / 1.3),
-      Escape: () => on.clearCursor(),
-    };
-    const act = does[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
-    const bar = data.current?.bars.at(on.cursor ?? Number.NaN);
-    if (event.key.startsWith("Arrow") || event.key.startsWith("Page")) setSaid(bar ? barText(bar, side, instrument?.digits ?? 0, zone.value) : "No bar");
-  };
-
-  const now = data.current;
-  const bars = now?.bars.all ?? [];
-  const plans = useMemo(() => (now ? plansOf(now, side).map(({ plan }) => plan) : []), [overTurn, side]);
-  const shown = wanted ?? new Set(chosenAtFirst(plans));
-  const choose = (indicator: string, isOn: boolean): void => {
-    const next = new Set(shown);
-    if (isOn) next.add(indicator);
-    else next.delete(indicator);
-    chosen = next;
-    setWanted(next);
-  };
-  const underCursor = cursor === null ? (now?.bars.newest ?? null) : (now?.bars.at(cursor) ?? null);
-  const isEmpty = now !== null && !now.loading && !now.error && bars.length === 0;
-
+  const digits = instrument?.digits ?? 5;
+  useStream(view, subject, onDepth, onLive);
+  const host = useDrawing(view, side, sources, digits);
+  const { data } = view;
+  const bars = data.bars.all;
   return (
     <>
       <div class="chart-bar second">
-        <Legend
-          bar={underCursor}
-          side={side}
-          cursor={cursor}
-          instrument={instrument}
-          zone={zone.value}
-          gaps={now && cursor !== null ? now.gapsAt(cursor) : []}
-          drawn={drawn.current}
-          colours={chart.current?.lineColours() ?? new Map()}
-        />
+        <Legend bar={view.bar} side={side} cursor={view.cursor} instrument={instrument} zone={zone.value} gaps={view.gaps} drawn={view.drawn} colours={view.colours} />
         <div class="row">
-          {plans.length > 0 ? <Choices plans={plans} shown={shown} choose={choose} /> : null}
+          {view.all.length > 0 ? <Choices view={view} /> : null}
           <button type="button" class="small" aria-pressed={isTable} onClick={() => setTable(!isTable)}>{isTable ? "Show as chart" : "Show as table"}</button>
         </div>
       </div>
-      <LoadError error={now?.error ?? null} stale={bars.length > 0} retry={() => void now?.newest()} />
-      <div class="chart-frame" hidden={isTable} aria-busy={now === null || now.loading}>
-        <div ref={host} class="chart-host" tabIndex={0} role="application" aria-roledescription="chart" aria-label={`Candles: ${label}`} aria-describedby="chart-keys" onKeyDown={onKey} onBlur={() => chart.current?.clearCursor()} />
-        {now === null || (now.loading && bars.length === 0) ? <div class="chart-over" role="status"><span class="spinner" aria-hidden="true" />Loading bars</div> : null}
-        {now?.loadingOlder ? <div class="chart-older" role="status">Loading older bars</div> : null}
-        {isEmpty ? <div class="chart-over"><Empty title="No bars yet">Bars of {subject.timeframe} stand here as soon as prices make them, or a backfill has fetched them.</Empty></div> : null}
-        <p class="hidden" role="status" aria-live="polite">{said}</p>
+      <LoadError error={data.error} stale={bars.length > 0} retry={() => void data.newest()} />
+      <div class="chart-frame" hidden={isTable} aria-busy={data.loading}>
+        <Host host={host} view={view} side={side} digits={instrument?.digits ?? 0} label={label} />
+        {data.loading && bars.length === 0 ? <div class="chart-over" role="status"><span class="spinner" aria-hidden="true" />Loading bars</div> : null}
+        {data.loadingOlder ? <div class="chart-older" role="status">Loading older bars</div> : null}
+        {!data.loading && !data.error && bars.length === 0 ? (
+          <div class="chart-over"><Empty title="No bars yet">Bars of {subject.timeframe} stand here as soon as prices make them, or a backfill has fetched them.</Empty></div>
+        ) : null}
       </div>
-      {isTable ? <AsTable bars={bars} side={side} digits={instrument?.digits ?? 0} label={label} loading={now?.loading ?? true} /> : null}
-      {isTable && now ? <More more={now.bars.next !== null} loading={now.loadingOlder} loadMore={() => void now.older()} shown={bars.length} /> : null}
+      {isTable ? <AsTable bars={bars} side={side} digits={instrument?.digits ?? 0} label={label} loading={data.loading} /> : null}
+      {isTable ? <More more={data.bars.next !== null} loading={data.loadingOlder} loadMore={() => void data.older()} shown={bars.length} /> : null}
       <p id="chart-keys" class="quiet keys pad">
         Keys on the chart: <kbd>←</kbd> <kbd>→</kbd> bar by bar (<kbd>Shift</kbd>: ten), <kbd>+</kbd> <kbd>−</kbd> zoom, <kbd>Home</kbd> <kbd>End</kbd> oldest and newest, <kbd>Esc</kbd> lets go. Scroll left for older bars. Shaded: data is missing.
       </p>
@@ -198,22 +67,66 @@ export function ChartPanel({ subject, sources, instrument, side, label, asks, on
   );
 }
 
-/** How each indicator is drawn over these bars. */
-function plansOf(data: ChartData, side: Side): { plan: Plan; series: IndicatorSeries }[] {
-  const ends = data.bars.all.map((bar) => pricesOf(bar, side)).filter((prices) => prices !== null);
-  const low = Math.min(...ends.map(([, , l]) => Number(l)));
-  const high = Math.max(...ends.map(([, h]) => Number(h)));
-  const all = data.indicators.filter(({ points }) => points.length > 0).map((series) => ({ plan: plan(series, low, high), series }));
-  return all.sort((a, b) => a.plan.indicator.localeCompare(b.plan.indicator));
+/** Takes what is live; whatever happened while the stream was away is fetched when it is back. */
+function useStream(view: ChartView, { symbol, source, timeframe }: Subject, onDepth: Props["onDepth"], onLive: Props["onLive"]): void {
+  const live = useLive(withQuery(`/api/live/symbols/${part(symbol)}`, { source, timeframe }), {
+    depth: (rows, whole) => onDepth(rows as DepthRow[], whole),
+    bar: (event) => {
+      const told = event as LiveBar;
+      if (told.source === source && told.timeframe === timeframe) view.data.live(told.bar);
+    },
+    // The first ones tell of what the ledger, read at the same time, has as well.
+    gap: (event) => view.data.gapChanged((event as LiveGap).state),
+  });
+  const wasAway = useRef(false);
+  useEffect(() => {
+    onLive(live);
+    if (live.kind === "away") wasAway.current = true;
+    if (live.kind !== "live" || !wasAway.current) return;
+    wasAway.current = false;
+    void view.data.newest();
+  }, [live]);
 }
 
-function Choices({ plans, shown, choose }: { plans: Plan[]; shown: Set<string>; choose: (indicator: string, isOn: boolean) => void }) {
+/** Draws for as long as the panel is there. */
+function useDrawing(view: ChartView, side: Side, sources: readonly string[], digits: number) {
+  const host = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (host.current) view.mount(host.current, shownTheme.value, zone.value);
+  }, [shownTheme.value, zone.value]);
+  useEffect(() => () => view.dispose(), []);
+  // A mid has half a point more.
+  useEffect(() => view.setDigits(digits + (side === "mid" ? 1 : 0)), [digits, side]);
+  useEffect(() => view.setSide(side), [side]);
+  useEffect(() => view.setSources(sources), [sources.join()]);
+  return host;
+}
+
+/** Where the chart is drawn, and the keys that work on it. What the cursor comes to is said aloud. */
+function Host({ host, view, side, digits, label }: { host: RefObject<HTMLDivElement | null>; view: ChartView; side: Side; digits: number; label: string }) {
+  const [said, setSaid] = useState("");
+  const onKey = (event: KeyboardEvent): void => {
+    if (event.altKey || event.ctrlKey || event.metaKey || !view.key(event)) return;
+    event.preventDefault();
+    if (!/^(Arrow|Page)/.test(event.key)) return;
+    setSaid(view.bar ? barText(view.bar, side, digits, zone.value) : "No bar: data is missing");
+  };
+  return (
+    <>
+      <div ref={host} class="chart-host" tabIndex={0} role="application" aria-roledescription="chart" aria-label={`Candles: ${label}`} aria-describedby="chart-keys" onKeyDown={onKey} onBlur={() => view.release()} />
+      <p class="hidden" role="status">{said}</p>
+    </>
+  );
+}
+
+function Choices({ view }: { view: ChartView }) {
   const [open, setOpen] = useState(false);
+  const { shown } = view;
   return (
     <div class="person" onKeyDown={(e) => e.key === "Escape" && setOpen(false)} onFocusOut={(e) => !e.currentTarget.contains(e.relatedTarget as Node | null) && setOpen(false)}>
-      <button type="button" class="small" aria-expanded={open} aria-controls="indicator-menu" onClick={() => setOpen(!open)}>Indicators ({plans.filter(({ indicator }) => shown.has(indicator)).length})</button>
+      <button type="button" class="small" aria-expanded={open} aria-controls="indicator-menu" onClick={() => setOpen(!open)}>Indicators ({view.drawn.length})</button>
       <div id="indicator-menu" class="popover choices" hidden={!open}>
-        {plans.map(({ indicator }) => <Check key={indicator} label={indicator} checked={shown.has(indicator)} onChange={(isOn) => choose(indicator, isOn)} />)}
+        {view.all.map(({ plan: { indicator } }) => <Check key={indicator} label={indicator} checked={shown.has(indicator)} onChange={(isOn) => view.choose(indicator, isOn)} />)}
       </div>
     </div>
   );

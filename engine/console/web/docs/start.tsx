@@ -18,7 +18,7 @@ export default function Start() {
         <li><strong>Stale</strong>: it is connected, but no price has come for longer than expected.</li>
       </ul>
       <h2>Keys</h2>
-      <p>Everything works by keyboard: Tab goes on, Enter presses, Escape closes dialogs, the arrow keys change tabs. The first Tab on a page offers to skip the menu.</p>
+      <p>Everything works by keyboard: Tab goes on, Enter presses, Escape closes dialogs, the arrow keys change tabs. A new page begins at its heading, so that Tab goes on to what is on it.</p>
     </>
   );
 }

@@ -1,7 +1,7 @@
 // One connection: how it is, its settings, what happened to it, its data.
 
 import { useState } from "preact/hooks";
-import { api, part } from "../api.ts";
+import { api, part, sentence } from "../api.ts";
 import { say } from "../notices.ts";
 import { Badge } from "../parts/badge.tsx";
 import { ConnectionData } from "../parts/connection/data.tsx";
@@ -65,7 +65,7 @@ function ConnectionHead({ one, adapter, path, change, reload }: { one: Connectio
   });
   const toggle = useAction(async () => {
     const { changes } = await api.post<{ changes: string[] }>(`${path}/${one.is_active ? "deactivate" : "activate"}`);
-    for (const sentence of changes.length ? changes : [`${one.name} was ${one.is_active ? "deactivated" : "activated"}.`]) say(sentence);
+    for (const change of changes.length ? changes : [`${one.name} was ${one.is_active ? "deactivated" : "activated"}.`]) say(sentence(change));
     reload();
   });
   return (

@@ -4,6 +4,8 @@ import { useState } from "preact/hooks";
 import { api, asError } from "../api.ts";
 import { words } from "../format.ts";
 import { say } from "../notices.ts";
+import { zone } from "../prefs.ts";
+import { dateTime } from "../time.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Empty } from "../parts/empty.tsx";
 import { Select } from "../parts/field.tsx";
@@ -98,7 +100,9 @@ function cancel(job: Job, reload: () => void): void {
 }
 
 function Result({ job }: { job: Job }) {
-  const what = ["symbol", "timeframe", "from", "to"].map((key) => job.parameters[key]).filter(Boolean).join(" ");
+  const { symbol, timeframe, from, to } = job.parameters;
+  const day = (time: unknown): string => (typeof time === "string" ? dateTime(time, zone.value).slice(0, 10) : "");
+  const what = [symbol, timeframe, from ? `${day(from)} to ${day(to) || "now"}` : ""].filter(Boolean).join(", ");
   return (
     <div class="stack hair">
       {what ? <span>{what}</span> : null}

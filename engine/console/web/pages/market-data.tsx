@@ -67,7 +67,7 @@ export default function MarketData() {
         {isReady ? <Rows key={withQuery("", filters) + timeframe} isTicks={isTicks} filters={filters} instrument={instrument} /> : null}
         {!isReady && instruments.data && !isBackwards ? <Empty title="No symbols yet" action={<a class="button" href="/connections">Look at the connections</a>}>A connection must be subscribed to a symbol first.</Empty> : null}
       </Panel>
-      <Stored statistics={statistics.data} loading={statistics.loading} source={source} symbol={symbol} />
+      {statistics.error && !statistics.data ? null : <Stored statistics={statistics.data} loading={statistics.loading} source={source} symbol={symbol} />}
       <LoadError error={statistics.error} retry={statistics.reload} stale={statistics.data !== undefined} />
     </div>
   );

@@ -28,10 +28,17 @@ export default function Pipeline() {
   const { data, error, loading, reload } = useLoad<Answer>("/api/pipeline", {}, 2000);
   const flow = data?.rates.reduce((sum, { per_second }) => sum + per_second, 0);
   const dropped = data?.queues.filter(({ queue }) => queue !== KEPT).reduce((sum, one) => sum + one.dropped, 0);
-  return (
-    <div class="stack pipeline">
+  const head = (
+    <>
       <Head title="Pipeline" about="What happens to a price between the venue's socket and the terminals: latencies of the last seconds, anew every 2 s." />
       <LoadError error={error} stale={data !== undefined} retry={reload} />
+    </>
+  );
+  // Without an answer nothing is said of the pipeline: empty tables would be a claim.
+  if (error && !data) return <div class="stack">{head}</div>;
+  return (
+    <div class="stack pipeline">
+      {head}
       <Figures>
         <Figure label="Socket to publication, p50" value={nanos(data?.publish?.p50_ns)} detail="half are faster" />
         <Figure label="p99" value={nanos(data?.publish?.p99_ns)} detail="one in 100 is slower" />

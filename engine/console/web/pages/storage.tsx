@@ -68,7 +68,7 @@ function Retention({ data }: { data: Storage }) {
             <thead><tr><th scope="col">Connection</th><th scope="col">Table</th><th scope="col" class="number">Kept</th></tr></thead>
             <tbody>
               {retention.rules.map((rule) => (
-                <tr key={`${rule.connection} ${rule.table}`}><td>{rule.connection ?? "all others"}</td><td>{rule.table}</td><td class="number">{plural(rule.days, "day")}</td></tr>
+                <tr key={`${rule.connection} ${rule.table}`}><td>{rule.connection ?? "all others"}</td><td>{rule.table === "*" ? "all" : rule.table}</td><td class="number">{plural(rule.days, "day")}</td></tr>
               ))}
             </tbody>
           </table>

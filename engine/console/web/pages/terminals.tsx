@@ -61,7 +61,7 @@ function Subscriptions({ row }: { row: Terminal }) {
       {row.subscriptions.map((one, index) => (
         <li key={index}>
           {one.symbols.join(", ") || "all symbols"} <span class="tag">{one.kinds.join(", ")}</span> <span class="tag">{one.delivery}</span>
-          {one.sources.length ? <span class="quiet"> from {one.sources.join(", ")}</span> : null}
+          {one.sources?.length ? <span class="quiet"> from {one.sources.join(", ")}</span> : null}
         </li>
       ))}
     </ul>

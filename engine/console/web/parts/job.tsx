@@ -26,5 +26,6 @@ export function progressWords(job: Job): string {
     const { done, total, eta_seconds } = job.progress;
     return `${count(done)} of ${count(total)}${eta_seconds === null ? "" : `, ${span(eta_seconds * 1000)} left`}`;
   }
-  return job.rows === null ? "" : `${count(job.rows)} rows`;
+  // The message of a job that has ended tells its rows by itself.
+  return job.rows === null || job.message ? "" : `${count(job.rows)} rows`;
 }

@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use super::super::VenueSymbol;
+use super::super::candles::Dialect;
 use super::super::listing::{Form, digits, whole};
+use super::candles;
 
 /// The list below a path. Spot leaves out the sets of permissions, which are most of its list.
 pub(in super::super) fn form(path: &'static str, query: Vec<(&'static str, &'static str)>) -> Form {
     let words = |reply: &Value| Some(format!("{} ({})", reply["msg"].as_str()?, reply["code"]));
-    Form { path, query, symbols, words, next: whole }
+    Form { path, query, rate: candles::Klines(path).rate(), symbols, words, next: whole }
 }
 
 fn symbols(reply: &Value) -> Option<Vec<VenueSymbol>> {

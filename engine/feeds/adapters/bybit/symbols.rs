@@ -3,12 +3,14 @@
 use serde_json::Value;
 
 use super::super::VenueSymbol;
+use super::super::candles::Dialect;
 use super::super::listing::{Form, digits};
 use super::Category;
+use super::candles::Klines;
 
 pub(super) fn form(category: Category) -> Form {
     let query = vec![("category", category.word()), ("limit", "1000")];
-    Form { path: "/v5/market/instruments-info", query, symbols, words, next }
+    Form { path: "/v5/market/instruments-info", query, rate: Klines(category).rate(), symbols, words, next }
 }
 
 fn words(reply: &Value) -> Option<String> {

@@ -3,11 +3,13 @@
 use serde_json::Value;
 
 use super::super::VenueSymbol;
+use super::super::candles::Dialect;
 use super::super::listing::{Form, digits, whole};
+use super::candles::Public;
 
 pub(super) fn form() -> Form {
     let query = vec![("product_type", "SPOT")];
-    Form { path: "/api/v3/brokerage/market/products", query, symbols, words, next: whole }
+    Form { path: "/api/v3/brokerage/market/products", query, rate: Public.rate(), symbols, words, next: whole }
 }
 
 fn words(reply: &Value) -> Option<String> {

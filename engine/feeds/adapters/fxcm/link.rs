@@ -7,9 +7,11 @@ use serde_json::Value;
 use tickwire_schemas::words::Cause;
 
 use super::{Broker, cause};
+use crate::feeds::adapters::History;
 use crate::feeds::event::Symbols;
 use crate::feeds::net::{self, Connection, Failure, Reply, excerpt};
 use crate::feeds::rest::not_understood;
+use crate::feeds::turns::{in_turn, of_process};
 
 /// Longest answer: 10,000 candles have some 100 bytes each.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -123,8 +125,9 @@ impl Broker {
 
     /// Asks over a socket of its own, which is closed afterwards.
     pub(super) async fn ask_once(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
-        let link = self.link().await?;
-        let answer = self.ask(&link.access, path, query).await;
+        let limit = (self.host(), self.rate());
+        let link = in_turn(of_process(), limit, self.link()).await?;
+        let answer = in_turn(of_process(), limit, self.ask(&link.access, path, query)).await;
         link.connection.close().await;
         answer
     }

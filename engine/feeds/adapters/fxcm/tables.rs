@@ -9,10 +9,11 @@ use serde_json::Value;
 use tickwire_schemas::words::Cause;
 
 use super::Broker;
-use crate::feeds::adapters::{Account, AccountSummary, Answer, Position, SymbolList, VenueSymbol};
+use crate::feeds::adapters::{Account, AccountSummary, Answer, History, Position, SymbolList, VenueSymbol};
 use crate::feeds::json::{Cursor, Malformed, Step};
 use crate::feeds::net::Failure;
 use crate::feeds::rest::not_understood;
+use crate::feeds::turns::{in_turn, of_process};
 use crate::market::Decimal9;
 
 /// Where a table is asked for.
@@ -57,9 +58,10 @@ impl Account for Broker {
 impl SymbolList for Broker {
     fn symbols(&self) -> Answer<'_, Vec<VenueSymbol>> {
         Box::pin(async {
-            let link = self.link().await?;
-            let list = self.ask(&link.access, "/trading/get_instruments/", &[]).await;
-            let offers = self.ask(&link.access, MODEL, &[("models", "Offer")]).await;
+            let limit = (self.host(), self.rate());
+            let link = in_turn(of_process(), limit, self.link()).await?;
+            let list = in_turn(of_process(), limit, self.ask(&link.access, "/trading/get_instruments/", &[])).await;
+            let offers = in_turn(of_process(), limit, self.ask(&link.access, MODEL, &[("models", "Offer")])).await;
             link.connection.close().await;
             let (list, offers) = (list?, self::offers(&offers?)?);
             let list: Value = serde_json::from_slice(&list).map_err(|e| not_understood("get_instruments", e))?;

@@ -5,10 +5,12 @@
 use serde_json::Value;
 
 use super::super::VenueSymbol;
+use super::super::candles::Dialect;
 use super::super::listing::{Form, whole};
+use super::candles::Recent;
 
 pub(super) fn form() -> Form {
-    Form { path: "/0/public/AssetPairs", query: vec![], symbols, words, next: whole }
+    Form { path: "/0/public/AssetPairs", query: vec![], rate: Recent.rate(), symbols, words, next: whole }
 }
 
 fn words(reply: &Value) -> Option<String> {

@@ -3,22 +3,24 @@
 use tickwire_schemas::words::Cause;
 
 use super::Broker;
-use crate::feeds::adapters::{Account, AccountSummary, Answer, Position, SymbolList, VenueSymbol};
+use crate::feeds::adapters::{Account, AccountSummary, Answer, History, Position, SymbolList, VenueSymbol};
 use crate::feeds::members::{Members, elements, named, needed};
+use crate::feeds::net::Failure;
 use crate::feeds::rest::not_understood;
+use crate::feeds::turns::{in_turn, of_process};
 use crate::market::Decimal9;
 
 impl Account for Broker {
     fn summary(&self) -> Answer<'_, AccountSummary> {
         Box::pin(async {
-            let body = self.ask("AccountSummary", &[]).await?;
+            let body = self.of_account("AccountSummary", &[]).await?;
             summary(&body).map_err(|e| not_understood("AccountSummary", e))
         })
     }
 
     fn positions(&self) -> Answer<'_, Vec<Position>> {
         Box::pin(async {
-            let body = self.ask("OpenedOrders", &[("sort", "OpenTime"), ("ascending", "true")]).await?;
+            let body = self.of_account("OpenedOrders", &[("sort", "OpenTime"), ("ascending", "true")]).await?;
             positions(&body).map_err(|e| not_understood("OpenedOrders", e))
         })
     }
@@ -28,16 +30,22 @@ impl SymbolList for Broker {
     /// With their digits where the server says them.
     fn symbols(&self) -> Answer<'_, Vec<VenueSymbol>> {
         Box::pin(async {
-            match self.ask("Symbols", &[]).await {
+            match self.of_account("Symbols", &[]).await {
                 Ok(body) => symbols(&body).map_err(|e| not_understood("Symbols", e)),
                 // Not every version of the server has it.
                 Err(failure) if failure.cause == Cause::ProtocolError => {
-                    let body = self.ask("SymbolList", &[]).await?;
+                    let body = self.of_account("SymbolList", &[]).await?;
                     names(&body).map_err(|e| not_understood("SymbolList", e))
                 }
                 Err(failure) => Err(failure),
             }
         })
+    }
+}
+
+impl Broker {
+    async fn of_account(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
+        in_turn(of_process(), (History::host(self), History::rate(self)), self.ask(endpoint, query)).await
     }
 }
 

@@ -22,6 +22,9 @@ use crate::market::{BrokerClock, Price, time_text};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
+/// How far the venue may be behind with its past: so much older than what was fetched is all in it.
+const BEHIND_NS: i64 = 180_000_000_000;
+
 /// Longest message: a lively day has some 300,000 ticks of 100 bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -74,7 +77,8 @@ impl TickHistory for Broker {
             let mut kept = self.last_day.0.lock().await;
             let mut found = Vec::new();
             for number in first..=last {
-                let fits = |day: &&mut Day| day.symbol == symbol && day.number == number && day.fetched_ns >= to_ns;
+                let is_whole = |day: &Day| day.fetched_ns >= to_ns.saturating_add(BEHIND_NS);
+                let fits = |day: &&mut Day| day.symbol == symbol && day.number == number && is_whole(day);
                 let day = match kept.as_mut().filter(fits) {
                     Some(day) => day,
                     None => {

@@ -12,6 +12,7 @@ use crate::feeds::members::{Members, Names, elements, needed};
 use crate::feeds::net::Failure;
 use crate::feeds::rate::Rate;
 use crate::feeds::rest::{empty_bar, not_understood, ordered};
+use crate::feeds::turns::{in_turn, of_process};
 use crate::market::{BrokerClock, Decimal9};
 
 /// Most bars of one request that the public client asks for: the default of `history_bars` and its limit.
@@ -69,6 +70,10 @@ impl Broker {
         path
     }
 
+    async fn of_account(&self, tail: &[&str]) -> Result<Vec<u8>, Failure> {
+        in_turn(of_process(), (self.host(), self.rate()), self.ask(tail, &[])).await
+    }
+
     async fn ask(&self, tail: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
         let key = self.key()?;
         let asked = self.rest.get(&self.path(tail), query, &Self::headers(&key), words).await;
@@ -96,14 +101,14 @@ fn words(body: &[u8]) -> Option<String> {
 impl Account for Broker {
     fn summary(&self) -> Answer<'_, AccountSummary> {
         Box::pin(async {
-            let body = self.ask(&[], &[]).await?;
+            let body = self.of_account(&[]).await?;
             summary(&body).map_err(|e| not_understood("the account", e))
         })
     }
 
     fn positions(&self) -> Answer<'_, Vec<Position>> {
         Box::pin(async {
-            let body = self.ask(&["positions"], &[]).await?;
+            let body = self.of_account(&["positions"]).await?;
             positions(&body).map_err(|e| not_understood("positions", e))
         })
     }
@@ -112,7 +117,7 @@ impl Account for Broker {
 impl SymbolList for Broker {
     fn symbols(&self) -> Answer<'_, Vec<VenueSymbol>> {
         Box::pin(async {
-            let body = self.ask(&["symbols"], &[]).await?;
+            let body = self.of_account(&["symbols"]).await?;
             symbols(&body).map_err(|e| not_understood("symbols", e))
         })
     }

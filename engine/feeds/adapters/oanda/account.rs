@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Broker;
-use crate::feeds::adapters::{Account, AccountSummary, Answer, Position, SymbolList, VenueSymbol};
+use crate::feeds::adapters::{Account, AccountSummary, Answer, History, Position, SymbolList, VenueSymbol};
 use crate::feeds::net::Failure;
 use crate::feeds::rest::not_understood;
+use crate::feeds::turns::{in_turn, of_process};
 use crate::market::Decimal9;
 
 impl Account for Broker {
@@ -39,7 +40,8 @@ impl SymbolList for Broker {
 
 impl Broker {
     async fn of_account<T: DeserializeOwned>(&self, what: &str) -> Result<T, Failure> {
-        let body = self.ask(&format!("/v3/accounts/{}/{what}", self.settings.account), &[]).await?;
+        let path = format!("/v3/accounts/{}/{what}", self.settings.account);
+        let body = in_turn(of_process(), (self.host(), self.rate()), self.ask(&path, &[])).await?;
         read(what, &body)
     }
 }

@@ -16,8 +16,8 @@ use crate::feeds::rest::{empty_bar, not_understood, ordered, price_e9};
 
 /// Candles of one request.
 const PAGE: usize = 5_000;
-/// Requests of one address in a second.
-const PER_SECOND: u32 = 120;
+/// Requests of one address in a second: of the 120 that are allowed, since what is sent evenly need not arrive so.
+const PER_SECOND: u32 = 100;
 
 impl History for Broker {
     fn page(&self) -> usize {

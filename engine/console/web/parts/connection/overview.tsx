@@ -85,7 +85,7 @@ function AccountPanel({ path }: { path: string }) {
             ["Margin available", money(data.margin_available)],
           ]} />
         ) : account.error ? null : <p class="quiet">Asking the venue</p>}
-        {positions.data?.positions.length ? <Table caption="Open positions" columns={POSITIONS} rows={positions.data.positions} rowKey={(row) => row.id} /> : null}
+        {positions.data?.positions.length ? <Table caption="Open positions" columns={POSITIONS} rows={positions.data.positions} rowKey={(row) => row.id ?? `${row.symbol} ${row.opened_at} ${row.open_price}`} /> : null}
       </div>
     </Panel>
   );

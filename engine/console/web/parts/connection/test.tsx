@@ -1,5 +1,6 @@
 // What came of a test: in words, with the cure when it failed.
 
+import { sentence } from "../../api.ts";
 import { money } from "../../decimal.ts";
 import { ms } from "../../format.ts";
 import type { TestResult } from "../../types.ts";
@@ -21,7 +22,7 @@ function Outcome({ result }: { result: TestResult }) {
     <Panel title="Test">
       <div class="stack">
         <Notice kind={result.succeeded ? "good" : "bad"}>
-          <p>{result.message}</p>
+          <p>{sentence(result.message)}</p>
           {result.cure ? <p><strong>What to do: </strong>{result.cure}</p> : null}
           {result.error_code ? <p><a href={`/docs/errors#${result.error_code}`}>More on {result.error_code}</a></p> : null}
         </Notice>

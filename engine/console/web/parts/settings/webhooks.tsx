@@ -45,7 +45,7 @@ function One({ hook, rules, changed, onChange, onRemove }: { hook: Webhook; rule
         <Field label="Address">
           {(props) => <input {...props} type="url" required placeholder="https://" value={hook.url} onInput={(e) => onChange({ url: e.currentTarget.value })} />}
         </Field>
-        <Field label="Secret to sign with" optional={!hook.has_secret} help="The receiver checks the signature with it.">
+        <Field label="Secret to sign with" optional={!hook.has_secret} help="16 characters or more. The receiver checks the signature with it.">
           {(props) => <input {...props} type="password" autocomplete="new-password" placeholder={hook.has_secret ? "Stored; leave empty to keep it" : undefined} value={hook.secret ?? ""} onInput={(e) => {
             const secret = e.currentTarget.value;
             onChange({ secret: secret || undefined } as Partial<Webhook>);
