@@ -10,6 +10,7 @@ mod standing;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::Settings;
 use super::backfill::{BackfillError, Known, Polled};
@@ -23,6 +24,10 @@ use crate::feeds::{SharedHosts, SourceSpec};
 use crate::market::Holidays;
 use crate::storage::retention::RetentionConfig;
 use crate::storage::{Endpoint, Mode, StorageConfig};
+
+/// How long a job waits for a database that is starting, and how often it looks.
+const DATABASE_WITHIN_NS: i64 = 60_000_000_000;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Sources and instruments that are in effect.
 #[derive(Debug, Clone)]
@@ -90,12 +95,24 @@ impl Ground {
         Ground { retry_gap, ..self }
     }
 
-    /// The database, or why there is none.
-    fn database(&self) -> Result<Endpoint, JobError> {
+    /// The database, or why there is none. One that is still starting is waited for: that is no failure of the job's.
+    fn database(&self, watch: &Watch) -> Result<Endpoint, JobError> {
         if self.storage.mode == Mode::Off {
             return Err(JobError::Hopeless("storage.mode is \"off\": there is no database".into()));
         }
-        (self.endpoint)().ok_or_else(|| JobError::Failed("the database is not up yet".into()))
+        let begun_ns = clock::monotonic_ns();
+        loop {
+            if let Some(endpoint) = (self.endpoint)() {
+                return Ok(endpoint);
+            }
+            if watch.is_stopped() {
+                return Err(JobError::Stopped);
+            }
+            if clock::monotonic_ns() - begun_ns > DATABASE_WITHIN_NS {
+                return Err(JobError::Failed("the database is not up".into()));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// What is in effect, and the connection that a job names, also when that is not wanted now.

@@ -339,7 +339,10 @@ impl Retention {
 
     /// Deletes what is due, of which these partitions have some, and returns when it is gone.
     async fn delete(&self, client: &Client, aged: &Aged, partitions: &[u32], due: &str) -> Result<(), RetentionError> {
-        let sql = format!("DELETE FROM {} WHERE {due}", aged.table);
+        // What comes into others meanwhile is not written down.
+        let of = if aged.monthly { "toYYYYMM" } else { "toYYYYMMDD" };
+        let ids: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+        let sql = format!("DELETE FROM {} WHERE {of}({}) IN ({}) AND {due}", aged.table, aged.time, ids.join(", "));
         client::query_within(client, &sql, "TabSeparated", GONE_WITHIN).await?;
         gone(client, aged, partitions, due).await
     }

@@ -46,7 +46,7 @@ impl BackfillJob {
         };
         let from_ns = request.from_ns;
         let backfill = Backfill::of(ground.known(&now), request).map_err(error_of)?;
-        let endpoint = ground.database()?;
+        let endpoint = ground.database(watch)?;
         let mut tell = |told: Told<'_>| match told {
             Told::Note(note) => watch.note(note),
             Told::Progress(progress, until_ns) => {

@@ -48,7 +48,7 @@ impl FetchBars {
         let timeframe = Timeframe::from_word(word)
             .ok_or_else(|| JobError::Hopeless(format!("\"{word}\" is no timeframe, expected M1 to MN")))?;
         let latest = spec.venue.any_history().map_or(LATEST, |history| history.page().min(LATEST));
-        let endpoint = ground.database()?;
+        let endpoint = ground.database(watch)?;
         let to_ns = clock::now_ns();
         let from_ns = to_ns - length_ns(timeframe).saturating_mul(latest as i64);
         let symbols = spec.symbols.iter().map(|symbol| &symbol.canonical);

@@ -28,7 +28,8 @@ impl JobKind for Repair {
         let retry = self.0.retry_gap.as_ref().ok_or_else(|| {
             JobError::Hopeless("holes are mended by the running engine, with repair.enabled; here it is not".into())
         })?;
-        let before = if self.0.storage.mode == Mode::Off { None } else { wait_for(self.last(epoch, id), watch)? };
+        let before =
+            if self.0.storage.mode == Mode::Off { None } else { wait_for(self.last(epoch, id, watch), watch)? };
         if let Some((state, _)) = &before
             && state == "repaired"
         {
@@ -49,8 +50,8 @@ type Said = (String, String);
 
 impl Repair {
     /// The newest row of the hole.
-    async fn last(&self, epoch: u32, id: u64) -> Result<Option<Said>, JobError> {
-        let endpoint = self.0.database()?;
+    async fn last(&self, epoch: u32, id: u64, watch: &Watch) -> Result<Option<Said>, JobError> {
+        let endpoint = self.0.database(watch)?;
         let sql = format!(
             "SELECT state, concat(toString(epoch), ':', toString(seq)) FROM gaps WHERE epoch_opened = {epoch} AND gap_id = {id} \
              ORDER BY gaps.epoch DESC, seq DESC LIMIT 1"
@@ -73,7 +74,7 @@ impl Repair {
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < WATCHED {
             tokio::time::sleep(LOOK_EVERY).await;
-            let Some(now) = self.last(epoch, id).await? else { continue };
+            let Some(now) = self.last(epoch, id, watch).await? else { continue };
             if now == before {
                 continue;
             }

@@ -21,7 +21,7 @@ impl JobKind for RetentionJob {
         let ground = &self.0;
         let days = ground.retention_days().map_err(JobError::Failed)?;
         let retention = Retention {
-            endpoint: ground.database()?,
+            endpoint: ground.database(watch)?,
             database: ground.storage.database.clone(),
             manifests_dir: ground.state_dir.join("manifests"),
             rules: ground.retention.rules(days),
