@@ -37,7 +37,7 @@ fn watch(folder: &Path) {
     }
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if ["node_modules", "dev", "tests", "screenshots.mjs"].iter().any(|skipped| name == *skipped) {
+        if ["node_modules", "dev", "e2e", "tests", "screenshots.mjs"].iter().any(|skipped| name == *skipped) {
             continue;
         }
         match entry.file_type() {

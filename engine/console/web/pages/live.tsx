@@ -116,7 +116,7 @@ export default function Live() {
         </label>
       </Head>
       <div class="table-frame live-frame" role="region" aria-label="Best prices" tabIndex={0}>
-        <table class="live-table" role="table" aria-busy={!isTold && total === 0}>
+        <table class="live-table" role="table" hidden={isTold && count === 0} aria-busy={!isTold && total === 0}>
           <caption class="hidden">Best prices of all symbols. Arrow keys move between symbols, Enter opens one.</caption>
           <thead role="rowgroup">
             <tr role="row">{COLUMNS.map((column) => <Heading key={column.name} column={column} sort={sort} />)}</tr>

@@ -75,6 +75,7 @@ function Menu({ brand, onGo }: { brand?: boolean; onGo?: () => void }) {
 
 function EngineState() {
   const { data } = useLoad<Status>("/api/status", {}, 5000);
+  if (awaySince.value !== null) return <span class="badge bad"><span class="dot" aria-hidden="true" />No answer</span>;
   if (!data) return <span class="badge mute"><span class="dot" aria-hidden="true" />Asking the engine</span>;
   const problems = data.problems.length;
   const tone = data.status === "ok" ? "good" : data.status === "degraded" ? "warn" : "bad";

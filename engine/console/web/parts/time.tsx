@@ -34,8 +34,7 @@ export function Age({ at }: { at: string }) {
 
 /** Whether events come, or since when not. */
 export function LiveMark({ state }: { state: LiveState }) {
-  const now = useNow();
   const [tone, text] =
-    state.kind === "live" ? ["good", "Live"] : state.kind === "connecting" ? ["info", "Connecting"] : ["bad", `Reconnecting since ${ago(new Date(state.since).toISOString(), now).replace(" ago", "")}`];
+    state.kind === "live" ? ["good", "Live"] : state.kind === "connecting" ? ["info", "Connecting"] : ["bad", `Reconnecting since ${clock(state.since / 1000, zone.value)}`];
   return <span class={`badge ${tone}`} role="status"><span class={`dot${state.kind === "live" ? " beat" : ""}`} aria-hidden="true" />{text}</span>;
 }
