@@ -131,7 +131,7 @@ const REASONS: Record<string, string> = {
   crossed: "The bid stood above the ask.",
   spread: "The spread was far wider than usual.",
   jump: "The price was far from the one before.",
-  interval: "It came sooner after the one before than the source can send.",
+  interval: "It came very soon after the one before.",
   stale: "Its stamp was too old.",
   future: "Its stamp was in the future.",
   session: "The market was closed.",
