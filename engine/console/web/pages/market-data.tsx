@@ -166,11 +166,11 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
           <Table
             caption="Stored rows by table"
             columns={[
-              { title: "Table", heading: true, width: "19%", cell: (row) => row.table },
-              { title: "Rows", numeric: true, width: "23%", cell: (row) => count(row.rows) },
+              { title: "Table", heading: true, width: "27%", cell: (row) => row.table },
+              { title: "Rows", numeric: true, width: "20%", cell: (row) => count(row.rows) },
               { title: "Size", numeric: true, cell: (row) => bytes(row.bytes) },
               { title: "A row", numeric: true, cell: (row) => (row.bytes_per_row === null ? "–" : `${row.bytes_per_row.toFixed(1)} B`) },
-              { title: "Since", numeric: true, width: "21%", cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></> },
+              { title: "Since", numeric: true, width: "21%", cell: (row) => <Since row={row} /> },
             ] satisfies Column<TableStatistics>[]}
             rows={tables}
             rowKey={(row) => row.table}
@@ -184,7 +184,7 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
               columns={[
                 { title: "Length", heading: true, width: "27%", cell: (row) => (row.timeframe ? <>{row.timeframe}<span class="sub">{inWords(row.timeframe)}</span></> : "Ticks") },
                 { title: "Rows", numeric: true, width: "28%", cell: (row) => count(row.rows) },
-                { title: "Since", numeric: true, cell: (row) => <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></> },
+                { title: "Since", numeric: true, cell: (row) => <Since row={row} /> },
               ] satisfies Column<SeriesStatistics>[]}
               rows={[...series].sort((a, b) => order(a) - order(b))}
               rowKey={(row) => row.timeframe ?? TICKS}
@@ -195,6 +195,11 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
       </div>
     </>
   );
+}
+
+function Since({ row }: { row: { oldest: Time | null; newest: Time | null } }) {
+  if (row.oldest === null) return <>–</>;
+  return <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></>;
 }
 
 const TABLE_BARS = "bars";

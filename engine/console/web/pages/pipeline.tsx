@@ -53,7 +53,7 @@ export default function Pipeline() {
         <Panel flush title="Queues"><Queues queues={data?.queues ?? []} loading={loading} /></Panel>
         <Panel flush title="Rates by source"><Rates rates={data?.rates ?? []} loading={loading} /></Panel>
       </div>
-      <Panel flush title="Refused prices by reason"><Rejects rejects={data?.rejects ?? []} rates={data?.rates ?? []} loading={loading} /></Panel>
+      <Panel flush aside={<span class="quiet">refused, or accepted with a remark</span>} title="What the checks found, by reason"><Rejects rejects={data?.rejects ?? []} rates={data?.rates ?? []} loading={loading} /></Panel>
     </div>
   );
 }
@@ -131,7 +131,7 @@ const REASONS: Record<string, string> = {
   crossed: "The bid stood above the ask.",
   spread: "The spread was far wider than usual.",
   jump: "The price was far from the one before.",
-  interval: "It came sooner after the one before than the source can send.",
+  interval: "It came very soon after the one before.",
   stale: "Its stamp was too old.",
   future: "Its stamp was in the future.",
   session: "The market was closed.",
@@ -153,5 +153,5 @@ function Rejects({ rejects, rates, loading }: { rejects: Answer["rejects"]; rate
     { title: "Beside the largest", width: "26%", cell: (row) => <Meter label={`${words(row.reason)} of ${row.source}`} value={row.count} max={most} tone="warn" /> },
     { title: "Count", numeric: true, width: "13%", cell: (row) => <>{count(row.count)}<span class="sub">{of(row.source) ? percent((row.count / of(row.source)) * 100, 3) : ""}</span></> },
   ];
-  return <Table caption="Refused prices by reason" columns={columns} rows={there} rowKey={({ source, reason }) => `${source}/${reason}`} loading={loading} empty={<Empty title="Nothing was refused">Every price passed the checks.</Empty>} />;
+  return <Table caption="What the checks found, by reason" columns={columns} rows={there} rowKey={({ source, reason }) => `${source}/${reason}`} loading={loading} empty={<Empty title="The checks found nothing">Every price was accepted without a remark.</Empty>} />;
 }
