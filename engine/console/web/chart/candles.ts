@@ -138,7 +138,8 @@ export class CandleChart {
     this.candles.setData(slots.map((slot) => candle(slot, side)));
     if (isSame) this.range = range;
     if (!this.isPlaced && slots.length > 0) this.newest();
-    this.isPlaced = slots.length > 0;
+    // A live bar alone may come before the stored ones, and before the chart knows how wide it is.
+    this.isPlaced = slots.length > 1;
   }
 
   /** The newest bar, which is forming or has just begun. */
