@@ -120,7 +120,7 @@ async function fillForm(page, name, password, isPrivate) {
   await page.getByRole("link", { name: "Add a connection" }).first().click();
   await heading(page, "New connection");
   await page.selectOption("select[name=adapter]", "mtapi");
-  const typed = { name, provider: "Demo Broker", base_url: broker, user: "7", password, server: "Demo-Server", history_bars: "250" };
+  const typed = { name, provider: "Demo Broker", base_url: broker, user: "7", password, server: "Demo-Server", history_bars: "250", history_per_second: "10" };
   for (const [field, value] of Object.entries(typed)) await page.fill(`input[name=${field}]`, value);
   await page.getByLabel("Private", { exact: true }).setChecked(isPrivate);
 }
@@ -331,7 +331,15 @@ async function seesNothing({ context, page }) {
     await page.goto(`${base}/connections/${PRIVATE}${tab}`);
     await page.getByRole("heading", { name: "There is no such connection" }).waitFor();
   }
+  await page.goto(`${base}/symbols/${SYMBOL}?source=${PRIVATE}`);
+  await heading(page, SYMBOL);
   const open = [];
+  // The shared connection is switched off: what had a price would be of the private one.
+  const quotes = await page.evaluate(() => new Promise((resolve) => {
+    const events = new EventSource("/api/live/quotes");
+    events.addEventListener("quotes", ({ data }) => { events.close(); resolve(data); });
+  }));
+  if (quotes.includes(`"${PRIVATE}"`) || JSON.parse(quotes).some(({ bid, ask }) => bid ?? ask)) open.push(`GET /api/live/quotes: ${quotes}`);
   for (const [method, path, data] of HIDDEN) {
     const answer = await ask(context, method, path, data).catch((error) => ({ status: () => `no end (${error.message.split("\n")[0]})` }));
     if (answer.status() !== 404) open.push(`${method} ${path}: ${answer.status()}`);
@@ -351,6 +359,7 @@ async function signOut(browser, { context, page }, name) {
   const cookies = await context.cookies();
   must(cookies.some((cookie) => cookie.name === "tickwire_session" && cookie.httpOnly && cookie.sameSite === "Strict"), `the cookie is not as it should be: ${JSON.stringify(cookies.map(({ value, ...rest }) => rest))}`);
   await page.goto(`${base}/account`);
+  await heading(page, "Your account");
   await button(page, `Your account, ${name}`).click();
   await button(page, "Sign out").click();
   await button(page, "Sign in").waitFor();
@@ -378,7 +387,8 @@ async function walk(browser) {
   await step("deactivating stops the feed", () => deactivate(admin.page));
   await step("a private connection is made", () => createPrivate(admin.page));
   await step("a user is made", () => addUser(admin.page));
-  const user = await somebody(browser, ["401 /api/session", `404 /api/data-connections/${PRIVATE}`]);
+  const hidden = [`/api/data-connections/${PRIVATE}`, "/api/bars", "/api/indicators", `/api/live/symbols/${SYMBOL}`];
+  const user = await somebody(browser, ["401 /api/session", ...hidden.map((path) => `404 ${path}`)]);
   await step("the user signs in", () => signIn(user.page, USER));
   must((await remember(user.context)).role === "user", "the user is something else");
   await step("the user neither sees nor fetches the private connection", () => seesNothing(user));
