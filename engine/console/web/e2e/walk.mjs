@@ -286,6 +286,11 @@ async function createPrivate(page) {
   await button(page, "Save and activate").click();
   await heading(page, PRIVATE);
   await until("stored ticks of the private connection", async () => (await read(page.context(), `/api/ticks?source=${PRIVATE}&symbol=${SYMBOL}&limit=1`)).ticks.length > 0, 20_000);
+  // What another is refused below is there for its owner. A stream has no end to wait for.
+  for (const [, path] of HIDDEN.filter(([method, path]) => method === "GET" && !path.startsWith("/api/live/"))) {
+    const answer = await ask(page.context(), "GET", path);
+    must(answer.ok(), `${path} answered its owner ${answer.status()}: ${await answer.text()}`);
+  }
 }
 
 async function addUser(page) {
