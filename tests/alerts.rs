@@ -178,7 +178,8 @@ fn a_restart_neither_raises_again_nor_forgets_to_clear() {
     let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "tick,source_state"]);
     terminal.until(|record| record["kind"] == "tick");
     ask_simulator(port, "mute");
-    assert_eq!(receiving.next().body["event"], "alert.raised");
+    let told = receiving.next();
+    assert_eq!(told.body["event"], "alert.raised");
     let first = until(&state, |alerts| alerts.len() == 1);
 
     // Its simulator starts with it, and speaks: but not before the alert was taken up again as one that is raised.
@@ -186,7 +187,11 @@ fn a_restart_neither_raises_again_nor_forgets_to_clear() {
     let state = dir.path().join("state");
     assert_eq!(kept(&state), first, "it is raised still");
     let engine = Engine::start_in(dir, &market(port));
-    let over = receiving.next();
+    let mut over = receiving.next();
+    // Killed before it was noted that the message had been taken: it comes again, under the same id.
+    while over.body["id"] == told.body["id"] {
+        over = receiving.next();
+    }
     assert_eq!(over.body["event"], "alert.cleared", "and not raised again: {}", over.body);
     assert_eq!(over.body["alert"]["id"], first[0].id);
     let alerts = until(&state, |alerts| alerts.iter().all(|alert| alert.cleared_ns.is_some()));

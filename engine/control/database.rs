@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
@@ -39,6 +40,16 @@ pub enum ControlError {
     },
 }
 
+/// Makes the file if there is none, for its owner alone: hashes of passwords are nobody else's to try. What is wrong with
+/// the file SQLite says when it opens it. One that is there is not touched: closing it would take away the locks that all
+/// connections of this process have on it (<https://www.sqlite.org/howtocorrupt.html>, 2.2), and another process that took
+/// itself for the last one would then delete a log that is written to.
+fn make_private(path: &Path) {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = std::fs::OpenOptions::new().create_new(true).append(true).mode(0o600).open(path);
+}
+
 /// An open control database. Several processes may hold it.
 pub(super) struct Database {
     path: PathBuf,
@@ -49,8 +60,7 @@ impl Database {
     /// Opens that of a state directory, making or migrating it as needed.
     pub(super) fn open(state_dir: &Path) -> Result<Database, ControlError> {
         let path = state_dir.join("control.db");
-        // Hashes of passwords are nobody else's to try. What is wrong with the file SQLite says below.
-        let _ = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        make_private(&path);
         let opened = Connection::open(&path);
         Self::migrate(opened.map_err(|error| ControlError::Database { path: path.clone(), error })?, path)
     }

@@ -24,6 +24,7 @@ use super::ControlError;
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Asks for the latest bars of a timeframe.

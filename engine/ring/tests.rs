@@ -61,18 +61,20 @@ fn what_does_not_fit_becomes_a_counted_hole_and_a_lost_state_is_offered_again() 
 
 #[test]
 fn how_full_it_is_goes_from_nothing_to_every_slot() {
+    // The ring of several threads has no fewer.
+    const SLOTS: usize = 64;
     for threads in [1, 2] {
-        let mut ring = inbound(4, threads, 1);
+        let mut ring = inbound(SLOTS, threads, 1);
         let fill = ring.fill.clone();
         let inlets: Vec<_> = ring.inlets.drain(..).map(|make| make()).collect();
-        assert_eq!(fill.now(), (0, 4));
+        assert_eq!(fill.now(), (0, SLOTS as u64));
         inlets[0].offer(tick(3, 1));
         assert!(inlets[threads - 1].try_offer(tick(3, 2)));
-        assert_eq!(fill.now(), (2, 4));
-        (3..9).for_each(|at| inlets[0].offer(tick(3, at)));
-        assert_eq!(fill.now(), (4, 4), "what did not fit is not in it");
+        assert_eq!(fill.now(), (2, SLOTS as u64));
+        (3..80).for_each(|at| inlets[0].offer(tick(3, at)));
+        assert_eq!(fill.now(), (SLOTS as u64, SLOTS as u64), "what did not fit is not in it");
         fill.set_taken(take(&mut ring.groups[0], 3).len() as u64);
-        assert_eq!(fill.now(), (1, 4));
+        assert_eq!(fill.now(), (SLOTS as u64 - 3, SLOTS as u64));
     }
 }
 

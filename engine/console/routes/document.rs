@@ -19,16 +19,29 @@ pub(super) fn complete(document: &mut OpenApi) {
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
     components.add_security_scheme("csrf", SecurityScheme::ApiKey(csrf));
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    document.paths.paths.values_mut().for_each(complete_path);
+    for (path, item) in &mut document.paths.paths {
+        complete_path(path, item);
+    }
 }
 
-fn complete_path(item: &mut PathItem) {
-    for operation in [&mut item.get, &mut item.head].into_iter().flatten() {
-        guard(operation, SecurityRequirement::new("session", NO_SCOPES));
+fn complete_path(path: &str, item: &mut PathItem) {
+    let by_session = || SecurityRequirement::new("session", NO_SCOPES);
+    for (method, operation) in [("get", &mut item.get), ("head", &mut item.head)] {
+        complete_operation(operation.as_mut(), method, path, by_session());
     }
-    for operation in [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten() {
-        guard(operation, SecurityRequirement::new("session", NO_SCOPES).add("csrf", NO_SCOPES));
+    let changing =
+        [("post", &mut item.post), ("put", &mut item.put), ("patch", &mut item.patch), ("delete", &mut item.delete)];
+    for (method, operation) in changing {
+        complete_operation(operation.as_mut(), method, path, by_session().add("csrf", NO_SCOPES));
     }
+}
+
+/// Its id is made of method and path: functions in different files have the same names.
+fn complete_operation(operation: Option<&mut Operation>, method: &str, path: &str, by_session: SecurityRequirement) {
+    let Some(operation) = operation else { return };
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !["", "api"].contains(word));
+    operation.operation_id = Some([method].into_iter().chain(words).collect::<Vec<_>>().join("_"));
+    guard(operation, by_session);
 }
 
 const NO_SCOPES: [&str; 0] = [];

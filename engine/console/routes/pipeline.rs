@@ -116,7 +116,11 @@ async fn pipeline(viewer: Viewer, State(services): State<Shared>) -> Result<Json
                 max_ns,
             })
             .collect(),
-        publish: publish.map(|(_, [p50_ns, p99_ns, p999_ns])| Quantiles { p50_ns, p99_ns, p999_ns }),
+        publish: publish.filter(|(count, _)| *count > 0).map(|(_, [p50_ns, p99_ns, p999_ns])| Quantiles {
+            p50_ns,
+            p99_ns,
+            p999_ns,
+        }),
         queues: (sampler.facts().queues)()
             .into_iter()
             .map(|fill| Queue { queue: fill.queue, used: fill.used, capacity: fill.capacity, dropped: fill.dropped })

@@ -117,6 +117,9 @@ impl Span {
     }
 }
 
+/// Length of `2026-11-21`.
+const DATE: usize = 10;
+
 /// Between 1970 and 2262, which is what the database's times can say.
 fn nanoseconds(text: &str) -> Option<i64> {
     let ns = if let Ok(seconds) = text.parse::<i64>() {
@@ -124,7 +127,8 @@ fn nanoseconds(text: &str) -> Option<i64> {
     } else if let Ok(time) = text.parse::<jiff::Timestamp>() {
         i64::try_from(time.as_nanosecond()).ok()?
     } else {
-        let date: jiff::civil::Date = text.parse().ok()?;
+        // A time without its offset would be read as its date.
+        let date: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == DATE)?;
         let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
         i64::try_from(midnight.as_nanosecond()).ok()?
     };

@@ -88,6 +88,7 @@ struct Latency {
 
 /// How far the database is.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StorageState)]
 struct Storage {
     /// `embedded`, `server` or `off`.
     mode: &'static str,
@@ -102,6 +103,7 @@ struct Storage {
 
 /// Holes of this run, of the sources that the viewer sees.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GapCounts)]
 struct Gaps {
     /// Data is missing now.
     open: u64,

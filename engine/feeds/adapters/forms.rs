@@ -9,6 +9,7 @@ use super::{AdapterEntry, SettingsError, Venue, adapters};
 
 /// How a field is filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FieldKind)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A line of text.

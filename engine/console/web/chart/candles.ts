@@ -130,15 +130,15 @@ export class CandleChart {
     this.side = side;
     this.timeframe = timeframe;
     this.chart.applyOptions({ timeScale: { timeVisible: isEven(timeframe) } });
-    const { range } = this;
     // A series that is alone and is given the same times once more leaves the library (5.2.1) with points that nobody
     // holds any more, and a later page throws: DataLayer.setSeriesData clears its map, and replaceTimeScalePoints, which
     // sees no other time, keeps the old list.
     if (isSame) this.candles.setData([]);
     this.candles.setData(slots.map((slot) => candle(slot, side)));
-    if (isSame) this.range = range;
     if (!this.isPlaced && slots.length > 0) this.newest();
-    this.isPlaced = slots.length > 0;
+    // The window moves with the next frame: holes that come before it change where the newest bars are. A live bar alone
+    // may come before the stored ones.
+    if (!this.isPlaced && slots.length > 1) requestAnimationFrame(() => (this.isPlaced = true));
   }
 
   /** The newest bar, which is forming or has just begun. */

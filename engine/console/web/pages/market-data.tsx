@@ -112,20 +112,22 @@ function Rows({ isTicks, filters, instrument }: { isTicks: boolean; filters: Que
 
 function BarTable({ bars, digits, loading, empty }: { bars: Bar[]; digits: number; loading: boolean; empty: ComponentChildren }) {
   const has = (side: "bid" | "ask" | "mid" | "last"): boolean => bars.some((bar) => bar[side] !== null);
-  // Bid and ask where there are any; else what the venue has.
-  const sides = (has("bid") || has("ask") ? (["bid", "ask"] as const) : has("last") ? (["last"] as const) : (["mid"] as const)).filter((side) => has(side) || bars.length === 0);
+  // What the bars have: quotes as bid and ask, what exchanges tell of the past as trades, mids where there is nothing else.
+  const told = (["bid", "ask", "last"] as const).filter(has);
+  const sides = told.length > 0 ? told : (["mid"] as const);
+  const hasVolume = bars.some(({ volume }) => volume !== null);
   const price = (prices: Ohlc | null, n: 0 | 1 | 2 | 3): string => (prices ? padded(prices[n], digits) : "–");
   const columns: Column<Bar>[] = [
     { title: "Opens", heading: true, width: "168px", cell: (bar) => <Opens at={bar.t} /> },
     ...sides.flatMap((side): Column<Bar>[] =>
-      (["open", "high", "low", "close"] as const).map((name, n) => ({ title: `${words(side)} ${name}`, numeric: true, cell: (bar) => price(bar[side], n as 0 | 1 | 2 | 3) })),
+      (["open", "high", "low", "close"] as const).map((name, n) => ({ title: `${side === "last" ? "Trade" : words(side)} ${name}`, numeric: true, cell: (bar) => price(bar[side], n as 0 | 1 | 2 | 3) })),
     ),
     { title: "Ticks", numeric: true, width: "76px", cell: (bar) => count(bar.ticks) },
-    ...(bars.some(({ volume }) => volume !== null) ? [{ title: "Volume", numeric: true, width: "104px", cell: (bar: Bar) => bar.volume ?? "–" }] : []),
+    ...(hasVolume ? [{ title: "Volume", numeric: true, width: "124px", cell: (bar: Bar) => bar.volume ?? "–" }] : []),
     { title: "Origin", width: "92px", cell: (bar) => ORIGINS[bar.origin] ?? words(bar.origin) },
     { title: "State", width: "118px", cell: (bar) => <Badge state={bar.state} label={bar.state === "revised" ? `Revised ${bar.revision}×` : words(bar.state)} tone={bar.state === "final" ? "mute" : "info"} /> },
   ];
-  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={sides.length === 2 ? "1150px" : "800px"} narrow="scroll" loading={loading} empty={empty} />;
+  return <Table caption="Bars, newest first" columns={columns} rows={bars} rowKey={(bar) => bar.t} minWidth={`${(hasVolume ? 580 : 456) + sides.length * 4 * 94}px`} narrow="scroll" loading={loading} empty={empty} />;
 }
 
 /** Where bars come from. */
