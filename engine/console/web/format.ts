@@ -57,3 +57,10 @@ export function words(value: string): string {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
+
+/** How the engine is, where it names no problem. */
+export const UNNAMED = {
+  ok: "The engine and all its connections are well.",
+  degraded: "Not every shared connection delivers prices yet.",
+  unavailable: "No shared connection delivers prices.",
+} as const;

@@ -1,6 +1,6 @@
 // One connection: how it is, its settings, what happened to it, its data.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { api, part, sentence } from "../api.ts";
 import { say } from "../notices.ts";
 import { Badge } from "../parts/badge.tsx";
@@ -59,6 +59,8 @@ export default function ConnectionPage({ params }: PageProps) {
 function ConnectionHead({ one, adapter, path, change, reload }: { one: Connection; adapter: Adapter | undefined; path: string; change: boolean; reload: () => void }) {
   const [deleting, setDeleting] = useState(false);
   const [result, setResult] = useState<TestResult | null>(null);
+  // What was tried with other settings says nothing of these.
+  useEffect(() => setResult(null), [one.changed_at]);
   const test = useAction(async () => {
     setResult(null);
     setResult(await api.post<TestResult>(`${path}/test`));

@@ -8,7 +8,7 @@ import { LoadError } from "../parts/notice.tsx";
 import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
-import { count, ms, plural, rate } from "../format.ts";
+import { UNNAMED, count, ms, plural, rate } from "../format.ts";
 import { span } from "../time.ts";
 import type { ConnectionHealth, Status } from "../types.ts";
 import { useLoad } from "../use.ts";
@@ -68,13 +68,14 @@ function NoConnections() {
 }
 
 function Problems({ problems, status }: { problems: string[]; status: Status["status"] }) {
-  if (problems.length === 0 && status === "ok") return null;
+  if (status === "ok" && problems.length === 0) return null;
+  const named = problems.length ? problems : [UNNAMED[status]];
   return (
     <section class={`notice ${status === "unavailable" ? "bad" : "warn"}`} aria-label="Problems">
       <Icon name="warning" />
       <div class="grow">
-        <strong>{status === "unavailable" ? "The engine does not serve" : plural(problems.length, "problem")}</strong>
-        <ul>{problems.map((problem) => <li key={problem}>{problem}</li>)}</ul>
+        <strong>{status !== "unavailable" ? plural(named.length, "problem") : problems.length ? "The engine does not serve" : "There are no prices now"}</strong>
+        <ul>{named.map((problem) => <li key={problem}>{problem}</li>)}</ul>
       </div>
     </section>
   );

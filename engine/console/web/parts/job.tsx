@@ -1,6 +1,6 @@
 // How far a job is.
 
-import { count } from "../format.ts";
+import { count, percent } from "../format.ts";
 import { span } from "../time.ts";
 import type { Job } from "../types.ts";
 import { Badge } from "./badge.tsx";
@@ -20,11 +20,12 @@ export function JobProgress({ job }: { job: Job }) {
   );
 }
 
-/** `1,200 of 6,240, 20 s left`, or how many rows came of it. */
+/** `3 of 12, 20 s left`, or how many rows came of it. A backfill counts the seconds that it has covered, which say less than their share. */
 export function progressWords(job: Job): string {
   if (job.progress && (job.state === "running" || job.state === "queued")) {
     const { done, total, eta_seconds } = job.progress;
-    return `${count(done)} of ${count(total)}${eta_seconds === null ? "" : `, ${span(eta_seconds * 1000)} left`}`;
+    const far = job.kind === "backfill" ? percent(total ? (100 * done) / total : 0, 0) : `${count(done)} of ${count(total)}`;
+    return `${far}${eta_seconds === null ? "" : `, ${span(eta_seconds * 1000)} left`}`;
   }
   // The message of a job that has ended tells its rows by itself.
   return job.rows === null || job.message ? "" : `${count(job.rows)} rows`;

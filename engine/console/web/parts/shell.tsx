@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { asError, awaySince, session, signOut } from "../api.ts";
+import { UNNAMED } from "../format.ts";
 import { say } from "../notices.ts";
 import { setTheme, setZone, shownTheme, theme, zone, zoneWord } from "../prefs.ts";
 import { navigate, place } from "../router.ts";
@@ -79,8 +80,8 @@ function EngineState() {
   if (!data) return <span class="badge mute"><span class="dot" aria-hidden="true" />Asking the engine</span>;
   const problems = data.problems.length;
   const tone = data.status === "ok" ? "good" : data.status === "degraded" ? "warn" : "bad";
-  const text = data.status === "ok" ? "All well" : data.status === "unavailable" ? "Unavailable" : problems === 1 ? "1 problem" : `${problems} problems`;
-  return <a class={`badge ${tone}`} href="/" title={data.problems.join("\n") || "The engine and all its connections are well"}><span class="dot" aria-hidden="true" />{text}</a>;
+  const text = data.status === "ok" ? "All well" : data.status === "unavailable" ? (problems ? "Unavailable" : "No prices") : problems === 0 ? "Not all up" : problems === 1 ? "1 problem" : `${problems} problems`;
+  return <a class={`badge ${tone}`} href="/" title={data.problems.join("\n") || UNNAMED[data.status]}><span class="dot" aria-hidden="true" />{text}</a>;
 }
 
 function Clock() {
