@@ -18,37 +18,51 @@ const OPEN: [&str; 3] = ["GET /api/openapi.json", "POST /api/first-run", "POST /
 
 #[test]
 fn what_the_document_says_is_what_is_answered() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let schemathesis = folder.join(".cache/venv/bin/st");
-    assert!(schemathesis.exists(), "{} is missing: run `scripts/get-venv`", schemathesis.display());
-
-    let store = "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"";
-    let text = config(free_port()).replace("mode = \"off\"", store);
-    let dir = tempfile::tempdir().unwrap();
+    let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+    let text = config(port).replace("mode = \"off\"", "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"");
     std::fs::write(dir.path().join("test.toml"), &text).unwrap();
     users(&dir, &["add", ADMIN, "--role", "administrator"], PASSWORD);
     let console = Console::start_in(dir, &text);
-    // What the run may change and remove: a token of this number and a user of this name, as `schemathesis.toml` has them.
     let admin = console.sign_in(ADMIN);
     let secret = token(&admin, &["read", "write"]);
+    // What the run may change and remove, as `schemathesis.toml` names it: a token, a connection and a user.
     let other = admin.post("/api/tokens", &json!({ "name": "other", "scopes": ["read"] }));
     assert_eq!(other.json()["id"], 2, "{}", other.body);
-    // Made while the engine runs: two processes hold the control database.
+    let kept = json!({
+        "name": "kept", "adapter": "binance", "private": false, "symbols": { "BTCUSDT": "" },
+        "config": { "base_url": format!("ws://127.0.0.1:{port}"), "rest_url": format!("http://127.0.0.1:{port}") },
+    });
+    let kept = admin.post("/api/data-connections", &kept);
+    assert_eq!(kept.status, 201, "{}", kept.body);
+    // While the engine runs: two processes hold the control database.
     let made = users(&console.engine.dir, &["add", "somebody"], PASSWORD);
     assert!(made.contains("somebody is made"), "{made}");
 
-    let out = Command::new(schemathesis)
+    schemathesis(&console, "schemathesis.toml", &[("TICKWIRE_TOKEN", secret.as_str())]);
+    assert_eq!(console.bearer(&secret).get("/api/users").status, 200, "the run stood on this token");
+    let value = |at: usize, before: &str| admin.headers[at].strip_prefix(before).unwrap().to_string();
+    let (session, csrf) = (value(0, "Cookie: tickwire_session="), value(1, "X-CSRF-Token: "));
+    let by_session = [("TICKWIRE_SESSION", session.as_str()), ("TICKWIRE_CSRF", csrf.as_str())];
+    schemathesis(&console, "schemathesis_session.toml", &by_session);
+    assert_eq!(admin.get("/api/users").status, 200, "the run stood on this session");
+}
+
+/// Has schemathesis ask everything that its configuration does not leave out; it must find nothing.
+fn schemathesis(console: &Console, configuration: &str, given: &[(&str, &str)]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = folder.join(".cache/venv/bin/st");
+    assert!(program.exists(), "{} is missing: run `scripts/get-venv`", program.display());
+    let out = Command::new(program)
         .current_dir(console.engine.dir.path())
-        .env("TICKWIRE_TOKEN", &secret)
+        .envs(given.iter().copied())
         .arg("--config-file")
-        .arg(folder.join("tests/python/schemathesis.toml"))
+        .arg(folder.join("tests/python").join(configuration))
         .args(["run", "--no-color", "--workers", "2"])
         .arg(format!("http://{}/api/openapi.json", console.address))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{said}");
-    assert_eq!(console.bearer(&secret).get("/api/users").status, 200, "the run stood on this token: {said}");
+    assert!(out.status.success(), "{configuration}: {said}");
 }
 
 #[test]
