@@ -72,6 +72,7 @@ pub(super) struct Problem {
     /// One sentence for people.
     message: String,
     /// The field that is wrong, where one is.
+    #[schema(required)]
     field: Option<String>,
 }
 

@@ -72,6 +72,10 @@ fn says_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // A list would be taken as the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::malformed("the body: expected an object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -131,6 +135,7 @@ mod tests {
             ("", "400", "None"),
             ("{\"name\": ", "400", "None"),
             ("[]", "400", "None"),
+            (" [\"a\", null]", "400", "None"),
             ("{} {}", "422", "Some(\"name\")"),
             ("{\"name\":\"a\"} x", "400", "None"),
             ("{\"name\":{\"canary\":1}}", "422", "Some(\"name\")"),

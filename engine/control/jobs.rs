@@ -81,6 +81,7 @@ impl Kind {
 /// Where a job is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = JobState)]
 pub enum State {
     /// Waits, for a worker or for its next attempt.
     Queued,

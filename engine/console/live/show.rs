@@ -22,12 +22,17 @@ const SILENT_NS: i64 = 10_000_000_000;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(in crate::console) struct QuoteShown {
     symbol: String,
+    #[schema(required)]
     bid: Option<String>,
+    #[schema(required)]
     ask: Option<String>,
     /// Who makes the bid; `null` when nobody, or a source that the viewer may not read.
+    #[schema(required)]
     bid_source: Option<String>,
+    #[schema(required)]
     ask_source: Option<String>,
     /// The spread in pips of the instrument; a measure, not a price.
+    #[schema(required)]
     spread_pips: Option<f64>,
     /// `ok`, `single` (one source alone), `stale`, `crossed` or `locked`.
     state: &'static str,
@@ -39,9 +44,13 @@ pub(in crate::console) struct QuoteShown {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(in crate::console) struct DepthShown {
     source: String,
+    #[schema(required)]
     bid: Option<String>,
+    #[schema(required)]
     ask: Option<String>,
+    #[schema(required)]
     bid_size: Option<String>,
+    #[schema(required)]
     ask_size: Option<String>,
     /// When it was received.
     at: String,
@@ -55,9 +64,12 @@ pub(in crate::console) struct DepthShown {
 pub(in crate::console) struct GapShown {
     source: String,
     /// `null`: of all symbols of the source.
+    #[schema(required)]
     symbol: Option<String>,
+    #[schema(required)]
     from: Option<String>,
     /// `null` while it is open.
+    #[schema(required)]
     to: Option<String>,
     /// `open`, `closed`, `repaired` or `lost`.
     state: &'static str,

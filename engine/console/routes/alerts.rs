@@ -57,6 +57,7 @@ impl From<alerts::Alert> for Alert {
 
 /// A page of alerts.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertPage)]
 struct Page {
     alerts: Vec<Alert>,
     #[schema(required)]

@@ -24,6 +24,7 @@ struct BackfillWanted {
     /// Canonical symbol.
     symbol: String,
     /// M1 M5 M15 M30 H1 H4 D1 W1 MN
+    #[schema(pattern = "^(M1|M5|M15|M30|H1|H4|D1|W1|MN)$")]
     timeframe: String,
     /// First opening of a bar: a date or RFC 3339.
     from: String,

@@ -38,17 +38,18 @@ pub(super) struct BarShown {
     /// Start of its interval, seconds UTC.
     t: i64,
     /// Open, high, low and close.
-    #[schema(value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
+    #[schema(required, value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
     bid: Option<Prices>,
-    #[schema(value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
+    #[schema(required, value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
     ask: Option<Prices>,
-    #[schema(value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
+    #[schema(required, value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
     mid: Option<Prices>,
     /// Of trades.
-    #[schema(value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
+    #[schema(required, value_type = Option<Vec<String>>, min_items = 4, max_items = 4)]
     last: Option<Prices>,
     ticks: u64,
     /// Exact decimal; `null` where there is none.
+    #[schema(required)]
     volume: Option<String>,
     revision: u32,
     /// `own`, `polled`, `backfill` or `repair`.
@@ -80,6 +81,7 @@ impl From<&market_data::Bar> for BarShown {
 struct Bars {
     bars: Vec<BarShown>,
     /// `before` of the next page; `null` at the end.
+    #[schema(required)]
     next: Option<String>,
 }
 

@@ -168,7 +168,7 @@ async fn edit(
 #[into_params(parameter_in = Query)]
 struct Removal {
     /// `keep` or `delete`; must be said.
-    #[param(required = true)]
+    #[param(required = true, pattern = "^(keep|delete)$")]
     data: Option<String>,
 }
 
@@ -258,6 +258,7 @@ struct LogQuery {
 struct LogPage {
     entries: Vec<LogLine>,
     /// For `before` of the next page.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -332,13 +333,19 @@ struct ConnectionHealth {
     name: String,
     status: Status,
     /// Word of the feed's state; none while it does not run.
+    #[schema(required)]
     state: Option<String>,
     /// Why it is so.
+    #[schema(required)]
     cause: Option<String>,
+    #[schema(required)]
     last_tick_at: Option<String>,
+    #[schema(required)]
     last_tick_age_ms: Option<i64>,
     ticks_per_second: f64,
+    #[schema(required)]
     latency_ms: Option<f64>,
+    #[schema(required)]
     last_error: Option<String>,
 }
 

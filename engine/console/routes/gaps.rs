@@ -34,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// `open`, `closed`, `repaired` or `lost`.
+    #[param(pattern = "^(open|closed|repaired|lost)$")]
     state: Option<String>,
     /// Name of a source.
     source: Option<String>,

@@ -34,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 pub(super) struct Job {
     id: i64,
     kind: Kind,
+    #[schema(required)]
     connection: Option<String>,
     /// What was asked: `symbol`, `timeframe`, `from`, `to`, `epoch`, `id`, where they apply.
     parameters: BTreeMap<&'static str, String>,
@@ -41,16 +42,22 @@ pub(super) struct Job {
     /// Attempts that were begun.
     attempts: u32,
     attempts_max: u32,
+    #[schema(required)]
     progress: Option<Progress>,
     /// What came of it, or what it waits for, in words.
+    #[schema(required)]
     message: Option<String>,
     /// Rows stored or deleted.
+    #[schema(required)]
     rows: Option<u64>,
     /// Name of a user, `schedule`, `activation` or `command line`.
     requested_by: String,
     queued_at: String,
+    #[schema(required)]
     started_at: Option<String>,
+    #[schema(required)]
     finished_at: Option<String>,
+    #[schema(required)]
     next_attempt_at: Option<String>,
 }
 
@@ -59,6 +66,7 @@ pub(super) struct Job {
 pub(super) struct Progress {
     done: u64,
     total: u64,
+    #[schema(required)]
     eta_seconds: Option<u64>,
 }
 
@@ -161,6 +169,7 @@ struct ListQuery {
 #[derive(Debug, Serialize, ToSchema)]
 struct JobPage {
     jobs: Vec<Job>,
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -243,6 +252,7 @@ struct NewJob {
     /// Needed for `backfill`; `fetch_bars` takes all symbols without it.
     symbol: Option<String>,
     /// Needed for `backfill` and `fetch_bars`.
+    #[schema(pattern = "^(M1|M5|M15|M30|H1|H4|D1|W1|MN)$")]
     timeframe: Option<String>,
     /// `backfill`: first opening, a date or RFC 3339.
     from: Option<String>,
@@ -381,11 +391,15 @@ async fn cancel(
 #[derive(Debug, Serialize, ToSchema)]
 struct JobSchedule {
     kind: Kind,
+    #[schema(required)]
     connection: Option<String>,
     /// In words.
     every: String,
+    #[schema(required)]
     next_at: Option<String>,
+    #[schema(required)]
     last_state: Option<State>,
+    #[schema(required)]
     last_at: Option<String>,
 }
 

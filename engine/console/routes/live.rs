@@ -187,7 +187,7 @@ struct Bars {
     source: String,
     /// Length of a bar: M1, M5, M15, M30, H1, H4, D1, W1 or MN.
     #[serde(default = "minute")]
-    #[param(default = "M1")]
+    #[param(default = "M1", pattern = "^(M1|M5|M15|M30|H1|H4|D1|W1|MN)$")]
     timeframe: String,
 }
 

@@ -144,8 +144,10 @@ pub(super) struct Which {
     #[param(default = "best")]
     pub(super) source: String,
     /// Canonical symbol.
+    #[param(min_length = 1, max_length = 128)]
     pub(super) symbol: String,
     /// Length of a bar: M1, M5, M15, M30, H1, H4, D1, W1 or MN.
+    #[param(pattern = "^(M1|M5|M15|M30|H1|H4|D1|W1|MN)$")]
     pub(super) timeframe: String,
 }
 

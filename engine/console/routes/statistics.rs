@@ -24,7 +24,9 @@ struct Exists {
     exists: bool,
     /// As they are stored: earlier revisions and other origins of an interval count too.
     rows: u64,
+    #[schema(required)]
     first: Option<String>,
+    #[schema(required)]
     last: Option<String>,
 }
 
@@ -61,8 +63,11 @@ pub(super) struct TableShown {
     rows: u64,
     bytes: u64,
     /// `null` without rows.
+    #[schema(required)]
     bytes_per_row: Option<f64>,
+    #[schema(required)]
     oldest: Option<String>,
+    #[schema(required)]
     newest: Option<String>,
 }
 
@@ -82,7 +87,9 @@ struct SeriesShown {
     symbol: String,
     timeframe: String,
     rows: u64,
+    #[schema(required)]
     oldest: Option<String>,
+    #[schema(required)]
     newest: Option<String>,
 }
 

@@ -30,6 +30,7 @@ struct Storage {
     /// Journaled rows that the database has not acknowledged.
     lag_rows: u64,
     lag_seconds: f64,
+    #[schema(required)]
     last_error: Option<String>,
     disk: Disk,
     journal: Journal,
@@ -50,6 +51,7 @@ struct Disk {
 struct Journal {
     bytes: u64,
     /// Last change of the oldest segment.
+    #[schema(required)]
     oldest_at: Option<String>,
 }
 
@@ -60,7 +62,9 @@ struct TableSize {
     rows: u64,
     bytes: u64,
     bytes_per_row: f64,
+    #[schema(required)]
     oldest: Option<String>,
+    #[schema(required)]
     newest: Option<String>,
 }
 
@@ -77,16 +81,20 @@ impl From<TableUsage> for TableSize {
 #[derive(Debug, Serialize, ToSchema)]
 struct Retention {
     /// Time of day, UTC, at which rows are deleted; `null`: not of itself.
+    #[schema(required)]
     time: Option<String>,
     days_default: u32,
     rules: Vec<Rule>,
+    #[schema(required)]
     last: Option<LastRetention>,
 }
 
 /// A rule. Where both a connection and a table have one, the smaller number counts.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetentionRule)]
 struct Rule {
     /// `null`: of all.
+    #[schema(required)]
     connection: Option<String>,
     /// `*`: of all tables.
     table: String,

@@ -27,6 +27,7 @@ struct Which {
     #[param(default = "best")]
     source: String,
     /// Canonical symbol.
+    #[param(min_length = 1, max_length = 128)]
     symbol: String,
 }
 
@@ -42,10 +43,15 @@ struct TickShown {
     /// When it was received.
     at: String,
     /// The source's own stamp.
+    #[schema(required)]
     event_at: Option<String>,
+    #[schema(required)]
     bid: Option<String>,
+    #[schema(required)]
     ask: Option<String>,
+    #[schema(required)]
     bid_size: Option<String>,
+    #[schema(required)]
     ask_size: Option<String>,
     /// `accepted`, `duplicate`, `out_of_order` or `refused`.
     verdict: String,
@@ -75,6 +81,7 @@ impl From<&Tick> for TickShown {
 struct Ticks {
     ticks: Vec<TickShown>,
     /// `before` of the next page; `null` at the end.
+    #[schema(required)]
     next: Option<String>,
 }
 

@@ -67,7 +67,7 @@ struct NewTokenBody {
     /// What it is for, in words.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    #[schema(min_items = 1, max_items = 3)]
+    #[schema(min_items = 1)]
     scopes: Vec<Scope>,
     /// A time to come; left out or null: it does not expire.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -82,7 +82,6 @@ struct NewUserBody {
     role: Role,
     /// For staff.
     #[serde(default)]
-    #[schema(max_items = 5)]
     permissions: Vec<Permission>,
     /// Globs of the global sources they may read; null: all.
     #[schema(max_items = 100)]
@@ -113,7 +112,6 @@ struct ChangeBody {
     #[schema(value_type = Option<String>, format = Password, min_length = 12, max_length = 256)]
     password: Option<Hidden>,
     role: Option<Role>,
-    #[schema(max_items = 5)]
     permissions: Option<Vec<Permission>>,
     /// Null: all; left out: as it was.
     #[serde(default, deserialize_with = "given")]

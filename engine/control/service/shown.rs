@@ -35,6 +35,7 @@ pub struct Connection {
     /// Who stands behind it, in words.
     pub provider: String,
     /// The user whose private one it is; none for a global one.
+    #[schema(required)]
     pub owner: Option<String>,
     /// Where it is kept.
     pub origin: Origin,
@@ -43,8 +44,10 @@ pub struct Connection {
     /// How it is.
     pub status: Status,
     /// When it was last connected.
+    #[schema(required)]
     pub last_connected_at: Option<String>,
     /// What last went wrong.
+    #[schema(required)]
     pub last_error: Option<String>,
     /// Canonical symbols, and what the venue calls them.
     pub symbols: BTreeMap<String, String>,
@@ -60,10 +63,13 @@ pub struct Connection {
     /// Days that its rows are kept for.
     pub retention_days: u32,
     /// When it was made.
+    #[schema(required)]
     pub created_at: Option<String>,
     /// When its keys were last changed.
+    #[schema(required)]
     pub changed_at: Option<String>,
     /// How its feed is; none while it does not run.
+    #[schema(required)]
     pub live: Option<Live>,
 }
 
@@ -82,6 +88,7 @@ pub struct Live {
     /// From the venue's stamp to ours, milliseconds.
     pub latency_ms: f64,
     /// Since the last tick or trade, milliseconds.
+    #[schema(required)]
     pub last_tick_age_ms: Option<i64>,
     /// Symbols with data in the last minute.
     pub active_symbols: usize,

@@ -31,18 +31,25 @@ pub struct TestResult {
     /// In a sentence, in the venue's words where it refused.
     pub message: String,
     /// Word of the list of error codes.
+    #[schema(required)]
     pub error_code: Option<String>,
     /// What to do about it.
+    #[schema(required)]
     pub cure: Option<String>,
     /// Until logged in and subscribed, milliseconds.
+    #[schema(required)]
     pub latency_ms: Option<f64>,
     /// From then until the first price, milliseconds.
+    #[schema(required)]
     pub first_price_ms: Option<f64>,
     /// Cash of the account.
+    #[schema(required)]
     pub balance: Option<String>,
     /// Cash and open profit.
+    #[schema(required)]
     pub equity: Option<String>,
     /// The account's currency.
+    #[schema(required)]
     pub currency: Option<String>,
     /// The last price of each symbol; none where none came.
     #[schema(value_type = Object)]
@@ -53,8 +60,10 @@ pub struct TestResult {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PriceNow {
     /// Exact decimal; none where that side is empty.
+    #[schema(required)]
     pub bid: Option<String>,
     /// The same.
+    #[schema(required)]
     pub ask: Option<String>,
 }
 
@@ -65,8 +74,10 @@ pub struct VenueSymbolNow {
     /// As the venue writes it.
     pub venue: String,
     /// What it most likely stands for.
+    #[schema(required)]
     pub canonical: Option<String>,
     /// In words.
+    #[schema(required)]
     pub description: Option<String>,
 }
 
@@ -75,16 +86,21 @@ pub struct VenueSymbolNow {
 #[schema(as = Account)]
 pub struct AccountNow {
     /// Which account.
+    #[schema(required)]
     pub id: Option<String>,
     /// ISO code; none where the venue does not say it.
+    #[schema(required)]
     pub currency: Option<String>,
     /// Cash.
     pub balance: String,
     /// Cash and open profit.
+    #[schema(required)]
     pub equity: Option<String>,
     /// What open positions tie up.
+    #[schema(required)]
     pub margin_used: Option<String>,
     /// What is left.
+    #[schema(required)]
     pub margin_available: Option<String>,
 }
 
@@ -93,6 +109,7 @@ pub struct AccountNow {
 #[schema(as = Position)]
 pub struct PositionNow {
     /// The venue's number for it.
+    #[schema(required)]
     pub id: Option<String>,
     /// Canonical where it is one of the connection's, else as the venue writes it.
     pub symbol: String,
@@ -101,10 +118,13 @@ pub struct PositionNow {
     /// In the venue's unit.
     pub size: String,
     /// Price at which it was opened.
+    #[schema(required)]
     pub open_price: Option<String>,
     /// When.
+    #[schema(required)]
     pub opened_at: Option<String>,
     /// Open profit in the account's currency.
+    #[schema(required)]
     pub profit: Option<String>,
 }
 

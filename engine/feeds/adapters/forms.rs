@@ -36,8 +36,10 @@ pub struct Field {
     /// How it is filled in.
     pub kind: Kind,
     /// The words to choose from.
+    #[schema(required)]
     pub choices: Option<&'static [&'static str]>,
     /// What it is where nothing is said.
+    #[schema(required)]
     pub default: Option<&'static str>,
     /// Whether something must be said.
     pub required: bool,
