@@ -157,6 +157,11 @@ impl Verdict {
     pub(super) fn is_stuck(&self) -> bool {
         self.stuck
     }
+
+    /// Global sources that are live, and that are wanted.
+    pub(super) fn live_of_wanted(&self) -> (usize, usize) {
+        (self.live, self.wanted)
+    }
 }
 
 /// How the engine is as a whole.

@@ -208,6 +208,11 @@ impl Sees<'_> {
             problems
                 .push("the journal's disk does not keep up: inputs wait, and are lost when there is no room".into());
         }
+        match self.sampler.verdict().live_of_wanted() {
+            (0, 0) => problems.push("no shared connection is switched on".into()),
+            (0, _) => problems.push("no shared connection delivers prices".into()),
+            _ => {}
+        }
         for at in self.sources() {
             let Some(feed) = (self.sampler.facts().feed)(at) else { continue };
             let (status, cause) = (feed.status(), feed.cause());
