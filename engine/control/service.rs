@@ -162,6 +162,9 @@ enum Found {
     Configured(Table),
 }
 
+/// What stands in the API where else a connection's name does.
+const RESERVED: [&str; 3] = ["health", "symbols", "test"];
+
 impl Service {
     /// Over a state directory.
     #[must_use]
@@ -205,6 +208,10 @@ impl Service {
         limits: &Limits,
     ) -> Result<Connection, ServiceError> {
         limits.adapter(adapter)?;
+        if RESERVED.contains(&name) {
+            let message = format!("{name} is a word of the console's own addresses, expected another name");
+            return Err(ServiceError::Wrong { field: "name".into(), message });
+        }
         let (draft, secrets) = wanted.over(empty(adapter), limits)?;
         let spec = source_of(&unkept(name, owner, &draft), &self.state_dir)?;
         limits.hosts(&draft.config)?;

@@ -58,6 +58,8 @@ fn guard(operation: &mut Operation, by_session: SecurityRequirement) {
     }
     if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
         all.extend([("404", "It is not there, or not the viewer's"), ("422", "A parameter is wrong")]);
+        // A word that is a route of its own may stand where a name does.
+        all.push(("405", "Not done by this method"));
     }
     all.extend([("400", "The request makes no sense"), ("421", "The header Host is another's")]);
     for (status, text) in all {
