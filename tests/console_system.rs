@@ -81,7 +81,8 @@ fn status_and_quality_are_of_what_the_viewer_sees() {
     ask_simulator(port, "mute");
     let mute = |person: &Person| until(person, "/api/status", |status| status["connections"]["stale"] != 0);
     let problems = |status: &Value| status["problems"].as_array().unwrap().len();
-    let seen = until(&alice, "/api/status", |status| problems(status) == 2);
+    let seen = until(&alice, "/api/status", |status| problems(status) == 3);
+    assert_eq!(seen["problems"][0], "no shared connection delivers prices", "{seen:#}");
     assert!(seen["problems"].to_string().contains("hers: mute (mute)"), "{seen:#}");
     assert!(!mute(&bob)["problems"].to_string().contains("hers"));
     assert_eq!(seen["status"], "unavailable", "no global source is live");
