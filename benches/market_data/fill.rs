@@ -4,13 +4,13 @@ use tickwire::storage::client::query;
 use tickwire::storage::{Endpoint, client};
 
 /// Symbols of each source.
-pub const SYMBOLS: u64 = 8;
+pub(crate) const SYMBOLS: u64 = 8;
 
 /// Two that go on until now.
-pub const SOURCES: [&str; 2] = ["best", "oanda"];
+pub(crate) const SOURCES: [&str; 2] = ["best", "oanda"];
 
 /// One that stopped two hundred days ago.
-pub const GONE: &str = "gone";
+pub(crate) const GONE: &str = "gone";
 
 /// Length of a bar in seconds, its word, and rows of each series at full size: a year each, and five of days.
 const BARS: [(u64, &str, u64); 4] =
@@ -19,9 +19,9 @@ const BARS: [(u64, &str, u64); 4] =
 const TICKS_PER_SERIES: u64 = 125_000;
 
 /// What was made.
-pub struct Filled {
-    pub bars: u64,
-    pub ticks: u64,
+pub(crate) struct Filled {
+    pub(crate) bars: u64,
+    pub(crate) ticks: u64,
 }
 
 async fn run(client: &clickhouse::Client, sql: &str) {
@@ -81,7 +81,7 @@ fn indicators(end_s: i64) -> String {
 }
 
 /// Fills the tables; `size` 1 means some ten million bars.
-pub async fn fill(endpoint: &Endpoint, now_ns: i64, size: f64) -> Filled {
+pub(crate) async fn fill(endpoint: &Endpoint, now_ns: i64, size: f64) -> Filled {
     let database = client_of(endpoint);
     let end_s = now_ns / 60_000_000_000 * 60;
     let scaled = |(step, word, rows): (u64, &'static str, u64)| (step, word, ((rows as f64 * size) as u64).max(200));
@@ -102,7 +102,7 @@ pub async fn fill(endpoint: &Endpoint, now_ns: i64, size: f64) -> Filled {
 }
 
 /// Merges what the background would merge with time.
-pub async fn settle(endpoint: &Endpoint) {
+pub(crate) async fn settle(endpoint: &Endpoint) {
     for table in ["bars", "ticks", "indicators"] {
         run(&client_of(endpoint), &format!("OPTIMIZE TABLE {table} FINAL")).await;
     }

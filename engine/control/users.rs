@@ -218,7 +218,7 @@ impl Users {
             keep_an_administrator(db, administrators_before)?;
             let message = said(&before, &after, change);
             Deed::of(actor, "edit_user", &before.name, &message).note(db, now_ns)?;
-            Ok(one(db, name)?)
+            one(db, name)
         })?;
         self.refresh()?;
         Ok(user)

@@ -46,8 +46,11 @@ fn run(retention: &Retention, now_ns: i64) -> Result<Deleted, RetentionError> {
     block_on(retention.run(now_ns, &mut |_, _, _| {}))
 }
 
+/// By database and table.
+type Stored = BTreeMap<(&'static str, &'static str), Vec<(String, bool, String)>>;
+
 /// What is in all tables: each row's source, whether it is of before `until_ns`, and what tells it from the others.
-fn rows(bench: &Bench, until_ns: i64) -> BTreeMap<(&'static str, &'static str), Vec<(String, bool, String)>> {
+fn rows(bench: &Bench, until_ns: i64) -> Stored {
     let mut found = BTreeMap::new();
     for database in ["md", "md_private"] {
         for aged in &TABLES {

@@ -147,7 +147,7 @@ pub(super) fn refusal(error: ServiceError) -> ApiError {
         ServiceError::ReadOnly(_) => ApiError::new(StatusCode::CONFLICT, "read_only", &error),
         ServiceError::Wrong { field, .. } => ApiError::field(field.clone(), &error),
         ServiceError::NotOffered(_) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "not_offered", &error),
-        ServiceError::Venue { code, .. } => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, *code, &error),
+        ServiceError::Venue { code, .. } => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, &error),
         ServiceError::Engine(_) => ApiError::new(StatusCode::CONFLICT, "not_taken_up", &error),
         ServiceError::Control(cause) => {
             tracing::error!("console: {cause}");
