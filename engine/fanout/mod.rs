@@ -14,6 +14,7 @@ pub mod session;
 pub mod subscription;
 pub mod tls;
 mod transport;
+pub mod udp;
 pub mod window;
 
 #[cfg(test)]
