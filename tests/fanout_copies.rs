@@ -5,13 +5,14 @@
 mod fanout_common;
 
 use fanout_common::*;
+use tickwire::fanout::Transport;
 use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES};
 use tickwire_terminal::{Delivery, Kind, Subscribe};
 
 /// Encodes, copies and deliveries of 500 quotes sent to `terminals`, each of which subscribes to `all` and `latest`
 /// while quotes flow, so that snapshots count too.
-async fn cost(terminals: usize) -> [u64; 3] {
-    let mut engine = engine(&config());
+async fn cost(over: Transport, terminals: usize) -> [u64; 3] {
+    let mut engine = engine(&config(over));
     let before = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
     for n in 1..=200 {
         engine.feed.quote(EURUSD, n);
@@ -45,9 +46,11 @@ async fn cost(terminals: usize) -> [u64; 3] {
 
 #[tokio::test]
 async fn encodes_and_copies_are_equal_with_1_and_with_200_terminals() {
-    let [encodes, copies, deliveries] = cost(1).await;
-    let [encodes_200, copies_200, deliveries_200] = cost(200).await;
-    assert_eq!((encodes, copies), (500, 500));
-    assert_eq!((encodes_200, copies_200), (500, 500));
-    assert!(deliveries >= 300 && deliveries_200 >= 200 * 300, "{deliveries} {deliveries_200}");
+    for over in [Transport::Tokio, Transport::Loop] {
+        let [encodes, copies, deliveries] = cost(over, 1).await;
+        let [encodes_200, copies_200, deliveries_200] = cost(over, 200).await;
+        assert_eq!((encodes, copies), (500, 500));
+        assert_eq!((encodes_200, copies_200), (500, 500));
+        assert!(deliveries >= 300 && deliveries_200 >= 200 * 300, "{deliveries} {deliveries_200}");
+    }
 }

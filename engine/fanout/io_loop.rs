@@ -143,7 +143,8 @@ impl Loop {
             if self.is_over() {
                 return;
             }
-            if worked {
+            // A kernel without room is waited for, whatever else there is to do.
+            if worked && self.wire.has_room() {
                 self.pace.busy();
             } else {
                 let until = self.next_due();

@@ -1,7 +1,7 @@
 //! The stream of one subscription.
 
 use bytes::Bytes;
-use quinn_proto::{Connection, Dir, StreamId, WriteError};
+use quinn_proto::{Connection, Dir, FinishError, StreamId, WriteError};
 
 use crate::clock::monotonic_ns;
 use crate::fanout::Core;
@@ -54,11 +54,12 @@ impl Delivery {
         self.subscription.id()
     }
 
-    /// Ends the stream behind what was written.
-    pub(super) fn end(self, connection: &mut Connection) {
-        if let Some(stream) = self.stream {
-            // The terminal may have ended it itself.
-            let _ = connection.send_stream(stream).finish();
+    /// Ends the stream behind what was written; one that the terminal does not want is abandoned.
+    pub(super) fn end(&mut self, connection: &mut Connection) {
+        let Some(stream) = self.stream.take() else { return };
+        let mut stream = connection.send_stream(stream);
+        if let Err(FinishError::Stopped(code)) = stream.finish() {
+            let _ = stream.reset(code);
         }
     }
 
@@ -67,26 +68,28 @@ impl Delivery {
         self.subscription.is_too_far_behind(&core.window)
     }
 
-    /// Writes the next batch, or what is left of the last one. `batch` is used for it.
+    /// Writes what is left of the last batch, then the next one. `batch` is used for it; `written` becomes true when the
+    /// connection has taken anything.
     pub(super) fn advance(
         &mut self,
         connection: &mut Connection,
         (core, hub, tally): (&Core, &Hub, &Tally),
         batch: &mut Batch,
+        written: &mut bool,
     ) -> Delivered {
         let stream = match self.stream.or_else(|| connection.streams().open(Dir::Uni)) {
             Some(stream) => *self.stream.insert(stream),
             None => return Delivered::Stuck,
         };
         if let Some(mut rest) = self.rest.take() {
-            match write(connection, stream, &mut rest.batch.chunks, &mut rest.at) {
+            match write(connection, stream, &mut rest.batch.chunks, &mut rest.at, written) {
                 Ok(true) => hub.delivered(&rest.batch, rest.bytes, tally),
                 Ok(false) => {
                     self.rest = Some(rest);
                     let behind = self.is_too_far_behind(core);
                     return if behind { Delivered::TooFarBehind } else { Delivered::Stuck };
                 }
-                Err(Unwanted) => return Delivered::Unwanted,
+                Err(Unwanted) => return self.unwanted(connection),
             }
         }
         self.subscription.keep_up(core);
@@ -98,12 +101,17 @@ impl Delivery {
         }
         let bytes = batch.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let mut at = 0;
-        match write(connection, stream, &mut batch.chunks, &mut at) {
+        match write(connection, stream, &mut batch.chunks, &mut at, written) {
             Ok(true) => hub.delivered(batch, bytes, tally),
             Ok(false) => self.rest = Some(Box::new(Rest { batch: std::mem::take(batch), at, bytes })),
-            Err(Unwanted) => return Delivered::Unwanted,
+            Err(Unwanted) => return self.unwanted(connection),
         }
         Delivered::Batch
+    }
+
+    fn unwanted(&mut self, connection: &mut Connection) -> Delivered {
+        self.end(connection);
+        Delivered::Unwanted
     }
 }
 
@@ -115,11 +123,15 @@ fn write(
     stream: StreamId,
     chunks: &mut [Bytes],
     at: &mut usize,
+    written: &mut bool,
 ) -> Result<bool, Unwanted> {
     let mut stream = connection.send_stream(stream);
     while let Some(rest) = chunks.get_mut(*at..).filter(|rest| !rest.is_empty()) {
         match stream.write_chunks(rest) {
-            Ok(written) => *at += written.chunks,
+            Ok(taken) => {
+                *at += taken.chunks;
+                *written = true;
+            }
             Err(WriteError::Blocked) => return Ok(false),
             Err(_) => return Err(Unwanted),
         }

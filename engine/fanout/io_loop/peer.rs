@@ -27,6 +27,9 @@ use crate::metrics::TERMINALS_CLOSED;
 const PACKETS_AT_ONCE: usize = 16;
 const BATCHES_AT_ONCE: usize = 4;
 
+/// That the network holds a connection up is concluded, not known. After so long it is given one more batch.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
+
 /// What all peers use in turn.
 pub(super) struct Tools {
     pub(super) batch: Batch,
@@ -53,8 +56,10 @@ enum Unsent {
     Nothing,
     /// More than the packets of one turn.
     Much,
-    /// As much as it was given, until the network allows more.
-    Held,
+    /// What it was given, until the network allows more; after that time it is tried anew.
+    Held {
+        doubt: Instant,
+    },
 }
 
 pub(super) struct Peer {
@@ -143,7 +148,12 @@ impl Peer {
             Stage::Talking { hello_until } => (!self.session.is_open()).then_some(*hello_until),
             Stage::Over => None,
         };
-        [self.connection.poll_timeout(), stage, self.unsaid_until, self.rate_until].into_iter().flatten().min()
+        let doubt = match self.unsent {
+            Unsent::Held { doubt } => Some(doubt),
+            Unsent::Nothing | Unsent::Much => None,
+        };
+        let due = [self.connection.poll_timeout(), stage, self.unsaid_until, self.rate_until, doubt];
+        due.into_iter().flatten().min()
     }
 
     /// Looks at everything: timers, what came in, what is to be said and delivered. True when nothing is left of it.
@@ -211,7 +221,12 @@ impl Peer {
         let core = hub.core.borrow();
         let (mut wrote, mut wait_ns) = (false, None::<i64>);
         self.deliveries.retain_mut(|delivery| {
-            match delivery.advance(&mut self.connection, (&core, hub, &admitted.tally), &mut tools.batch) {
+            match delivery.advance(
+                &mut self.connection,
+                (&core, hub, &admitted.tally),
+                &mut tools.batch,
+                &mut self.written,
+            ) {
                 Delivered::Batch => wrote = true,
                 Delivered::Wait(until_ns) => wait_ns = Some(wait_ns.map_or(until_ns, |ns| ns.min(until_ns))),
                 Delivered::TooFarBehind => *behind = Some(delivery.id()),
@@ -220,7 +235,6 @@ impl Peer {
             }
             true
         });
-        self.written |= wrote;
         self.rate_until = wait_ns.map(|until_ns| {
             let ns = u64::try_from(until_ns - monotonic_ns()).unwrap_or(0);
             now + Duration::from_nanos(ns)
@@ -229,18 +243,24 @@ impl Peer {
     }
 
     /// Takes its packets, as many as one turn allows. When it has none although something was written, the network holds
-    /// it up, and it gets nothing more until that has gone.
+    /// it up, and it gets nothing more until a packet has gone. Then something may still be held: the next attempt tells.
     fn transmit(&mut self, wire: &mut Wire, now: Instant) {
-        for taken in 0..PACKETS_AT_ONCE {
+        for _ in 0..PACKETS_AT_ONCE {
             if !wire.has_room() {
                 break;
             }
             if wire.take(&mut self.connection, now).is_none() {
-                let held = self.written && taken == 0;
-                self.unsent = if held { Unsent::Held } else { Unsent::Nothing };
+                let doubt = match self.unsent {
+                    Unsent::Held { doubt } => doubt,
+                    _ => now + DOUBT_AFTER,
+                };
+                let held = self.written && now < doubt;
+                self.unsent = if held { Unsent::Held { doubt } } else { Unsent::Nothing };
                 self.written = held;
                 return;
             }
+            self.unsent = Unsent::Much;
+            self.written = false;
         }
         self.unsent = Unsent::Much;
     }
@@ -390,7 +410,6 @@ impl Peer {
                     }
                     if let Some(at) = self.deliveries.iter().position(|delivery| delivery.id() == id) {
                         self.deliveries.swap_remove(at).end(&mut self.connection);
-                        self.written = true;
                     }
                 }
                 Action::Close(code, text) => {

@@ -3,19 +3,22 @@
 use quinn_proto::{Connection, Transmit};
 use std::time::Instant;
 
-use crate::fanout::udp::{Inbox, Outbox, Socket};
+use crate::fanout::udp::{Counts, Inbox, Outbox, Socket};
+use crate::metrics::{FANOUT_PACKETS, FANOUT_PACKETS_REFUSED, FANOUT_SENDS, FANOUT_SENDS_BLOCKED};
 
 /// Packets of one turn and the socket that they go to.
 pub(super) struct Wire {
     socket: Socket,
     outbox: Outbox,
+    /// What the metrics know of the socket's counts.
+    told: Counts,
     /// A socket that cannot be read was told once.
     is_told: bool,
 }
 
 impl Wire {
     pub(super) fn new(socket: Socket) -> Wire {
-        Wire { socket, outbox: Outbox::default(), is_told: false }
+        Wire { socket, outbox: Outbox::default(), told: Counts::default(), is_told: false }
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -37,7 +40,16 @@ impl Wire {
     /// Sends what waits; false when that is nothing, or the kernel takes nothing.
     pub(super) fn flush(&mut self) -> bool {
         let before = self.outbox.len();
+        if before == 0 {
+            return false;
+        }
         self.socket.flush(&mut self.outbox);
+        let (now, told) = (self.socket.counts(), self.told);
+        FANOUT_PACKETS.add(now.sent - told.sent);
+        FANOUT_SENDS.add(now.send_calls - told.send_calls);
+        FANOUT_PACKETS_REFUSED.add(now.refused - told.refused);
+        FANOUT_SENDS_BLOCKED.add(now.blocked - told.blocked);
+        self.told = now;
         self.outbox.len() < before
     }
 
