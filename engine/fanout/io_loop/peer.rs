@@ -172,6 +172,7 @@ impl Peer {
         self.hear_of(hub, now);
         self.talk(hub, tools, now);
         self.serve(hub, wire, tools, now);
+        self.transmit(wire, now);
         // Its end may take the control stream with it.
         while let Some(event) = self.connection.poll_endpoint_events() {
             if event.is_drained() {
@@ -193,33 +194,39 @@ impl Peer {
         if self.unsent != Unsent::Nothing {
             self.transmit(wire, now);
         }
-        let mut behind = None;
-        for turn in 1..=BATCHES_AT_ONCE {
-            let wrote = if self.unsent == Unsent::Nothing {
-                self.deliver(hub, tools, now, &mut behind)
-            } else {
+        for _ in 0..BATCHES_AT_ONCE {
+            if self.unsent != Unsent::Nothing {
                 let core = hub.core.borrow();
-                behind = self.deliveries.iter().find(|d| d.is_too_far_behind(&core)).map(Delivery::id);
-                false
-            };
-            if let Some(id) = behind.take() {
-                self.session.end(CloseCode::TooFarBehind, &hub::too_far_behind(id), &mut tools.actions);
-                self.perform(hub, tools, now);
-                self.say(now);
+                let behind = self.deliveries.iter().find(|d| d.is_too_far_behind(&core)).map(Delivery::id);
+                drop(core);
+                return self.left_behind(behind, hub, wire, tools, now);
             }
-            self.transmit(wire, now);
-            if !wrote || self.unsent != Unsent::Nothing {
+            let (wrote, behind) = self.deliver(hub, tools, now);
+            if wrote || self.written {
+                self.transmit(wire, now);
+            }
+            self.left_behind(behind, hub, wire, tools, now);
+            if !wrote {
                 return;
             }
-            self.more = turn == BATCHES_AT_ONCE;
         }
+        self.more = self.unsent == Unsent::Nothing;
     }
 
-    /// Writes a batch of each subscription: whether there was one.
-    fn deliver(&mut self, hub: &Hub, tools: &mut Tools, now: Instant, behind: &mut Option<u32>) -> bool {
-        let Some(admitted) = self.admitted.as_ref() else { return false };
+    /// Ends the conversation of a terminal that has lost its place in the window.
+    fn left_behind(&mut self, id: Option<u32>, hub: &Rc<Hub>, wire: &mut Wire, tools: &mut Tools, now: Instant) {
+        let Some(id) = id else { return };
+        self.session.end(CloseCode::TooFarBehind, &hub::too_far_behind(id), &mut tools.actions);
+        self.perform(hub, tools, now);
+        self.say(now);
+        self.transmit(wire, now);
+    }
+
+    /// Writes a batch of each subscription: whether there was one, and which of them has lost its place in the window.
+    fn deliver(&mut self, hub: &Hub, tools: &mut Tools, now: Instant) -> (bool, Option<u32>) {
+        let Some(admitted) = self.admitted.as_ref() else { return (false, None) };
         let core = hub.core.borrow();
-        let (mut wrote, mut wait_ns) = (false, None::<i64>);
+        let (mut wrote, mut behind, mut wait_ns) = (false, None, None::<i64>);
         self.deliveries.retain_mut(|delivery| {
             match delivery.advance(
                 &mut self.connection,
@@ -229,7 +236,7 @@ impl Peer {
             ) {
                 Delivered::Batch => wrote = true,
                 Delivered::Wait(until_ns) => wait_ns = Some(wait_ns.map_or(until_ns, |ns| ns.min(until_ns))),
-                Delivered::TooFarBehind => *behind = Some(delivery.id()),
+                Delivered::TooFarBehind => behind = Some(delivery.id()),
                 Delivered::Nothing | Delivered::Stuck => {}
                 Delivered::Unwanted => return false,
             }
@@ -239,7 +246,7 @@ impl Peer {
             let ns = u64::try_from(until_ns - monotonic_ns()).unwrap_or(0);
             now + Duration::from_nanos(ns)
         });
-        wrote
+        (wrote, behind)
     }
 
     /// Takes its packets, as many as one turn allows. When it has none although something was written, the network holds
@@ -282,6 +289,7 @@ impl Peer {
             }
             _ => {}
         }
+        self.rate_until = self.rate_until.filter(|until| now < *until);
         if self.unsaid_until.is_some_and(|until| now >= until) {
             TERMINALS_CLOSED.inc();
             self.close(CloseCode::Timeout, NOT_READ, now);

@@ -40,11 +40,11 @@ impl Wire {
     /// Sends what waits; false when that is nothing, or the kernel takes nothing.
     pub(super) fn flush(&mut self) -> bool {
         let before = self.outbox.len();
-        if before == 0 {
-            return false;
-        }
         self.socket.flush(&mut self.outbox);
         let (now, told) = (self.socket.counts(), self.told);
+        if now == told {
+            return false;
+        }
         FANOUT_PACKETS.add(now.sent - told.sent);
         FANOUT_SENDS.add(now.send_calls - told.send_calls);
         FANOUT_PACKETS_REFUSED.add(now.refused - told.refused);
