@@ -6,7 +6,7 @@ mod fanout_common;
 
 use fanout_common::*;
 use tickwire::fanout::Transport;
-use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES};
+use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES, FANOUT_PACKETS, FANOUT_SENDS};
 use tickwire_terminal::{Delivery, Kind, Subscribe};
 
 /// Encodes, copies and deliveries of 500 quotes sent to `terminals`, each of which subscribes to `all` and `latest`
@@ -28,6 +28,7 @@ async fn cost(over: Transport, terminals: usize) -> [u64; 3] {
         }
         std::mem::forget(terminal);
     }
+    let sent = [FANOUT_PACKETS.get(), FANOUT_SENDS.get()];
     for n in 201..=500 {
         engine.feed.quote(EURUSD, n);
     }
@@ -39,6 +40,12 @@ async fn cost(over: Transport, terminals: usize) -> [u64; 3] {
                 break;
             }
         }
+    }
+    let [packets, calls] = [FANOUT_PACKETS.get() - sent[0], FANOUT_SENDS.get() - sent[1]];
+    match over {
+        Transport::Loop if terminals > 64 => assert!(packets >= 200 && packets > 8 * calls, "{packets} in {calls}"),
+        Transport::Loop => assert!(packets > 0),
+        Transport::Tokio => assert_eq!(packets, 0),
     }
     let after = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
     [after[0] - before[0], after[1] - before[1], after[2] - before[2]]
