@@ -3,6 +3,7 @@
 //! For programs that drive `quinn-proto` themselves: the fan-out's loop and the load generator. [`Socket::receive`] reads
 //! up to [`BATCH`] datagrams with one `recvmmsg`. To send, datagrams are written one after the other into an [`Outbox`],
 //! whose buffers are kept, and [`Socket::flush`] gives them to the kernel with one `sendmmsg` for each [`SEND_BATCH`].
+//! Several for one address may be written in one piece, which the kernel cuts ([`Socket::segments_max`]).
 //! Nothing here blocks, and nothing knows QUIC but the shape of a [`Transmit`].
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -104,6 +105,8 @@ struct Packet {
     to: SocketAddr,
     from: Option<IpAddr>,
     ecn: Option<EcnCodepoint>,
+    /// The length of each datagram of several but the last.
+    segment: Option<u16>,
     bytes: Vec<u8>,
 }
 
@@ -111,6 +114,11 @@ impl Packet {
     /// What the datagrams of one call have in common.
     fn shared(&self) -> (Option<EcnCodepoint>, Option<IpAddr>, bool) {
         (self.ecn, self.from, self.to.ip().to_canonical().is_ipv4())
+    }
+
+    /// How many datagrams it is.
+    fn datagrams(&self) -> usize {
+        self.segment.map_or(1, |segment| self.bytes.len().div_ceil(usize::from(segment).max(1)))
     }
 }
 
@@ -128,30 +136,25 @@ impl Outbox {
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         if self.end == self.packets.len() {
             let to = SocketAddr::from(([0, 0, 0, 0], 0));
-            self.packets.push(Packet { to, from: None, ecn: None, bytes: Vec::with_capacity(DATAGRAM_BYTES_MAX) });
+            let bytes = Vec::with_capacity(DATAGRAM_BYTES_MAX);
+            self.packets.push(Packet { to, from: None, ecn: None, segment: None, bytes });
         }
         let buffer = &mut self.packets[self.end].bytes;
         buffer.clear();
         buffer
     }
 
-    /// The buffer holds a datagram that `transmit` describes; one of several segments is taken apart.
+    /// The buffer holds a datagram, or several, that `transmit` describes.
     pub fn push(&mut self, transmit: &Transmit) {
         let Some(packet) = self.packets.get_mut(self.end) else { return };
         (packet.to, packet.from, packet.ecn) = (transmit.destination, transmit.src_ip, transmit.ecn);
+        let segment = transmit.segment_size.filter(|segment| *segment > 0 && *segment < transmit.size);
+        packet.segment = segment.and_then(|segment| u16::try_from(segment).ok());
         packet.bytes.truncate(transmit.size);
         self.end += 1;
-        let Some(segment) = transmit.segment_size.filter(|segment| *segment > 0 && *segment < transmit.size) else {
-            return;
-        };
-        let rest = self.packets[self.end - 1].bytes.split_off(segment);
-        for piece in rest.chunks(segment) {
-            self.buffer().extend_from_slice(piece);
-            self.push(&Transmit { size: piece.len(), segment_size: None, ..*transmit });
-        }
     }
 
-    /// Datagrams that wait.
+    /// Pieces that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.end - self.first
@@ -177,12 +180,23 @@ impl Outbox {
         }
     }
 
-    /// The next run that one call can send: neighbours that share mark, source address and family.
-    fn run(&self) -> &[Packet] {
+    /// The next run that one call can send, and the length of its segments: neighbours that share mark, source address
+    /// and family. A single datagram goes with those in segments when it is no longer than one of them.
+    fn run(&self) -> (&[Packet], Option<u16>) {
         let waiting = &self.packets[self.first..self.end];
-        let first = waiting.first().map(Packet::shared);
-        let length = waiting.iter().take(SEND_BATCH).take_while(|p| Some(p.shared()) == first).count();
-        &waiting[..length]
+        let shared = waiting.first().map(Packet::shared);
+        let (mut segment, mut longest) = (None::<u16>, 0);
+        let fits = |packet: &&Packet| {
+            let single = if packet.segment.is_none() { packet.bytes.len() } else { 0 };
+            longest = longest.max(single);
+            let one = segment.or(packet.segment);
+            let same = packet.segment.is_none() || packet.segment == one;
+            segment = one;
+            Some(packet.shared()) == shared && same && one.is_none_or(|one| longest <= usize::from(one))
+        };
+        let length = waiting.iter().take(SEND_BATCH).take_while(fits).count();
+        let run = &waiting[..length];
+        (run, run.iter().find_map(|packet| packet.segment))
     }
 }
 
@@ -237,6 +251,8 @@ pub struct Socket {
     marked: Option<EcnCodepoint>,
     /// Whether replies must name the address that they come from.
     any_address: bool,
+    /// Datagrams that the kernel cuts from one piece; 1: none.
+    segments_max: usize,
     counts: Counts,
 }
 
@@ -263,7 +279,8 @@ impl Socket {
             is_marked &= rustix::net::sockopt::set_ipv6_tclass(&socket, u32::from(mark)).is_ok();
         }
         let (marked, any_address) = (is_marked.then_some(USUAL_MARK), local.ip().is_unspecified());
-        Ok(Socket { socket, state, family, marked, any_address, counts: Counts::default() })
+        let segments_max = state.max_gso_segments();
+        Ok(Socket { socket, state, family, marked, any_address, segments_max, counts: Counts::default() })
     }
 
     /// Binds a socket of its own: [`Socket::new`].
@@ -286,6 +303,13 @@ impl Socket {
     #[must_use]
     pub fn may_fragment(&self) -> bool {
         self.state.may_fragment()
+    }
+
+    /// How many datagrams of equal length for one address may be written in one piece; 1 where the kernel, or the network
+    /// card, does not cut. It may fall to 1 later; what was written by then is refused.
+    #[must_use]
+    pub fn segments_max(&self) -> usize {
+        self.segments_max
     }
 
     /// What it has done so far.
@@ -321,9 +345,10 @@ impl Socket {
     /// which is worth making when the socket can be written to.
     pub fn flush(&mut self, outbox: &mut Outbox) -> bool {
         while !outbox.is_empty() {
-            match self.send_run(outbox.run()) {
+            let (run, segment) = outbox.run();
+            match self.send_run(run, segment) {
                 Ok(count) => {
-                    self.counts.sent += count as u64;
+                    self.counts.sent += run.iter().take(count).map(|packet| packet.datagrams() as u64).sum::<u64>();
                     self.counts.send_calls += 1;
                     outbox.done(count);
                 }
@@ -332,9 +357,12 @@ impl Socket {
                     self.counts.blocked += 1;
                     return false;
                 }
-                // It is about the first one, as a probe of the path that was too long.
-                Err(_) => {
-                    self.counts.refused += 1;
+                Err(error) => {
+                    // It is about the first one, as a probe of the path that was too long.
+                    self.counts.refused += run.first().map_or(0, |packet| packet.datagrams() as u64);
+                    if segment.is_some() && matches!(error, Errno::EIO | Errno::EINVAL) {
+                        self.segments_max = 1;
+                    }
                     outbox.done(1);
                 }
             }
@@ -342,7 +370,7 @@ impl Socket {
         true
     }
 
-    fn send_run(&mut self, run: &[Packet]) -> Result<usize, Errno> {
+    fn send_run(&mut self, run: &[Packet], segment: Option<u16>) -> Result<usize, Errno> {
         let Some(first) = run.first() else { return Ok(0) };
         let (ecn, from, to_v4) = first.shared();
         let mark = ecn.map_or(0, |mark| mark as u8);
@@ -355,7 +383,7 @@ impl Socket {
             Some(IpAddr::V6(address)) => v6 = Some(packet_info_v6(address)),
             None => {}
         }
-        let mut control = Vec::with_capacity(2);
+        let mut control = Vec::with_capacity(3);
         let mut bytes = 0;
         if own_mark && to_v4 {
             control.push(ControlMessage::Ipv4Tos(&mark));
@@ -371,6 +399,10 @@ impl Socket {
         if let Some(info) = &v6 {
             control.push(ControlMessage::Ipv6PacketInfo(info));
             bytes += cmsg_space::<libc::in6_pktinfo>();
+        }
+        if let Some(segment) = &segment {
+            control.push(ControlMessage::UdpGsoSegments(segment));
+            bytes += cmsg_space::<u16>();
         }
         match &mut self.family {
             Family::V4(headers) => headers.send(&self.socket, run, v4_address, (&control, bytes)),

@@ -23,8 +23,8 @@ use crate::fanout::hub::{
 use crate::fanout::session::{Action, Session};
 use crate::metrics::TERMINALS_CLOSED;
 
-/// Packets of one connection at a time, and batches: one terminal's turn stays short.
-const PACKETS_AT_ONCE: usize = 16;
+/// Pieces of one connection at a time, each of several packets, and batches: one terminal's turn stays short.
+const PIECES_AT_ONCE: usize = 4;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// That the network holds a connection up is concluded, not known. After so long it is given one more batch.
@@ -54,7 +54,7 @@ enum Stage {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unsent {
     Nothing,
-    /// More than the packets of one turn.
+    /// More than the pieces of one turn.
     Much,
     /// What it was given, until the network allows more; after that time it is tried anew.
     Held {
@@ -252,11 +252,11 @@ impl Peer {
     /// Takes its packets, as many as one turn allows. When it has none although something was written, the network holds
     /// it up, and it gets nothing more until a packet has gone. Then something may still be held: the next attempt tells.
     fn transmit(&mut self, wire: &mut Wire, now: Instant) {
-        for _ in 0..PACKETS_AT_ONCE {
+        for _ in 0..PIECES_AT_ONCE {
             if !wire.has_room() {
                 break;
             }
-            if wire.take(&mut self.connection, now).is_none() {
+            if !wire.take(&mut self.connection, now) {
                 let doubt = match self.unsent {
                     Unsent::Held { doubt } => doubt,
                     _ => now + DOUBT_AFTER,

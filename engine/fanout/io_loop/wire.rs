@@ -6,6 +6,10 @@ use std::time::Instant;
 use crate::fanout::udp::{Counts, Inbox, Outbox, Socket};
 use crate::metrics::{FANOUT_PACKETS, FANOUT_PACKETS_REFUSED, FANOUT_SENDS, FANOUT_SENDS_BLOCKED};
 
+/// Packets of one terminal that the kernel is given in one piece: a call and its way through the network stack are paid
+/// once. Terminals get that many only when they are behind.
+const PACKETS_IN_ONE_PIECE: usize = 10;
+
 /// Packets of one turn and the socket that they go to.
 pub(super) struct Wire {
     socket: Socket,
@@ -53,11 +57,12 @@ impl Wire {
         self.outbox.len() < before
     }
 
-    /// Takes the next packet of a connection: its length, or `None` when it has none that it may send now.
-    pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> Option<usize> {
-        let transmit = connection.poll_transmit(now, 1, self.outbox.buffer())?;
+    /// Takes the next packet of a connection, or several in one piece; false when it has none that it may send now.
+    pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> bool {
+        let most = self.socket.segments_max().min(PACKETS_IN_ONE_PIECE);
+        let Some(transmit) = connection.poll_transmit(now, most, self.outbox.buffer()) else { return false };
         self.outbox.push(&transmit);
-        Some(transmit.size)
+        true
     }
 
     /// A packet that belongs to no connection. Without room it is lost, as it might be on its way.

@@ -61,13 +61,26 @@ fn a_mark_goes_with_its_datagram_alone_also_from_a_wildcard_and_over_version_6()
 }
 
 #[test]
-fn segments_are_datagrams_of_their_own() {
+fn segments_are_datagrams_of_their_own_and_short_ones_go_with_them() {
     let (mut sender, mut reader) = (loopback(), loopback());
+    let to = reader.local_addr().unwrap();
     let mut outbox = Outbox::default();
-    put(&mut outbox, reader.local_addr().unwrap(), None, b"aaaabbbbcc", Some(4));
-    assert!(sender.flush(&mut outbox));
-    let found: Vec<_> = read(&mut reader, 3).into_iter().map(|(_, _, bytes)| bytes).collect();
-    assert_eq!(found, [b"aaaa".to_vec(), b"bbbb".to_vec(), b"cc".to_vec()]);
+    for (bytes, segment) in [
+        ("one", None),
+        ("aaaabbbbcc", Some(4)),
+        ("two", None),
+        ("ddddee", Some(4)),
+        ("longer", None),
+        ("fffgg", Some(3)),
+    ] {
+        put(&mut outbox, to, None, bytes.as_bytes(), segment);
+    }
+    assert!(sender.segments_max() > 1 && sender.flush(&mut outbox));
+    // What is longer than a segment, and segments of another length, want a call of their own.
+    assert_eq!((sender.counts().sent, sender.counts().send_calls), (10, 3));
+    let found: Vec<_> =
+        read(&mut reader, 10).into_iter().map(|(_, _, bytes)| String::from_utf8(bytes).unwrap()).collect();
+    assert_eq!(found, ["one", "aaaa", "bbbb", "cc", "two", "dddd", "ee", "longer", "fff", "gg"]);
 }
 
 #[test]
