@@ -103,7 +103,30 @@ async fn a_certificate_is_trusted_through_its_authority(over: Transport) {
     assert!(error.to_string().contains("example.org"), "{error}");
 }
 
+/// Packets of no connection, of no protocol, empty, and longer than any that QUIC sends.
+async fn datagrams_that_are_no_packets_are_passed_over(over: Transport) {
+    let mut engine = engine(&config(over));
+    let terminal = engine.connect("").await.unwrap();
+    let mut quotes = terminal.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
+    snapshot(&mut quotes).await;
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (round, length) in [0, 1, 20, 1200, 1472, 9000, 65_000].into_iter().enumerate() {
+        // A long header of version 1, of another version, a short one, and what is neither.
+        for first in [0xc0_u8, 0xff, 0x40, 0x00] {
+            let mut bytes = vec![first; length];
+            if let Some(version) = bytes.get_mut(1..5) {
+                version.copy_from_slice(&[0, 0, 0, 1]);
+            }
+            socket.send_to(&bytes, engine.handle.local_addr()).unwrap();
+        }
+        let seq = engine.feed.quote(EURUSD, round as i64);
+        assert_eq!(record(&mut quotes).await.0.head().seq, seq);
+    }
+    assert_eq!(engine.handle.stats().terminals(), 1);
+}
+
 over_both![
+    datagrams_that_are_no_packets_are_passed_over,
     oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on,
     another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits,
     a_certificate_is_trusted_through_its_authority,

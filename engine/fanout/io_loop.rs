@@ -12,6 +12,7 @@ mod peer;
 mod timers;
 mod wire;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -33,6 +34,9 @@ pub(super) use pace::{Bell, Pace};
 
 /// Terminals served in a turn before the ring and the socket are looked at again: some 0.3 ms.
 const SERVED_PER_TURN: usize = 64;
+
+/// Those attended to in a turn: all that a turn reads something for, and as many for whom something is due.
+const ATTENDED_PER_TURN: usize = 128;
 
 /// Reads in a turn: no more datagrams than a turn answers.
 const RECEIVES_PER_TURN: usize = 64 / udp::BATCH;
@@ -76,8 +80,8 @@ struct Loop {
     answer: Vec<u8>,
     /// By the number of their connection.
     peers: Vec<Option<Box<Peer>>>,
-    /// Those to attend to, each once.
-    dirty: Vec<usize>,
+    /// Those to attend to, each once, in the order in which it came up.
+    dirty: VecDeque<usize>,
     timers: Timers,
     tools: Tools,
     outlet: Box<dyn Outlet>,
@@ -118,7 +122,7 @@ impl Loop {
             inbox: Some(Box::default()),
             answer: Vec::new(),
             peers: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             timers: Timers::default(),
             tools: Tools { batch: Batch::default(), actions: Vec::new() },
             outlet,
@@ -211,11 +215,12 @@ impl Loop {
         served > 0
     }
 
-    /// Attends to all that something happened to.
+    /// Attends to those that something happened to.
     fn attend(&mut self) -> bool {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        let worked = !dirty.is_empty();
-        for at in dirty.drain(..) {
+        // Whoever has more to do than fits in a turn comes again behind the others.
+        let count = self.dirty.len().min(ATTENDED_PER_TURN);
+        for _ in 0..count {
+            let Some(at) = self.dirty.pop_front() else { break };
             let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
             peer.is_dirty = false;
             // It is looked at whole, whatever the reason.
@@ -228,11 +233,7 @@ impl Loop {
                 self.look_after(at);
             }
         }
-        // Whoever has more to do than fits in a turn is in the new list.
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
-        }
-        worked
+        count > 0
     }
 
     /// Notes when this one is due next, and whether that is at once.
@@ -269,7 +270,6 @@ impl Loop {
         self.hub.core.borrow_mut().grow(catalogue);
         for (at, peer) in self.peers.iter_mut().enumerate() {
             if let Some(peer) = peer {
-                peer.grown(&self.hub, &mut self.tools);
                 mark(&mut self.dirty, at, peer);
             }
         }
@@ -379,9 +379,9 @@ impl Loop {
 }
 
 /// This one is to be attended to.
-fn mark(dirty: &mut Vec<usize>, at: usize, peer: &mut Peer) {
+fn mark(dirty: &mut VecDeque<usize>, at: usize, peer: &mut Peer) {
     if !peer.is_dirty {
         peer.is_dirty = true;
-        dirty.push(at);
+        dirty.push_back(at);
     }
 }

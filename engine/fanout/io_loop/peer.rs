@@ -335,12 +335,17 @@ impl Peer {
         self.stage = Stage::Talking { hello_until: now + HELLO_WITHIN };
     }
 
-    /// Says what is to be said and reads what the terminal says, one piece after the other.
+    /// Says what is to be said, the names of what is new too, and reads what the terminal says, one piece after the other.
     fn talk(&mut self, hub: &Rc<Hub>, tools: &mut Tools, now: Instant) {
         loop {
             self.say(now);
             if !self.unsaid.is_empty() || !matches!(self.stage, Stage::Talking { .. }) {
                 return;
+            }
+            self.session.on_growth(&hub.core.borrow(), &mut tools.actions);
+            if !tools.actions.is_empty() {
+                self.perform(hub, tools, now);
+                continue;
             }
             match self.hear() {
                 Ok(Some(bytes)) if bytes.is_empty() => return,
@@ -427,12 +432,6 @@ impl Peer {
                 }
             }
         }
-    }
-
-    /// The catalogue has grown.
-    pub(super) fn grown(&mut self, hub: &Rc<Hub>, tools: &mut Tools) {
-        self.session.on_growth(&hub.core.borrow(), &mut tools.actions);
-        self.perform(hub, tools, Instant::now());
     }
 
     /// The engine is stopping.
