@@ -29,15 +29,18 @@ const DAY_NS: i64 = 86_400_000_000_000;
 /// Asks one question again and again; the time of each, and rows of an answer.
 async fn measure(name: &str, mut ask: impl AsyncFnMut(u64) -> usize) {
     let mut times = Vec::with_capacity(TIMES as usize);
-    let mut rows = 0;
     for turn in 0..TIMES {
         let begun = Instant::now();
-        rows = ask(turn).await;
-        times.push(begun.elapsed());
+        let rows = ask(turn).await;
+        times.push((begun.elapsed(), rows));
     }
-    let first = times[0];
+    show(name, times);
+}
+
+fn show(name: &str, mut times: Vec<(Duration, usize)>) {
+    let (first, rows) = (times[0].0, times[times.len() - 1].1);
     times.sort_unstable();
-    let at = |share: f64| ms(times[((times.len() - 1) as f64 * share) as usize]);
+    let at = |share: f64| ms(times[((times.len() - 1) as f64 * share) as usize].0);
     println!("| {name} | {rows} | {:.1} | {:.1} | {:.1} | {:.1} |", at(0.5), at(0.99), at(1.0), ms(first));
 }
 
@@ -95,8 +98,22 @@ async fn questions(endpoint: &Endpoint, now_ns: i64) {
         data.indicators(&series("best", turn, Timeframe::M1), Range::ALL, 500).await.unwrap().len() * 500
     })
     .await;
-    measure("statistics, counted anew", async |_| fresh().statistics().await.unwrap().series.len()).await;
+    measure("statistics, all counted, as once after a start", async |_| {
+        fresh().statistics().await.unwrap().series.len()
+    })
+    .await;
     let client = endpoint.client().with_database("md");
+    // A bar of this month comes before each count, as it does while the engine runs.
+    let another = "INSERT INTO bars SELECT * REPLACE (seq + 1 AS seq, revision + 1 AS revision) FROM bars \
+                   WHERE open_ts > now() - INTERVAL 1 HOUR ORDER BY seq DESC LIMIT 1";
+    let mut times = Vec::new();
+    for _ in 0..TIMES {
+        query(&client, another, "TabSeparated").await.unwrap();
+        let begun = Instant::now();
+        let series = data.count_anew().await.unwrap().series.len();
+        times.push((begun.elapsed(), series));
+    }
+    show("statistics, counted anew", times);
     measure("statistics, kept", async |_| data.statistics().await.unwrap().series.len()).await;
     measure("view bars_final, latest 100 M1 of three hours", async |turn| {
         let sql = format!(

@@ -370,6 +370,7 @@ fn plain_source(name: &str) -> Source {
         owner: String::new(),
         priority: PRIORITY,
         volume: VolumeOf::Trades,
+        stores_ticks: true,
     }
 }
 

@@ -29,6 +29,7 @@ fn market(config: &Config) -> Market {
         owner: String::new(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class| Instrument {
         id: InstrumentId(id),
