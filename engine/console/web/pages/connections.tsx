@@ -13,14 +13,14 @@ import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Ago } from "../parts/time.tsx";
 import { span } from "../time.ts";
-import type { Connection, ConnectionStatus } from "../types.ts";
+import type { Connection, ConnectionStatus, Schemas } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
 
 type Wanted = "" | ConnectionStatus;
 
 export default function Connections() {
-  const { data, error, loading, reload } = useLoad<{ connections: Connection[] }>("/api/data-connections", {}, 2000);
+  const { data, error, loading, reload } = useLoad<Schemas["ConnectionList"]>("/api/data-connections", {}, 2000);
   const [search, setSearch] = useState("");
   const [status, setStatus] = useState<Wanted>("");
   const all = data?.connections ?? [];

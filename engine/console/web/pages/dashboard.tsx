@@ -10,13 +10,13 @@ import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { UNNAMED, count, ms, plural, rate } from "../format.ts";
 import { span } from "../time.ts";
-import type { ConnectionHealth, Status } from "../types.ts";
+import type { ConnectionHealth, Schemas, Status } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { may, mayWrite, user } from "../viewer.ts";
 
 export default function Dashboard() {
   const status = useLoad<Status>("/api/status", {}, 2000);
-  const health = useLoad<{ connections: ConnectionHealth[] }>("/api/data-connections/health", {}, 2000);
+  const health = useLoad<Schemas["ConnectionsHealth"]>("/api/data-connections/health", {}, 2000);
   const data = status.data;
   return (
     <div class="stack">

@@ -15,7 +15,7 @@ import { When } from "../parts/time.tsx";
 import { zone } from "../prefs.ts";
 import { place, setQuery } from "../router.ts";
 import { date, span } from "../time.ts";
-import type { Gap, Instrument } from "../types.ts";
+import type { Gap, Schemas } from "../types.ts";
 import { useAction, useLoad, useNow, usePages } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
 
@@ -28,7 +28,7 @@ export default function Gaps() {
   const { query } = place.value;
   const [state, source, symbol] = [query.get("state") ?? "", query.get("source") ?? "", query.get("symbol") ?? ""];
   const pages = usePages<Gap>("/api/gaps", "gaps", { state, source, symbol, limit: 100 });
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
   const list = instruments.data?.instruments ?? [];
   const now = useNow();
   const isFiltered = state !== "" || source !== "" || symbol !== "";
@@ -83,7 +83,7 @@ export default function Gaps() {
 function Repair({ gap, done }: { gap: Gap; done: () => void }) {
   const [isAsked, setAsked] = useState(false);
   const repair = useAction(async () => {
-    await api.post(`/api/gaps/${part(String(gap.epoch))}/${part(String(gap.id))}/repair`);
+    await api.post(`/api/gaps/${gap.epoch}/${gap.id}/repair`);
     setAsked(true);
     say(`Repair of ${gap.source}${gap.symbol ? ` ${gap.symbol}` : ""} was asked for. The jobs page follows it.`);
     setTimeout(done, 3000);

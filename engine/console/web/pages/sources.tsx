@@ -8,17 +8,12 @@ import { LoadError } from "../parts/notice.tsx";
 import { Head, Panel } from "../parts/panel.tsx";
 import { Table, type Column } from "../parts/table.tsx";
 import { place, setQuery } from "../router.ts";
-import type { Instrument, SourceSummary } from "../types.ts";
+import type { Instrument, Schemas, SourceSummary } from "../types.ts";
 import { useLoad } from "../use.ts";
 
-interface Answer {
-  summaries: SourceSummary[];
-  recommended: Record<string, string>;
-}
-
 export default function Sources() {
-  const { data, error, loading, reload } = useLoad<Answer>("/api/sources", {}, 5000);
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const { data, error, loading, reload } = useLoad<Schemas["Sources"]>("/api/sources", {}, 5000);
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
   const filter = place.value.query.get("filter") ?? "";
   const all = data ? rankings(data.summaries, data.recommended) : [];
   const words = filter.toLowerCase().split(/\s+/);

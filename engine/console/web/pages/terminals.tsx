@@ -7,16 +7,11 @@ import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Ago } from "../parts/time.tsx";
-import type { Terminal } from "../types.ts";
+import type { Schemas, Terminal } from "../types.ts";
 import { useLoad } from "../use.ts";
 
-interface Answer {
-  terminals: Terminal[];
-  totals: { terminals: number; delivered: number; skipped: number };
-}
-
 export default function Terminals() {
-  const { data, error, loading, reload } = useLoad<Answer>("/api/terminals", {}, 2000);
+  const { data, error, loading, reload } = useLoad<Schemas["Terminals"]>("/api/terminals", {}, 2000);
   const totals = data?.totals;
   return (
     <div class="stack">

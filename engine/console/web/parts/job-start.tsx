@@ -5,7 +5,7 @@ import { api } from "../api.ts";
 import { say } from "../notices.ts";
 import { words } from "../format.ts";
 import { date } from "../time.ts";
-import type { Connection, Job, JobKind } from "../types.ts";
+import type { Job, JobKind, Schemas } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
 import { may, mayChange } from "../viewer.ts";
 import { Dialog } from "./dialog.tsx";
@@ -30,7 +30,7 @@ const NEEDS: Record<JobKind, { connection: boolean; symbol: boolean; timeframe: 
 };
 
 export function StartJob({ onClose }: { onClose: () => void }) {
-  const { data, error, reload } = useLoad<{ connections: Connection[] }>("/api/data-connections");
+  const { data, error, reload } = useLoad<Schemas["ConnectionList"]>("/api/data-connections");
   const usable = (data?.connections ?? []).filter((one) => may("manage-jobs") || mayChange(one));
   // A hole is repaired from the page of gaps, where one sees which.
   const kinds = (Object.keys(ABOUT) as JobKind[]).filter((kind) => kind !== "repair" && (NEEDS[kind].connection || may("manage-jobs")));
@@ -53,7 +53,7 @@ export function StartJob({ onClose }: { onClose: () => void }) {
       ...(needs.symbol ? { symbol: chosenSymbol } : {}),
       ...(needs.timeframe ? { timeframe: chosenTimeframe } : {}),
       ...(needs.period ? { from, to } : {}),
-    });
+    } satisfies Schemas["NewJob"]);
     say(`Job ${job.id} was queued.`);
     onClose();
   });

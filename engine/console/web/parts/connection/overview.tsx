@@ -3,7 +3,7 @@
 import { fixed, money } from "../../decimal.ts";
 import { count, ms, rate, words } from "../../format.ts";
 import { span } from "../../time.ts";
-import type { Account, Adapter, Connection, Position } from "../../types.ts";
+import type { Account, Adapter, Connection, Position, Schemas } from "../../types.ts";
 import { useLoad } from "../../use.ts";
 import { Badge } from "../badge.tsx";
 import { LoadError, Notice } from "../notice.tsx";
@@ -69,7 +69,7 @@ const POSITIONS: Column<Position>[] = [
 
 function AccountPanel({ path }: { path: string }) {
   const account = useLoad<Account>(`${path}/account`, {}, 15_000);
-  const positions = useLoad<{ positions: Position[] }>(`${path}/positions`, {}, 15_000);
+  const positions = useLoad<Schemas["Positions"]>(`${path}/positions`, {}, 15_000);
   if (account.error?.code === "not_offered") return null;
   const data = account.data;
   return (
