@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { part } from "../api.ts";
 import { count, ms, plural, rate } from "../format.ts";
+import { causeOf } from "../live/states.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Empty } from "../parts/empty.tsx";
 import { Field, Select } from "../parts/field.tsx";
@@ -75,7 +76,7 @@ const COLUMNS: Column<Connection>[] = [
 
 /** What is wrong in words, else what it does. */
 function Health({ one }: { one: Connection }) {
-  if (one.status === "error" || one.status === "stale") return <span class={one.status === "error" ? "bad-text" : "warn-text"}>{one.last_error ?? one.live?.cause ?? "no prices come"}</span>;
+  if (one.status === "error" || one.status === "stale") return <span class={one.status === "error" ? "bad-text" : "warn-text"}>{one.last_error ?? causeOf(one.live?.cause)?.[0] ?? "No prices come"}</span>;
   if (!one.live) return <span class="quiet">{one.is_active ? "starting" : "switched off"}</span>;
   const troubles = [one.live.dropped ? `${count(one.live.dropped)} dropped` : "", one.live.decode_errors ? `${count(one.live.decode_errors)} unreadable` : "", one.live.reconnects ? plural(one.live.reconnects, "reconnect") : ""].filter(Boolean);
   return <>{one.live.connections.live} of {one.live.connections.total} up{troubles.length ? <span class="quiet">, {troubles.join(", ")}</span> : null}</>;

@@ -9,6 +9,7 @@ import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { UNNAMED, count, ms, plural, rate } from "../format.ts";
+import { causeOf } from "../live/states.ts";
 import { span } from "../time.ts";
 import type { ConnectionHealth, Schemas, Status } from "../types.ts";
 import { useLoad } from "../use.ts";
@@ -46,7 +47,7 @@ export default function Dashboard() {
 
 const COLUMNS: Column<ConnectionHealth>[] = [
   { title: "Name", heading: true, cell: (row) => <a href={`/connections/${encodeURIComponent(row.name)}`}>{row.name}</a> },
-  { title: "Status", width: "112px", cell: (row) => <Badge state={row.status} title={row.last_error ?? row.cause ?? undefined} /> },
+  { title: "Status", width: "112px", cell: (row) => <Badge state={row.status} title={row.last_error ?? causeOf(row.cause)?.[0]} /> },
   { title: "Ticks/s", numeric: true, width: "92px", cell: (row) => rate(row.ticks_per_second) },
   { title: "Latency", numeric: true, width: "96px", cell: (row) => ms(row.latency_ms) },
   { title: "Last tick", numeric: true, width: "108px", cell: (row) => (row.last_tick_age_ms === null ? "–" : span(row.last_tick_age_ms)) },

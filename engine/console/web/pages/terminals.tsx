@@ -40,7 +40,7 @@ export default function Terminals() {
 }
 
 const COLUMNS: Column<Terminal>[] = [
-  { title: "Terminal", heading: true, width: "190px", cell: (row) => <>{row.user ?? "not named"}<span class="sub">{row.address}</span></> },
+  { title: "Terminal", heading: true, width: "190px", cell: (row) => <>{row.user || "Of this machine"}<span class="sub">{row.user ? `${row.token}, ` : ""}{row.address}</span></> },
   { title: "Subscriptions", cell: (row) => <Subscriptions row={row} /> },
   { title: "Connected", width: "108px", numeric: true, cell: (row) => <Ago at={row.connected_at} /> },
   { title: "Delivered", width: "116px", numeric: true, cell: (row) => <>{count(row.delivered)}<span class="sub">{bytes(row.bytes)}</span></> },

@@ -2,6 +2,7 @@
 
 import { fixed, money } from "../../decimal.ts";
 import { count, ms, rate, words } from "../../format.ts";
+import { causeOf } from "../../live/states.ts";
 import { span } from "../../time.ts";
 import type { Account, Adapter, Connection, Position, Schemas } from "../../types.ts";
 import { useLoad } from "../../use.ts";
@@ -14,7 +15,8 @@ import { Ago, When } from "../time.tsx";
 
 export function Overview({ one, adapter, path }: { one: Connection; adapter: Adapter | undefined; path: string }) {
   const live = one.live;
-  const trouble = one.last_error ?? live?.cause ?? null;
+  const cause = causeOf(live?.cause);
+  const trouble = one.last_error ?? (cause && (cause[1] || cause[0]));
   return (
     <div class="stack">
       {trouble && one.status !== "active" && one.status !== "inactive" ? (
@@ -57,7 +59,7 @@ const fieldTitle = (adapter: Adapter | undefined, key: string): string => adapte
 
 const SYMBOLS: Column<[string, string]>[] = [
   { title: "Symbol", heading: true, cell: ([name]) => <a href={`/symbols/${encodeURIComponent(name)}`}>{name}</a> },
-  { title: "At the venue", cell: ([, venue]) => <span class="mono">{venue}</span> },
+  { title: "At the venue", cell: ([, venue]) => (venue ? <span class="mono">{venue}</span> : <span class="quiet">its usual name</span>) },
 ];
 
 const POSITIONS: Column<Position>[] = [
@@ -79,8 +81,8 @@ function AccountPanel({ path }: { path: string }) {
         {data ? (
           <Facts facts={[
             ["Account", data.id ?? "–"],
-            ["Balance", `${money(data.balance)} ${data.currency}`],
-            ["Equity", `${money(data.equity)} ${data.currency}`],
+            ["Balance", `${money(data.balance)} ${data.currency ?? ""}`],
+            ["Equity", `${money(data.equity)} ${data.currency ?? ""}`],
             ["Margin used", money(data.margin_used)],
             ["Margin available", money(data.margin_available)],
           ]} />
