@@ -145,7 +145,7 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
   ];
   return (
     <div class="chart-table">
-      <Table caption={label} columns={columns} rows={[...bars].reverse()} rowKey={(bar) => bar.t} loading={loading} minWidth="640px" narrow="scroll" empty={<Empty title="No bars yet" />} />
+      <Table caption={label} columns={columns} rows={[...bars].reverse()} rowKey={(bar) => bar.t} loading={loading} minWidth="760px" narrow="scroll" empty={<Empty title="No bars yet" />} />
     </div>
   );
 }

@@ -90,7 +90,7 @@ function Rates({ status }: { status: Status }) {
       <Figure label="Connections active" value={<>{connections.active}<span class="quiet"> / {connections.total}</span></>} detail={bad ? `${bad} in error or stale` : `${connections.inactive} inactive`} tone={connections.error ? "bad" : bad ? "warn" : undefined} />
       <Figure label="Ticks in" value={rate(status.rates.ticks_per_second)} detail="per second" />
       <Figure label="Published" value={rate(status.rates.published_per_second)} detail="per second" />
-      <Figure label="Latency p50" value={ms(latency_ms.p50)} detail={`p99 ${ms(latency_ms.p99)}`} />
+      <Figure label="To terminals, p50" value={status.terminals ? ms(latency_ms.p50) : "–"} detail={status.terminals ? `p99 ${ms(latency_ms.p99)}` : "none connected"} />
       <Figure label="Terminals" value={count(status.terminals)} detail={may("view-system") ? "connected" : `seen by ${user()?.name ?? "you"}`} />
       <Figure label="Storage behind" value={plural(storage.lag_rows, "row")} detail={storage.last_error ?? `${span(storage.lag_seconds * 1000)}, ${storage.mode}`} tone={storage.last_error ? "bad" : storage.lag_seconds > 60 ? "warn" : undefined} />
       <Figure label="Gaps open" value={count(gaps.open)} detail={`${count(gaps.lost)} lost for good`} tone={gaps.open ? "warn" : undefined} />

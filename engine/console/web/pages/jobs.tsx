@@ -81,7 +81,7 @@ function columns(reload: () => void): Column<Job>[] {
     { title: "Job", heading: true, width: "178px", cell: (job) => <>{words(job.kind)}<span class="sub">no. {job.id}, by {job.requested_by ?? "the engine"}</span></> },
     { title: "Connection", width: "140px", cell: (job) => (job.connection ? <a href={`/connections/${encodeURIComponent(job.connection)}`}>{job.connection}</a> : "–") },
     { title: "State", width: "122px", cell: (job) => <><Badge state={job.state} />{job.attempts > 1 ? <span class="sub">attempt {job.attempts} of {job.attempts_max}</span> : null}</> },
-    { title: "Result", cell: (job) => <Result job={job} /> },
+    { title: "Result", long: true, cell: (job) => <Result job={job} /> },
     { title: "When", width: "134px", cell: (job) => (job.finished_at ? <Ago at={job.finished_at} /> : job.started_at ? <>for <Age at={job.started_at} /></> : <>queued <Ago at={job.queued_at} /></>) },
     { title: "", width: "104px", numeric: true, cell: (job) => (mayCancel(job) ? <button type="button" class="small" aria-label={`Cancel job ${job.id}`} onClick={() => cancel(job, reload)}>Cancel</button> : null) },
   ];

@@ -106,7 +106,7 @@ export default function Live() {
       <Head title="Live" badge={<LiveMark state={state} />} about="The best bid and ask of each symbol over all sources you may read.">
         <label class="search">
           <span class="hidden">Filter by symbol, class, source or state</span>
-          <input ref={search} type="search" placeholder="Filter: symbol, source, state" value={filter} onInput={(e) => setQuery({ filter: e.currentTarget.value || null })} />
+          <input ref={search} type="search" placeholder="Symbol, source, state" value={filter} onInput={(e) => setQuery({ filter: e.currentTarget.value || null })} />
         </label>
         <label class="sort-choice narrow-only">
           <span class="hidden">Sort by</span>

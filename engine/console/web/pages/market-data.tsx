@@ -6,7 +6,7 @@ import { withQuery, type Query } from "../api.ts";
 import { Opens } from "../chart/opens.tsx";
 import { TIMEFRAMES, inWords, sorted } from "../chart/timeframes.ts";
 import { padded } from "../decimal.ts";
-import { bytes, count, words } from "../format.ts";
+import { bytes, count, plural, words } from "../format.ts";
 import { dayEnd, dayStart } from "../live/dates.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Empty } from "../parts/empty.tsx";
@@ -94,7 +94,7 @@ function Rows({ isTicks, filters, instrument }: { isTicks: boolean; filters: Que
       )}
       </div>
       <div class="row between pager">
-        <span class="quiet" role="status">{loading ? "Loading" : `${count(rows.length)} ${isTicks ? "ticks" : "bars"}, page ${pages.length}`}</span>
+        <span class="quiet" role="status">{loading ? "Loading" : `${plural(rows.length, isTicks ? "tick" : "bar")}, page ${pages.length}`}</span>
         <span class="row">
           <button type="button" disabled={pages.length === 1} onClick={() => setPages(pages.slice(0, -1))}>Newer</button>
           <button type="button" disabled={next === null} onClick={() => setPages([...pages, next])}>Older</button>

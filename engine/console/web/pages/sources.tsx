@@ -87,7 +87,7 @@ function One({ ranking, instrument }: { ranking: Ranking; instrument: Instrument
       ),
     },
     { title: "Score", width: "26%", cell: (row) => <Score summary={row} /> },
-    { title: "Uptime", numeric: true, cell: (row) => <>{percent(row.uptime_percent)}<span class="sub">complete {percent(row.completeness_percent, 0)}</span></> },
+    { title: "Uptime", numeric: true, cell: (row) => <>{percent(row.uptime_percent)}<span class="sub">complete <span class="nowrap">{percent(row.completeness_percent, 0)}</span></span></> },
     { title: "Latency", numeric: true, cell: (row) => <>{ms(row.latency_p50_ms)}<span class="sub">p99 {ms(row.latency_p99_ms)}</span></> },
     { title: "Spread", numeric: true, width: "8.5%", cell: (row) => <>{spread(row)}<span class="sub">{instrument ? "pips" : ""}</span></> },
     { title: "Ticks/s", numeric: true, cell: (row) => <>{rate(row.ticks_per_second)}<span class="sub">{count(row.rejects)} refused</span></> },

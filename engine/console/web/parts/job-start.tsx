@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { api } from "../api.ts";
+import { TIMEFRAMES } from "../chart/timeframes.ts";
 import { say } from "../notices.ts";
 import { words } from "../format.ts";
 import { date } from "../time.ts";
@@ -43,7 +44,8 @@ export function StartJob({ onClose }: { onClose: () => void }) {
   const one = usable.find((each) => each.name === name) ?? usable[0];
   const needs = NEEDS[kind];
   const symbols = Object.keys(one?.symbols ?? {});
-  const timeframes = one?.timeframes ?? [];
+  // One that fetches no bars by itself can be asked for any.
+  const timeframes: readonly string[] = one?.timeframes.length ? one.timeframes : TIMEFRAMES;
   const chosenSymbol = symbols.includes(symbol) ? symbol : (symbols[0] ?? "");
   const chosenTimeframe = timeframes.includes(timeframe) ? timeframe : (timeframes[0] ?? "");
   const start = useAction(async () => {
@@ -57,7 +59,7 @@ export function StartJob({ onClose }: { onClose: () => void }) {
     say(`Job ${job.id} was queued.`);
     onClose();
   });
-  const options = (list: string[]) => list.map((each): [string, string] => [each, each]);
+  const options = (list: readonly string[]) => list.map((each): [string, string] => [each, each]);
   return (
     <Dialog title="Start a job" onClose={onClose}>
       <form class="stack" onSubmit={(e) => { e.preventDefault(); if (!start.busy) void start.run(); }}>

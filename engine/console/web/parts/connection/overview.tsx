@@ -6,7 +6,6 @@ import { causeOf } from "../../live/states.ts";
 import { span } from "../../time.ts";
 import type { Account, Adapter, Connection, Position, Schemas } from "../../types.ts";
 import { useLoad } from "../../use.ts";
-import { Badge } from "../badge.tsx";
 import { LoadError, Notice } from "../notice.tsx";
 import { Facts, Figure, Figures, Panel } from "../panel.tsx";
 import { Table } from "../table.tsx";
@@ -59,12 +58,11 @@ const fieldTitle = (adapter: Adapter | undefined, key: string): string => adapte
 
 const SYMBOLS: Column<[string, string]>[] = [
   { title: "Symbol", heading: true, cell: ([name]) => <a href={`/symbols/${encodeURIComponent(name)}`}>{name}</a> },
-  { title: "At the venue", cell: ([, venue]) => (venue ? <span class="mono">{venue}</span> : <span class="quiet">its usual name</span>) },
+  { title: "At the venue", cell: ([, venue]) => <span class="mono">{venue}</span> },
 ];
 
 const POSITIONS: Column<Position>[] = [
-  { title: "Symbol", heading: true, cell: (row) => row.symbol },
-  { title: "Side", width: "86px", cell: (row) => <Badge state={row.side} tone={row.side === "buy" ? "info" : "mute"} /> },
+  { title: "Symbol", heading: true, width: "44%", cell: (row) => <>{row.symbol}<span class="sub">{words(row.side)}</span></> },
   { title: "Size", numeric: true, cell: (row) => row.size },
   { title: "Profit", numeric: true, cell: (row) => <span class={row.profit?.startsWith("-") ? "down" : "up"}>{row.profit === null ? "–" : fixed(row.profit, 2)}</span> },
 ];
