@@ -94,12 +94,11 @@ async function round(browser, theme, size) {
     at = `${name} ${theme} ${size}`;
     await page.goto(base + path);
     const opener = page.getByRole("button", { name: button, exact: true }).first();
-    if (!(await opener.waitFor({ timeout: 8000 }).then(() => true, () => false))) {
+    if (!(await opener.click({ timeout: 5000 }).then(() => true, () => false))) {
       // A chart that has just begun has no indicators to choose from.
       console.log(`note: ${at}: there is no such button`);
       continue;
     }
-    await opener.click();
     await shoot(page, `${name}-${theme}-${size}`, at);
   }
   await context.close();

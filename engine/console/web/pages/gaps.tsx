@@ -37,7 +37,7 @@ export default function Gaps() {
     { title: "Source", heading: true, width: "15%", cell: (gap) => <>{gap.source || "All sources"}<span class="sub">{gap.symbol ? <a href={`/symbols/${part(gap.symbol)}?source=${part(gap.source)}`}>{gap.symbol}</a> : "all symbols"}</span></> },
     { title: "When", width: "176px", cell: (gap) => <><When at={gap.from} /><span class="sub">{gap.to === null ? <span class="bad-text">still open</span> : <>to <When at={gap.to} only={sameDay(gap) ? "clock" : undefined} /></>}</span></> },
     { title: "Length", numeric: true, width: "112px", cell: (gap) => (gap.from === null ? "–" : span((gap.to === null ? now : Date.parse(gap.to)) - Date.parse(gap.from))) },
-    { title: "Cause", cell: (gap) => <>{cause(gap.cause)[0]}<span class="sub">{cause(gap.cause)[1]}</span></> },
+    { title: "Cause", long: true, cell: (gap) => <>{cause(gap.cause)[0]}<span class="sub">{cause(gap.cause)[1]}</span></> },
     { title: "Missed", numeric: true, width: "80px", cell: (gap) => (gap.lost === null || gap.lost === 0 ? "–" : count(gap.lost)) },
     { title: "State", width: "154px", cell: (gap) => <Badge state={gap.state} label={gapState(gap.state).label} tone={gapState(gap.state).tone} title={gapState(gap.state).help} /> },
     { title: "", width: "98px", numeric: true, cell: (gap) => <Repair gap={gap} done={pages.reload} /> },

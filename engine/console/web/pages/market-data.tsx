@@ -50,7 +50,7 @@ export default function MarketData() {
       <Panel flush>
         <div class="filters market-filters">
           <Select label="Source" value={source} options={[["best", "Best price"], ...sources.map((name) => [name, name] as const)]} onChange={(chosen) => setQuery({ source: chosen === "best" ? null : chosen })} />
-          <Select label="Symbol" value={symbol} options={symbols.map((name) => [name, name] as const)} onChange={(chosen) => setQuery({ symbol: chosen })} />
+          <Select label="Symbol" value={symbol} options={symbols.length ? symbols.map((name) => [name, name] as const) : [["", "None yet"]]} onChange={(chosen) => setQuery({ symbol: chosen })} />
           <Select label="Timeframe" value={timeframe} options={[...timeframes.map((word) => [word, `${word}, ${inWords(word)}`] as const), [TICKS, "Ticks"]]} onChange={(chosen) => setQuery({ timeframe: chosen })} />
           <Field label="From">{(props) => <input {...props} type="date" value={from} max={to || undefined} onChange={(e) => setQuery({ from: e.currentTarget.value || null })} />}</Field>
           <Field label="To" error={isBackwards ? "It is before the first day" : null}>{(props) => <input {...props} type="date" value={to} onChange={(e) => setQuery({ to: e.currentTarget.value || null })} />}</Field>
