@@ -135,7 +135,9 @@ fn nobody_sees_anothers_rows_over_pages_api_quic_or_sql() {
             wrong.push(format!("SQL: {query}: {said}"));
         }
     }
-    let (worked, tables) = sql(&console, &["SELECT name FROM system.tables WHERE database = 'md'"]);
+    // The view `ohlc` wants parameters, and is made of `ticks`.
+    let tables = "SELECT name FROM system.tables WHERE database = 'md' AND name != 'ohlc'";
+    let (worked, tables) = sql(&console, &[tables]);
     assert!(worked && tables.lines().count() > 10, "{tables}");
     for table in tables.lines() {
         let (worked, said) = sql(&console, &[&format!("SELECT * FROM md.{table} FORMAT JSONEachRow")]);
