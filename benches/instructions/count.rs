@@ -20,10 +20,13 @@ pub(crate) fn all(cases: &[&Case]) -> Result<Counted, String> {
                 while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
                     let counted = one(case);
                     let mut found = found.lock().unwrap();
-                    match (counted, &mut *found) {
-                        (Ok(count), Ok(all)) => drop(all.insert(case.name.into(), count)),
-                        (Err(error), _) => *found = Err(error),
-                        _ => {}
+                    match counted {
+                        Err(error) => *found = Err(error),
+                        Ok(count) => {
+                            if let Ok(all) = found.as_mut() {
+                                all.insert(case.name.into(), count);
+                            }
+                        }
                     }
                 }
             });

@@ -25,10 +25,18 @@ pub(crate) fn measure(c: &mut Criterion) {
     let mut group = c.benchmark_group("price from text");
     group.throughput(Throughput::Elements(texts.len() as u64));
     group.bench_function("tickwire", |b| {
-        b.iter(|| texts.iter().for_each(|text| drop(black_box(Price::parse(black_box(text.as_bytes()))))));
+        b.iter(|| {
+            for text in &texts {
+                let _ = black_box(Price::parse(black_box(text.as_bytes())));
+            }
+        });
     });
     group.bench_function("f64", |b| {
-        b.iter(|| texts.iter().for_each(|text| drop(black_box(black_box(text).parse::<f64>()))));
+        b.iter(|| {
+            for text in &texts {
+                let _ = black_box(black_box(text).parse::<f64>());
+            }
+        });
     });
     group.finish();
 

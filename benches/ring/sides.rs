@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::mpsc as standard;
 
-use crossbeam::channel as crossbeam;
+use crossbeam::channel;
 use disruptor::{BusySpin, Polling, Producer, build_single_producer};
 use tickwire::market::Input;
 use tickwire::ring::{Drained, Idle, InSlot, Inlet, Pace, Poll, build_inbound};
-use tokio::sync::mpsc as tokio;
+use tokio::sync::mpsc as asynchronous;
 
 use super::hops::{Load, Round, Tally, measure};
 
@@ -33,7 +33,7 @@ pub(crate) const ALL: [(&str, Side); 5] = [
 fn bare(load: Load, inputs: u64) -> Round {
     let (mut poller, builder) = build_single_producer(SLOTS, Input::default, BusySpin).new_event_poller();
     let mut producer = builder.build();
-    let sender = move || move |input| producer.try_publish(|slot| *slot = input).is_ok();
+    let sender = move || move |input: Input| producer.try_publish(|slot| *slot = input).is_ok();
     measure(load, inputs, sender, move |tally: &mut Tally| {
         loop {
             match poller.poll() {
@@ -54,7 +54,7 @@ fn wired(load: Load, inputs: u64) -> Round {
     let sender = move || {
         let inlet: Box<dyn Inlet> = make();
         // As feeds do it; in a flood, where there is no room most of the time, as a replay does.
-        move |input| match load {
+        move |input: Input| match load {
             Load::Flood => inlet.try_offer(input),
             Load::Spin | Load::Park => {
                 inlet.offer(input);
@@ -75,11 +75,11 @@ fn wired(load: Load, inputs: u64) -> Round {
 }
 
 fn crossbeam_channel(load: Load, inputs: u64) -> Round {
-    let (sender, receiver) = crossbeam::bounded(SLOTS);
+    let (sender, receiver) = channel::bounded(SLOTS);
     measure(
         load,
         inputs,
-        move || move |input| sender.try_send(input).is_ok(),
+        move || move |input: Input| sender.try_send(input).is_ok(),
         move |tally: &mut Tally| {
             if load == Load::Park {
                 receiver.iter().for_each(|input| tally.take(&input));
@@ -88,8 +88,8 @@ fn crossbeam_channel(load: Load, inputs: u64) -> Round {
             loop {
                 match receiver.try_recv() {
                     Ok(input) => tally.take(&input),
-                    Err(crossbeam::TryRecvError::Empty) => std::hint::spin_loop(),
-                    Err(crossbeam::TryRecvError::Disconnected) => return,
+                    Err(channel::TryRecvError::Empty) => std::hint::spin_loop(),
+                    Err(channel::TryRecvError::Disconnected) => return,
                 }
             }
         },
@@ -101,7 +101,7 @@ fn standard_channel(load: Load, inputs: u64) -> Round {
     measure(
         load,
         inputs,
-        move || move |input| sender.try_send(input).is_ok(),
+        move || move |input: Input| sender.try_send(input).is_ok(),
         move |tally: &mut Tally| {
             if load == Load::Park {
                 receiver.iter().for_each(|input| tally.take(&input));
@@ -119,11 +119,11 @@ fn standard_channel(load: Load, inputs: u64) -> Round {
 }
 
 fn tokio_channel(load: Load, inputs: u64) -> Round {
-    let (sender, mut receiver) = tokio::channel(SLOTS);
+    let (sender, mut receiver) = asynchronous::channel(SLOTS);
     measure(
         load,
         inputs,
-        move || move |input| sender.try_send(input).is_ok(),
+        move || move |input: Input| sender.try_send(input).is_ok(),
         move |tally: &mut Tally| {
             if load == Load::Park {
                 while let Some(input) = receiver.blocking_recv() {
@@ -134,8 +134,8 @@ fn tokio_channel(load: Load, inputs: u64) -> Round {
             loop {
                 match receiver.try_recv() {
                     Ok(input) => tally.take(&input),
-                    Err(tokio::error::TryRecvError::Empty) => std::hint::spin_loop(),
-                    Err(tokio::error::TryRecvError::Disconnected) => return,
+                    Err(asynchronous::error::TryRecvError::Empty) => std::hint::spin_loop(),
+                    Err(asynchronous::error::TryRecvError::Disconnected) => return,
                 }
             }
         },
