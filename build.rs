@@ -9,8 +9,12 @@ use std::process::{Command, exit};
 /// Sources of the pages. Each is named, not the folder: it holds a link to the installed packages as well.
 const WEB: &str = "engine/console/web";
 
+/// What is there and does not change the pages by itself.
+const SKIPPED: [&str; 6] = ["node_modules", "openapi.ts", "dev", "e2e", "tests", "screenshots.mjs"];
+
 fn main() {
     println!("cargo:rerun-if-changed=scripts/get-web");
+    println!("cargo:rerun-if-changed=schemas/openapi.json");
     watch(Path::new(WEB));
     let out = std::env::var("OUT_DIR").unwrap_or_else(|_| fail("OUT_DIR is not set"));
     let web = format!("{out}/web");
@@ -28,7 +32,7 @@ fn main() {
     }
 }
 
-/// Names every source to Cargo. What is for development only does not matter to the pages.
+/// Names every source to Cargo. What is for development only does not matter to the pages, and `openapi.ts` is made here.
 fn watch(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { fail(&format!("{} is missing", folder.display())) };
     // A folder is watched with all that is in it, which for the outermost one would be the installed packages too.
@@ -37,7 +41,7 @@ fn watch(folder: &Path) {
     }
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if ["node_modules", "dev", "e2e", "tests", "screenshots.mjs"].iter().any(|skipped| name == *skipped) {
+        if SKIPPED.iter().any(|skipped| name == *skipped) {
             continue;
         }
         match entry.file_type() {

@@ -13,6 +13,8 @@ use std::time::Duration;
 use engine_support::{Engine, QUIET, free_port, http};
 use serde_json::{Value, json};
 use tickwire::control::alerts::{Alert, AlertRule, Alerts, Page, webhook};
+use tickwire::control::connections::{Connections, Draft, RETENTION_DAYS};
+use tickwire::control::credentials::Credentials;
 
 const SECRET: &str = "a secret of the webhook";
 
@@ -87,15 +89,15 @@ fn ask_simulator(port: u16, mood: &str) {
     assert_eq!(http(address, "POST", &format!("/__sim/{mood}")).0, 200);
 }
 
-/// Rules of which only one is on, and a webhook.
-fn configure(state: &Path, url: &str) {
+/// Rules of which only one is on, and a webhook for it.
+fn configure(state: &Path, url: &str, on: AlertRule) {
     std::fs::create_dir_all(state).unwrap();
     let mut rules = serde_json::Map::new();
     for rule in AlertRule::ALL {
-        let enabled = rule == AlertRule::SourceMute;
+        let enabled = rule == on;
         rules.insert(rule.word().into(), json!({"enabled": enabled, "threshold": null, "for_seconds": 0}));
     }
-    let draft = json!({"rules": rules, "webhooks": [{"url": url, "secret": SECRET, "rules": ["source_mute"]}]});
+    let draft = json!({"rules": rules, "webhooks": [{"url": url, "secret": SECRET, "rules": [on.word()]}]});
     Alerts::open(state).unwrap().set(&serde_json::from_value(draft).unwrap()).unwrap();
 }
 
@@ -126,7 +128,7 @@ fn a_mute_source_is_told_once_and_again_when_prices_come() {
     let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
     let receiving = Receiving::start(&[500, 500]);
     let state = dir.path().join("state");
-    configure(&state, &receiving.url);
+    configure(&state, &receiving.url, AlertRule::SourceMute);
     let engine = Engine::start_in(dir, &market(port));
     let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "tick,source_state"]);
     terminal.until(|record| record["kind"] == "tick");
@@ -173,7 +175,7 @@ fn a_restart_neither_raises_again_nor_forgets_to_clear() {
     let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
     let receiving = Receiving::start(&[]);
     let state = dir.path().join("state");
-    configure(&state, &receiving.url);
+    configure(&state, &receiving.url, AlertRule::SourceMute);
     let engine = Engine::start_in(dir, &market(port));
     let mut terminal = engine.watch(&["--delivery", "all", "--kinds", "tick,source_state"]);
     terminal.until(|record| record["kind"] == "tick");
@@ -196,5 +198,33 @@ fn a_restart_neither_raises_again_nor_forgets_to_clear() {
     assert_eq!(over.body["alert"]["id"], first[0].id);
     let alerts = until(&state, |alerts| alerts.iter().all(|alert| alert.cleared_ns.is_some()));
     assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    assert!(engine.stop().0);
+}
+
+#[test]
+fn a_connection_that_is_wanted_and_cannot_run_is_told() {
+    let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+    let receiving = Receiving::start(&[]);
+    let state = dir.path().join("state");
+    configure(&state, &receiving.url, AlertRule::ConnectionError);
+    // Of an instrument that this configuration does not have.
+    let draft = Draft {
+        adapter: "binance".into(),
+        provider: String::new(),
+        config: "base_url = \"ws://127.0.0.1:1\"\nsymbols = [\"ETHUSDT\"]".parse().unwrap(),
+        stores_ticks: true,
+        retention_days: RETENTION_DAYS,
+        timeframes: Vec::new(),
+    };
+    let mut connections = Connections::open(&state).unwrap();
+    connections.add("ether", "", &draft, &Credentials::default(), 1).unwrap();
+    connections.set_active("ether", true, 2).unwrap();
+    let engine = Engine::start_in(dir, &market(port));
+    let told = receiving.next().body["alert"]["message"].as_str().unwrap().to_string();
+    assert!(told.starts_with("ether: is wanted and cannot run: ") && told.contains("ETHUSDT"), "{told}");
+
+    connections.set_active("ether", false, 3).unwrap();
+    let over = receiving.next();
+    assert_eq!((&over.body["event"], &over.body["alert"]["subject"]), (&json!("alert.cleared"), &json!("ether")));
     assert!(engine.stop().0);
 }

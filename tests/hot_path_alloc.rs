@@ -34,6 +34,7 @@ fn market() -> Market {
         owner: String::new(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = Instrument {
         id: InstrumentId(1),

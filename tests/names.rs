@@ -44,6 +44,34 @@ fn every_metric_is_listed_and_every_listed_one_exists() {
     assert_eq!(listed, shown);
 }
 
+/// The Grafana dashboard asks for nothing that is not there, by name and by label.
+#[test]
+fn every_metric_of_the_dashboard_is_listed() {
+    let board = include_str!("../config/grafana/tickwire.json");
+    serde_json::from_str::<serde_json::Value>(board).unwrap();
+    let rows = part("Metrics").lines().filter_map(|line| line.strip_prefix("| `"));
+    // Names, and all words of the second column: labels and their values.
+    let listed: Vec<(Vec<&str>, BTreeSet<&str>)> = rows
+        .map(|row| {
+            let mut cells = row.split(" |");
+            let names = cells.next().unwrap().split(['`', ',', ' ']).filter(|name| !name.is_empty()).collect();
+            let word = |c: char| !c.is_alphanumeric() && c != '_' && c != '.';
+            (names, cells.next().unwrap_or_default().split(word).collect())
+        })
+        .collect();
+    let mut asked = BTreeSet::new();
+    for text in board.split("tickwire_").skip(1) {
+        let name = text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        let (_, labels) = listed.iter().find(|(names, _)| names.contains(&name)).unwrap_or_else(|| panic!("{name}"));
+        asked.insert(name);
+        let selector = text[name.len()..].strip_prefix('{').map_or("", |rest| rest.split('}').next().unwrap());
+        for label in selector.split(',').filter_map(|matched| matched.split(['=', '!']).next()) {
+            assert!(label.is_empty() || label == "instance" || labels.contains(label), "{name} has no {label}");
+        }
+    }
+    assert!(asked.len() > 25 && asked.contains("stage_latency_ns"), "{asked:?}");
+}
+
 #[test]
 fn every_section_is_listed() {
     let defaults: toml::Table = tickwire::config::DEFAULTS.parse().unwrap();

@@ -54,6 +54,7 @@ fn journal(dir: &Path) -> String {
         owner: owner.into(),
         priority: 100,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let eurusd = Instrument {
         id: InstrumentId(40),

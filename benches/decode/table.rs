@@ -1,14 +1,17 @@
 //! The table at the end, out of what criterion has written down.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::Value;
 
 /// Prints the median cost of a message, and how many times ours it is, of the groups that were measured since `began`.
 pub(crate) fn print(began: SystemTime) {
-    let root = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let root = Path::new(&root).join("criterion");
+    // Where criterion writes: `scripts/bench` gives each run a folder of its own.
+    let root = match std::env::var_os("CRITERION_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => Path::new(&std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("criterion"),
+    };
     let Ok(groups) = std::fs::read_dir(&root) else { return };
     let mut rows: Vec<(String, String, f64)> = Vec::new();
     for group in groups.flatten() {

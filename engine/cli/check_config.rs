@@ -17,6 +17,7 @@ pub(super) fn run(common: &Common) -> Result<ExitCode, Failure> {
         owner: spec.owner.clone(),
         priority: spec.priority,
         volume: VolumeOf::default(),
+        stores_ticks: spec.stores_ticks,
     });
     let instruments = settings.instruments.iter().zip(1..).map(|((symbol, spec), id)| Instrument {
         id: InstrumentId(id),

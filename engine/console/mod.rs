@@ -169,6 +169,9 @@ pub fn start(
             Ok(listener) => listener,
             Err(error) => return tracing::error!("console: {error}"),
         };
+        if let Some(market_data) = services.market_data.clone() {
+            tokio::spawn(async move { market_data.count_once_up().await });
+        }
         let sampling = Arc::clone(&sampler);
         let users = Arc::clone(&services.users);
         tokio::spawn(async move {

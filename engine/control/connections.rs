@@ -135,6 +135,9 @@ impl DataConnection {
             let words = self.draft.timeframes.iter().map(|timeframe| timeframe.word());
             table.insert("timeframes".into(), words.collect::<Vec<_>>().into());
         }
+        if !self.draft.stores_ticks {
+            table.insert("store_ticks".into(), false.into());
+        }
         if !self.owner.is_empty() {
             table.insert("scope".into(), "private".into());
             table.insert("owner".into(), self.owner.clone().into());

@@ -69,6 +69,8 @@ pub struct SourceSpec {
     pub symbols: Vec<SymbolSpec>,
     /// Lengths of the bars that are asked of its venue again and again.
     pub timeframes: Vec<Timeframe>,
+    /// Whether its ticks go into the database.
+    pub stores_ticks: bool,
     /// Intervals of its session.
     pub pace: Pace,
     /// How long a connection may take to be made.
@@ -107,6 +109,7 @@ struct Common {
     failover_after_ms: u32,
     return_after_ms: u32,
     timeframes: Vec<Timeframe>,
+    store_ticks: bool,
 }
 
 impl Default for Common {
@@ -127,6 +130,7 @@ impl Default for Common {
             failover_after_ms: 5_000,
             return_after_ms: 60_000,
             timeframes: Vec::new(),
+            store_ticks: true,
         }
     }
 }
@@ -148,6 +152,7 @@ const COMMON_KEYS: &[&str] = &[
     "failover_after_ms",
     "return_after_ms",
     "timeframes",
+    "store_ticks",
 ];
 
 /// Reads the section `[ingest]`.
@@ -273,14 +278,15 @@ fn parse_source(adapters: &[AdapterEntry], name: &str, mut table: Table) -> Resu
         owner: common.owner,
         priority: common.priority,
         timeframes: common.timeframes,
+        stores_ticks: common.store_ticks,
     })
 }
 
-/// Of everything but the symbols, and the timeframes, which are no concern of its session.
+/// Of everything but the symbols, and what is no concern of its session.
 fn fingerprint(adapter: &str, keys: &Table) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let keys: Table =
-        keys.iter().filter(|(key, _)| *key != "timeframes").map(|(k, v)| (k.clone(), v.clone())).collect();
+    let is_of_session = |key: &str| !matches!(key, "timeframes" | "store_ticks");
+    let keys: Table = keys.iter().filter(|(key, _)| is_of_session(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     (adapter, keys.to_string()).hash(&mut hasher);
     hasher.finish()
 }

@@ -81,6 +81,7 @@ impl BrokerClock {
 
     /// UTC of a server stamp, both in nanoseconds since 1970. In the one hour that autumn repeats (a Sunday morning,
     /// when no market is open) the earlier of the two is taken.
+    #[inline]
     pub fn utc_ns(&mut self, server_ns: i64) -> i64 {
         // Offsets change on the hour alone.
         let hour = server_ns.div_euclid(3_600 * SECOND_NS);

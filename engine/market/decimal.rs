@@ -65,6 +65,13 @@ impl Price {
         Ok(Price(if negative { -value } else { value }))
     }
 
+    /// A price without sign or exponent in at most sixteen characters. `None` where only [`Price::parse`] can say what it is,
+    /// or that it is none.
+    #[inline]
+    pub(crate) fn plain(text: &[u8]) -> Option<Price> {
+        Some(Price(i64::try_from(plain(text, 9)?).ok()?))
+    }
+
     /// The price that `bytes` begin with, up to a quote, and the length of its text: for templates. `None` where only
     /// [`Price::parse`] can say what it is, or that it is none.
     #[inline]
@@ -208,9 +215,15 @@ fn aligned(mut left: u64, mut right: u64, first: u8, places: u8) -> Option<u64> 
     value.checked_mul(*unit)
 }
 
+/// The number that one to sixteen digits are; `None` for anything else.
+#[inline]
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
+    plain(text, 0)
+}
+
 /// Where in a word a byte is for the first time, by the usual trick that finds a zero byte.
 #[inline]
-fn byte_in(word: u64, byte: u8) -> Option<usize> {
+pub(crate) fn byte_in(word: u64, byte: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let word = word ^ (ONES * u64::from(byte));
     let found = word.wrapping_sub(ONES) & !word & (ONES << 7);

@@ -112,6 +112,7 @@ impl Default for Input {
 impl Input {
     /// When it happened: the receive time of data, the time of a timer.
     #[must_use]
+    #[inline]
     pub fn now_ns(&self) -> i64 {
         match self {
             Input::Tick(tick) => tick.ts_recv_ns,
@@ -125,6 +126,7 @@ impl Input {
 }
 
 impl From<TickInput> for Input {
+    #[inline]
     fn from(t: TickInput) -> Input {
         let mut tick = Tick {
             ts_event_ns: t.ts_event_ns.unwrap_or(NO_TIME),

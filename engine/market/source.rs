@@ -43,4 +43,12 @@ pub struct Source {
     /// What the volume of its bars is made of.
     #[serde(default)]
     pub volume: VolumeOf,
+    /// Whether its ticks go into the database, accepted and refused ones; what is made of them does all the same.
+    #[serde(default = "stored")]
+    pub stores_ticks: bool,
+}
+
+/// Of a source from before there was a choice.
+fn stored() -> bool {
+    true
 }

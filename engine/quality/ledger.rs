@@ -154,6 +154,7 @@ mod tests {
             owner: String::new(),
             priority: 1,
             volume: VolumeOf::default(),
+            stores_ticks: true,
         };
         let instrument = Instrument {
             id: InstrumentId(4),

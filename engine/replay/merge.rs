@@ -28,6 +28,9 @@ const TIMES: std::ops::Range<i64> = 0..9_190_000_000_000_000_000;
 /// Most malformed rows that are described; all are counted.
 const NOTES_MAX: usize = 20;
 
+/// The key of an entry that is over; no time is.
+const ENDED: i64 = i64::MAX;
+
 /// Rank among equal prices of a source that nothing is known of: that of a configured one.
 const PRIORITY: u16 = 100;
 
@@ -35,7 +38,13 @@ const PRIORITY: u16 = 100;
 pub struct Recording {
     market: Market,
     tracks: Vec<Track>,
+    /// Time of each track's next input, [`ENDED`] when it has none: all that is looked at to find the first.
+    keys: Vec<i64>,
+    /// The track whose input was handed out last: it is gone on in when the next is asked for.
+    taken: Option<usize>,
     timers: Option<Timers>,
+    /// The timer that was handed out last.
+    timer: Input,
     bytes_read: BytesRead,
     bytes_total: u64,
     strict: bool,
@@ -57,7 +66,8 @@ impl Recording {
             entry: entry.clone(),
             decoder: Decoder::new(entry, &market),
             bytes: None,
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            next: 0,
             key_ns: i64::MIN,
             begins: false,
             rows: 0,
@@ -67,6 +77,9 @@ impl Recording {
         let files = manifest.entries.iter().flat_map(|entry| &entry.files);
         let mut recording = Recording {
             tracks: manifest.entries.iter().map(track).collect(),
+            keys: vec![ENDED; manifest.entries.len()],
+            taken: None,
+            timer: Input::default(),
             timers: (!own_clock).then(|| Timers::new(manifest.timer_ns)),
             bytes_total: files.filter_map(|file| Some(file.metadata().ok()?.len())).sum(),
             bytes_read,
@@ -102,27 +115,54 @@ impl Recording {
     /// The next input; `None` at the end.
     ///
     /// # Errors
-    /// [`ReplayError`] when a file cannot be read, or at a malformed row where none is tolerated.
+    /// As [`Recording::advance`].
     #[allow(clippy::should_implement_trait)] // An Iterator's items cannot fail once and for all.
     pub fn next(&mut self) -> Result<Option<Input>, ReplayError> {
-        let mut first: Option<(i64, usize)> = None;
-        for (at, track) in self.tracks.iter().enumerate() {
-            if !track.ready.is_empty() && first.is_none_or(|(key_ns, _)| track.key_ns < key_ns) {
-                first = Some((track.key_ns, at));
+        Ok(self.advance()?.copied())
+    }
+
+    /// The same where it stands, for whoever has done with it before the next.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when a file cannot be read, or at a malformed row where none is tolerated.
+    #[inline]
+    pub fn advance(&mut self) -> Result<Option<&Input>, ReplayError> {
+        if let Some(at) = self.taken.take() {
+            self.go_on(at)?;
+        }
+        let (mut first_ns, mut first) = (ENDED, 0);
+        for (at, key_ns) in self.keys.iter().enumerate() {
+            if *key_ns < first_ns {
+                (first_ns, first) = (*key_ns, at);
             }
         }
-        let timer = self.timers.as_mut().and_then(|timers| timers.before(first.map(|(key_ns, _)| key_ns)));
+        let is_over = first_ns == ENDED;
+        let timer = self.timers.as_mut().and_then(|timers| timers.before((!is_over).then_some(first_ns)));
         if let Some(now_ns) = timer {
-            return Ok(Some(Input::Timer(Timer { now_ns, ..Timer::default() })));
+            self.timer = Input::Timer(Timer { now_ns, ..Timer::default() });
+            return Ok(Some(&self.timer));
         }
-        let Some((_, at)) = first else { return Ok(None) };
-        let input = self.tracks[at].ready.pop_front();
-        if self.tracks[at].ready.is_empty() {
-            self.refill(at)?;
-        } else {
-            self.tracks[at].advance_key();
+        if is_over {
+            return Ok(None);
         }
-        Ok(input)
+        self.taken = Some(first);
+        let track = &self.tracks[first];
+        Ok(track.ready.get(track.next))
+    }
+
+    /// Goes to the next input of a track.
+    #[inline]
+    fn go_on(&mut self, at: usize) -> Result<(), ReplayError> {
+        let track = &mut self.tracks[at];
+        track.next += 1;
+        if track.next < track.ready.len() {
+            track.advance_key();
+            self.keys[at] = track.key_ns;
+            return Ok(());
+        }
+        track.ready.clear();
+        track.next = 0;
+        self.refill(at)
     }
 
     /// Malformed rows so far.
@@ -156,9 +196,15 @@ impl Recording {
 
     /// Reads on in an entry until it has an input or ends.
     fn refill(&mut self, at: usize) -> Result<(), ReplayError> {
+        // Until there is another, also when reading fails.
+        self.keys[at] = ENDED;
         loop {
             match self.tracks[at].read(&self.bytes_read)? {
-                Step::Ready | Step::End => return Ok(()),
+                Step::Ready => {
+                    self.keys[at] = self.tracks[at].key_ns;
+                    return Ok(());
+                }
+                Step::End => return Ok(()),
                 Step::Bad(problem) if self.strict => return Err(ReplayError::Malformed(problem)),
                 Step::Bad(problem) => {
                     self.malformed += 1;
@@ -184,7 +230,9 @@ struct Track {
     decoder: Decoder,
     /// The file that is open.
     bytes: Option<(std::path::PathBuf, Buffer)>,
-    ready: VecDeque<Input>,
+    /// What the last row gave, and which of it is next.
+    ready: Vec<Input>,
+    next: usize,
     /// Time of the next input, or of a later one before it in the file.
     key_ns: i64,
     /// No input of the open file was handed out yet.
@@ -219,7 +267,7 @@ impl Track {
                         let problem = format!("{place}: its time is outside 1970 to 2261");
                         return Ok(Step::Bad(format!("{}: {problem}", path.display())));
                     }
-                    if let Some(first) = self.ready.front() {
+                    if let Some(first) = self.ready.first() {
                         self.inputs += self.ready.len() as u64;
                         // Of a journal's segments the names give the order.
                         if std::mem::take(&mut self.begins)
@@ -245,7 +293,7 @@ impl Track {
     }
 
     fn advance_key(&mut self) {
-        if let Some(input) = self.ready.front() {
+        if let Some(input) = self.ready.get(self.next) {
             self.key_ns = self.key_ns.max(input.now_ns());
         }
     }
@@ -370,6 +418,7 @@ fn plain_source(name: &str) -> Source {
         owner: String::new(),
         priority: PRIORITY,
         volume: VolumeOf::Trades,
+        stores_ticks: true,
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam::utils::CachePadded;
 use disruptor::{
     BusySpin, EventPoller, MultiProducerBarrier, Producer, SingleConsumerBarrier, SingleProducerBarrier,
     build_multi_producer, build_single_producer,
@@ -40,7 +41,10 @@ impl Mark {
 
 /// A slot of the inbound ring. An earlier group leaves its mark in the atomics; the ring's own cursor, which a later
 /// group waits for, publishes them, so relaxed is enough.
+///
+/// In cache lines of its own: who writes one slot does not disturb who reads the one before.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct InSlot {
     input: Input,
     verdict: AtomicU32,
@@ -119,17 +123,18 @@ impl DoorSources {
 }
 
 /// How full the inbound ring is, for those who ask. Each door tells what it published last and the last group what it took,
-/// by a plain store into a cell that nobody else writes; the difference is taken when somebody asks.
+/// by a plain store into a cell that nobody else writes, in a cache line that nobody else writes to; the difference is taken
+/// when somebody asks.
 #[derive(Clone, Debug)]
 pub struct InboundFill {
     slots: usize,
-    published: Arc<[AtomicU64]>,
-    taken: Arc<AtomicU64>,
+    published: Arc<[CachePadded<AtomicU64>]>,
+    taken: Arc<CachePadded<AtomicU64>>,
 }
 
 impl InboundFill {
     fn new(slots: usize, threads: usize) -> InboundFill {
-        let published = (0..threads.max(1)).map(|_| AtomicU64::new(0)).collect();
+        let published = (0..threads.max(1)).map(|_| CachePadded::default()).collect();
         InboundFill { slots, published, taken: Arc::default() }
     }
 

@@ -14,8 +14,9 @@ use super::{Doorbell, Drained, Outlet, Poll};
 use crate::metrics;
 
 /// A slot of the outbound ring: a record as it stands on the wire. It is reused and never leaves the ring; a consumer
-/// that keeps the record copies it.
+/// that keeps the record copies it. In cache lines of its own: who writes one slot does not disturb who reads the one before.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct OutSlot {
     kind: Kind,
     length: u16,

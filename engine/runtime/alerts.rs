@@ -115,7 +115,7 @@ impl Watcher {
         let now_ns = clock::machine_ns();
         let rules = self.alerts.rules()?;
         let jobs = self.alerts.failed_jobs(now_ns - gather::JOBS_SINCE_NS)?;
-        let known = self.gatherer.known(&jobs);
+        let known = self.gatherer.known(&jobs, &self.alerts.connections_in_error()?);
         for change in self.watch.step(now_ns, &rules, &known) {
             self.keep(&change, now_ns)?;
         }

@@ -188,6 +188,7 @@ impl Backfill<'_> {
             owner: self.source.owner.clone(),
             priority: self.source.priority,
             volume: VolumeOf::default(),
+            stores_ticks: true,
         };
         let instruments = vec![Instrument { id: InstrumentId(instrument_id), ..self.instrument.clone() }];
         let names = Names::new(&journal::Catalogue { sources: vec![source], instruments, ..Default::default() });

@@ -66,6 +66,7 @@ pub(super) fn entries<'a>(
             owner: spec.owner.clone(),
             priority: spec.priority,
             volume: VolumeOf::default(),
+            stores_ticks: spec.stores_ticks,
         });
     }
     let mut instruments = Vec::new();

@@ -265,6 +265,7 @@ impl Running {
             spec.venue.check().map_err(missing)?;
         }
         self.make_room(&plan)?;
+        self.store_ticks(&plan)?;
         for (symbol, spec) in &plan.instruments {
             self.effect.config.take_from(&new.config, &format!("instruments.{symbol}"));
             self.effect.instruments.insert((*symbol).clone(), (*spec).clone());
@@ -285,6 +286,22 @@ impl Running {
             instruments: plan.instruments.into_keys().cloned().collect(),
             needs_restart: plan.needs_restart,
         })
+    }
+
+    /// Lets the journal say from here on whose ticks are stored: who stores reads it there.
+    fn store_ticks(&mut self, plan: &Plan<'_>) -> Result<(), ReconfigureError> {
+        let mut sources = self.effect.market.sources().to_vec();
+        for spec in plan.added.iter().chain(&plan.changed) {
+            sources.iter_mut().filter(|s| s.name == spec.name).for_each(|s| s.stores_ticks = spec.stores_ticks);
+        }
+        if sources == self.effect.market.sources() {
+            return Ok(());
+        }
+        let journaled = journal::Catalogue { sources: sources.clone(), ..self.journaled.clone() };
+        self.journal.grow(journaled.clone(), PATIENCE)?;
+        self.effect.market = self.effect.market.of(sources, self.effect.market.instruments().to_vec());
+        self.journaled = journaled;
+        Ok(())
     }
 
     /// Lets every part know what is new, and returns when all do.

@@ -92,7 +92,7 @@ fn asked(spec: &SourceSpec, source_id: u32, market: &Market, published: &What) -
     let past = spec.venue.any_history().and_then(|history| {
         let has = Timeframe::ALL.iter().filter(|t| published.timeframes.contains(t) && history.has(**t));
         let timeframes: Vec<Timeframe> = has.copied().collect();
-        let ticks = spec.venue.any_tick_history().filter(|_| published.ticks);
+        let ticks = spec.venue.any_tick_history().filter(|_| published.ticks && spec.stores_ticks);
         let ticks_span_ns = ticks.map(TickHistory::span_ns);
         (!timeframes.is_empty()).then(|| Past { page: history.page(), timeframes, ticks_span_ns })
     });
@@ -130,6 +130,7 @@ mod tests {
             owner: String::new(),
             priority: 1,
             volume: VolumeOf::default(),
+            stores_ticks: true,
         };
         let instrument = Instrument {
             id: InstrumentId(4),

@@ -167,12 +167,12 @@ impl Run {
         let mut pace = options.speed.map(|speed| Pace { speed, started_ns, first_ns: None });
         let every = options.checkpoint.as_ref().map_or(u64::MAX, |(_, every)| *every);
         let mut last_ns = 0;
-        while let Some(input) = self.recording.next()? {
+        while let Some(input) = self.recording.advance()? {
             if let Some(pace) = &mut pace {
-                pace.wait(&input);
+                pace.wait(input);
             }
             last_ns = input.now_ns();
-            self.pipeline.run(&input, &mut outputs, last_ns);
+            self.pipeline.run(input, &mut outputs, last_ns);
             self.inputs += 1;
             if self.inputs.is_multiple_of(BATCH) {
                 outputs.flush()?;

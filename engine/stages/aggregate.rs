@@ -9,7 +9,7 @@ use tickwire_schemas::record::{Head, Quote, SourceState, Tick};
 use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag, quote_flag};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
-use super::{Derived, Market, PerPair, Stage, StateError};
+use super::{Derived, Market, Pair, PerPair, Stage, StateError};
 use crate::market::Input;
 use crate::ring::Mark;
 
@@ -56,7 +56,7 @@ pub struct Aggregate {
     market: Market,
     max_age_ns: i64,
     every_tick: bool,
-    latest: PerPair<Latest>,
+    latest: Prices,
     /// What each private source's own quote says.
     own: PerPair<Published>,
     /// What the common price says, by instrument.
@@ -64,72 +64,119 @@ pub struct Aggregate {
     /// Receive time of the oldest price that counts, by instrument; timers need no look before that is too old. `i64::MAX`
     /// when none counts.
     oldest_ns: Vec<i64>,
-    /// Global sources in the order of preference among equal prices.
-    preference: Vec<usize>,
     /// The sources that are not common property.
     private: Vec<usize>,
 }
 
+/// What every source last said, by source within instrument: all that one best price is chosen from stands together.
+struct Prices {
+    cells: Vec<Latest>,
+    /// The place of each source within an instrument: first global ones, in the order of preference among equal prices.
+    places: Vec<usize>,
+    /// Persistent ids of the global sources, in that order.
+    global_ids: Vec<u32>,
+}
+
+impl Prices {
+    fn new(market: &Market) -> Prices {
+        let sources = market.sources();
+        let mut order: Vec<usize> = (0..sources.len()).collect();
+        order.sort_by_key(|source| (!market.is_global(*source), sources[*source].priority));
+        let mut places = vec![0; sources.len()];
+        order.iter().enumerate().for_each(|(place, source)| places[*source] = place);
+        let global = order.iter().filter(|source| market.is_global(**source));
+        Prices {
+            cells: vec![Latest::default(); sources.len() * market.instruments().len()],
+            global_ids: global.map(|source| sources[*source].id.0).collect(),
+            places,
+        }
+    }
+
+    #[inline]
+    fn index(&self, (source, instrument): Pair) -> usize {
+        instrument * self.places.len() + self.places[source]
+    }
+
+    #[inline]
+    fn at(&mut self, pair: Pair) -> &mut Latest {
+        let index = self.index(pair);
+        &mut self.cells[index]
+    }
+
+    fn get(&self, pair: Pair) -> &Latest {
+        &self.cells[self.index(pair)]
+    }
+
+    /// What global sources last said of an instrument, with their persistent ids.
+    #[inline]
+    fn global(&self, instrument: usize) -> impl Iterator<Item = (u32, &Latest)> {
+        let first = instrument * self.places.len();
+        self.global_ids.iter().copied().zip(&self.cells[first..first + self.global_ids.len()])
+    }
+}
+
 impl Aggregate {
+    /// What was received before this is too old.
+    #[inline]
+    fn horizon_ns(&self, now_ns: i64) -> i64 {
+        if self.max_age_ns > 0 { now_ns.saturating_sub(self.max_age_ns) } else { i64::MIN }
+    }
+
     /// Scans the global sources for the best sides. Few sources hold an instrument, so a scan beats any index.
+    #[inline]
     fn best_of(&mut self, instrument: usize, now_ns: i64) -> Published {
-        let mut found = Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: 0, flags: 0 };
-        let mut oldest_ns = i64::MAX;
-        for source in &self.preference {
-            let latest = self.latest.get((*source, instrument));
-            if !latest.valid {
-                continue;
-            }
-            if self.max_age_ns > 0 && latest.ts_recv_ns.saturating_add(self.max_age_ns) < now_ns {
+        let horizon_ns = self.horizon_ns(now_ns);
+        let (mut bid, mut ask, mut sources, mut oldest_ns) = (NO_SIDE, NO_SIDE, 0, i64::MAX);
+        for (id, latest) in self.latest.global(instrument) {
+            if !latest.valid || latest.ts_recv_ns < horizon_ns {
                 continue;
             }
             oldest_ns = oldest_ns.min(latest.ts_recv_ns);
-            let id = self.market.sources()[*source].id.0;
-            found.sources += 1;
-            if latest.bid_e9 != NO_PRICE && (found.bid.0 == NO_PRICE || latest.bid_e9 > found.bid.0) {
-                found.bid = (latest.bid_e9, latest.bid_size_e8, id);
+            sources += 1;
+            if latest.bid_e9 != NO_PRICE && (bid.0 == NO_PRICE || latest.bid_e9 > bid.0) {
+                bid = (latest.bid_e9, latest.bid_size_e8, id);
             }
-            if latest.ask_e9 != NO_PRICE && (found.ask.0 == NO_PRICE || latest.ask_e9 < found.ask.0) {
-                found.ask = (latest.ask_e9, latest.ask_size_e8, id);
+            if latest.ask_e9 != NO_PRICE && (ask.0 == NO_PRICE || latest.ask_e9 < ask.0) {
+                ask = (latest.ask_e9, latest.ask_size_e8, id);
             }
         }
         self.oldest_ns[instrument] = oldest_ns;
+        let mut found = Published { ever: true, bid, ask, sources, state: 0, flags: 0 };
         found.state = state_of(&found).code();
-        if found.state == QuoteState::Crossed.code() && self.is_cross_source(instrument, now_ns, &found) {
+        if found.state == QuoteState::Crossed.code() && self.is_cross_source(instrument, horizon_ns, &found) {
             found.flags = quote_flag::CROSS_SOURCE;
         }
         found
     }
 
     /// Whether one source bids more than another asks. The best bid and ask of one and the same source may hide it.
-    fn is_cross_source(&self, instrument: usize, now_ns: i64, found: &Published) -> bool {
+    fn is_cross_source(&self, instrument: usize, horizon_ns: i64, found: &Published) -> bool {
         if found.bid.2 != found.ask.2 {
             return true;
         }
-        self.preference.iter().any(|source| {
-            let latest = self.latest.get((*source, instrument));
-            let too_old = self.max_age_ns > 0 && latest.ts_recv_ns.saturating_add(self.max_age_ns) < now_ns;
-            let is_another = latest.valid && !too_old && self.market.sources()[*source].id.0 != found.bid.2;
+        self.latest.global(instrument).any(|(id, latest)| {
+            let is_another = latest.valid && latest.ts_recv_ns >= horizon_ns && id != found.bid.2;
             let bids_more = latest.bid_e9 != NO_PRICE && latest.bid_e9 > found.ask.0;
             is_another && (bids_more || (latest.ask_e9 != NO_PRICE && found.bid.0 > latest.ask_e9))
         })
     }
 
     /// Publishes the common price of an instrument if it changed.
+    #[inline]
     fn refresh(&mut self, instrument: usize, now_ns: i64, event_ns: i64, force: bool, out: &mut Derived<'_>) {
         let found = self.best_of(instrument, now_ns);
-        let before = self.best[instrument];
+        let before = &mut self.best[instrument];
         // A price that never was needs no notice that it is absent.
-        if (found == before && !force) || (!before.ever && found.sources == 0) {
+        if (found == *before && !force) || (!before.ever && found.sources == 0) {
             return;
         }
-        self.best[instrument] = found;
+        *before = found;
         let id = self.market.instruments()[instrument].id.0;
-        out.quote(found.quote(SOURCE_BEST, id, now_ns, event_ns));
+        out.quote((None, instrument), found.quote(SOURCE_BEST, id, now_ns, event_ns));
     }
 
-    fn on_tick(&mut self, tick: &Tick, out: &mut Derived<'_>) {
-        let Some(pair) = self.market.pair(&tick.head) else { return };
+    #[inline]
+    fn on_tick(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
         *self.latest.at(pair) = Latest {
             bid_e9: tick.bid_e9,
             ask_e9: tick.ask_e9,
@@ -138,10 +185,15 @@ impl Aggregate {
             ts_recv_ns: tick.ts_recv_ns,
             valid: true,
         };
-        if self.market.is_global(pair.0) {
+        if self.latest.places[pair.0] < self.latest.global_ids.len() {
             self.refresh(pair.1, tick.ts_recv_ns, tick.ts_event_ns, self.every_tick, out);
-            return;
+        } else {
+            self.on_private(tick, pair, out);
         }
+    }
+
+    /// A private source's price is its own quote.
+    fn on_private(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
         let id = tick.head.source_id;
         let side = |price: i64, size| if price == NO_PRICE { NO_SIDE } else { (price, size, id) };
         let mut own = Published {
@@ -155,20 +207,20 @@ impl Aggregate {
         own.state = state_of(&own).code();
         if *self.own.get(pair) != own || self.every_tick {
             *self.own.at(pair) = own;
-            out.quote(own.quote(id, tick.head.instrument_id, tick.ts_recv_ns, tick.ts_event_ns));
+            let whose = (Some(pair.0), pair.1);
+            out.quote(whose, own.quote(id, tick.head.instrument_id, tick.ts_recv_ns, tick.ts_event_ns));
         }
     }
 
     /// Whether a state that a broker repeats on subscription is the last that was accepted: a duplicate to the record, but
     /// news to the price, since the source had left and says that its last word still holds. What was refused is not.
-    fn is_confirmed(&self, tick: &Tick, mark: &Mark) -> bool {
-        let repeated = mark.verdict == Verdict::Duplicate && tick.flags & flag::SNAPSHOT != 0;
-        repeated
-            && self.market.pair(&tick.head).is_some_and(|pair| {
-                let last = self.latest.get(pair);
-                let said = (tick.bid_e9, tick.ask_e9, tick.bid_size_e8, tick.ask_size_e8);
-                last.ts_recv_ns != 0 && said == (last.bid_e9, last.ask_e9, last.bid_size_e8, last.ask_size_e8)
-            })
+    fn is_confirmed(&self, tick: &Tick, pair: Pair, mark: &Mark) -> bool {
+        if mark.verdict != Verdict::Duplicate || tick.flags & flag::SNAPSHOT == 0 {
+            return false;
+        }
+        let last = self.latest.get(pair);
+        let said = (tick.bid_e9, tick.ask_e9, tick.bid_size_e8, tick.ask_size_e8);
+        last.ts_recv_ns != 0 && said == (last.bid_e9, last.ask_e9, last.bid_size_e8, last.ask_size_e8)
     }
 
     /// A source's price of an instrument no longer counts.
@@ -180,8 +232,9 @@ impl Aggregate {
         let gone =
             Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code(), flags: 0 };
         *self.own.at((source, instrument)) = gone;
-        let (source, instrument) = (&self.market.sources()[source], &self.market.instruments()[instrument]);
-        out.quote(gone.quote(source.id.0, instrument.id.0, now_ns, NO_TIME));
+        let (source_id, instrument_id) =
+            (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
+        out.quote((Some(source), instrument), gone.quote(source_id, instrument_id, now_ns, NO_TIME));
     }
 
     /// Of the whole source, or of the instrument that the state names.
@@ -234,28 +287,29 @@ impl Stage for Aggregate {
     type Config = Config;
 
     fn build(config: Config, market: &Market) -> Result<Self, String> {
-        let (mut preference, private): (Vec<usize>, Vec<usize>) =
-            (0..market.sources().len()).partition(|source| market.is_global(*source));
-        preference.sort_by_key(|source| market.sources()[*source].priority);
         let max_age_ns = i64::try_from(config.max_age_ms).ok().and_then(|ms| ms.checked_mul(1_000_000));
         Ok(Aggregate {
             max_age_ns: max_age_ns
                 .ok_or_else(|| format!("max_age_ms is {}, which is out of range", config.max_age_ms))?,
             every_tick: config.quotes_every_tick,
-            latest: PerPair::new(market),
+            latest: Prices::new(market),
             own: PerPair::new(market),
             best: vec![Published::default(); market.instruments().len()],
             oldest_ns: vec![i64::MAX; market.instruments().len()],
-            preference,
-            private,
+            private: (0..market.sources().len()).filter(|source| !market.is_global(*source)).collect(),
             market: market.clone(),
         })
     }
 
-    fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
+    #[inline]
+    fn derive(&mut self, input: &Input, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
         match input {
-            Input::Tick(tick) if mark.verdict == Verdict::Accepted || self.is_confirmed(tick, mark) => {
-                self.on_tick(tick, out);
+            Input::Tick(tick) => {
+                if let Some(pair) = pair
+                    && (mark.verdict == Verdict::Accepted || self.is_confirmed(tick, pair, mark))
+                {
+                    self.on_tick(tick, pair, out);
+                }
             }
             Input::SourceState(state) if state.status != SourceStatus::Live.code() => {
                 self.on_state(state, out);
@@ -267,7 +321,12 @@ impl Stage for Aggregate {
 
     fn save(&self, out: &mut Vec<u8>) {
         let (mut latest, mut own) = (Vec::new(), Vec::new());
-        self.latest.save(&self.market, |latest| latest.ts_recv_ns != 0, &mut latest);
+        let mut by_source = PerPair::new(&self.market);
+        for source in 0..self.market.sources().len() {
+            let row = by_source.row(source).iter_mut().enumerate();
+            row.for_each(|(instrument, cell)| *cell = *self.latest.get((source, instrument)));
+        }
+        by_source.save(&self.market, |latest: &Latest| latest.ts_recv_ns != 0, &mut latest);
         self.own.save(&self.market, |own| own.ever, &mut own);
         let instruments = self.market.instruments().iter().zip(&self.best).zip(&self.oldest_ns);
         let best: Vec<_> = instruments.map(|((i, best), oldest_ns)| (i.id.0, *best, *oldest_ns)).collect();
@@ -277,7 +336,9 @@ impl Stage for Aggregate {
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         type Saved = (Vec<u8>, Vec<u8>, Vec<(u32, Published, i64)>);
         let (latest, own, best): Saved = super::group::load_value(bytes)?;
-        self.latest.load(&self.market, &latest)?;
+        let mut by_source = PerPair::<Latest>::new(&self.market);
+        by_source.load(&self.market, &latest)?;
+        by_source.iter().for_each(|(pair, cell)| *self.latest.at(pair) = *cell);
         self.own.load(&self.market, &own)?;
         for (id, published, oldest_ns) in best {
             if let Some(instrument) = self.market.instrument(id) {
@@ -295,6 +356,7 @@ impl Stage for Aggregate {
 /// No price on a side.
 const NO_SIDE: (i64, u64, u32) = (NO_PRICE, NO_SIZE, SOURCE_BEST);
 
+#[inline]
 fn state_of(found: &Published) -> QuoteState {
     let (bid, ask) = (found.bid.0, found.ask.0);
     if bid == NO_PRICE && ask == NO_PRICE {
@@ -307,6 +369,7 @@ fn state_of(found: &Published) -> QuoteState {
 }
 
 impl Published {
+    #[inline]
     fn quote(&self, source_id: u32, instrument_id: u32, now_ns: i64, ts_event_ns: i64) -> Quote {
         Quote {
             head: Head { source_id, instrument_id, ..Head::default() },

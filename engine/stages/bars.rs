@@ -19,11 +19,11 @@ mod repair;
 mod series;
 
 use serde::{Deserialize, Serialize};
-use tickwire_schemas::record::{Bar, Head, Quote, Repair, Tick, Trade};
+use tickwire_schemas::record::{Bar, Head, Repair, Tick, Trade};
 use tickwire_schemas::words::{BarState, Basis, Origin, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
-use super::{Derived, Market, Stage, StateError};
+use super::{Best, Derived, Market, Pair, Stage, StateError};
 use crate::market::{Calendar, Class, Input, VolumeOf};
 use crate::ring::Mark;
 
@@ -54,6 +54,8 @@ pub struct Bars {
     market: Market,
     /// By instrument within source; the composite's come first.
     series: Vec<Series>,
+    /// What the volume of each source's bars is made of.
+    volumes: Vec<VolumeOf>,
     /// Of each class, by its number: intervals are asked of the calendar a few times a day.
     calendars: Vec<Calendar>,
     timing: Timing,
@@ -84,6 +86,7 @@ struct Whose {
 }
 
 impl Bars {
+    #[inline]
     fn at(&self, whose: Whose) -> usize {
         whose.source.map_or(0, |source| source + 1) * self.market.instruments().len() + whose.instrument
     }
@@ -103,24 +106,29 @@ impl Bars {
     #[inline]
     fn update(&mut self, whose: Whose, update: Update, out: &mut Derived<'_>) {
         let at = self.at(whose);
-        if self.series[at].absorb(&update) {
-            return;
+        if !self.series[at].absorb(&update) {
+            self.turn(at, whose, &update, out);
         }
+    }
+
+    /// Takes an update that is not of the minute that forms.
+    #[cold]
+    fn turn(&mut self, at: usize, whose: Whose, update: &Update, out: &mut Derived<'_>) {
         let (head, published) = (self.head(whose), self.published);
         let calendar = &mut self.calendars[self.market.class(whose.instrument) as usize];
         let taken = {
             let publish = &mut publisher(head, published, out);
-            self.series[at].take(&update, self.clock.now_ns, &self.timing, calendar, publish)
+            self.series[at].take(update, self.clock.now_ns, &self.timing, calendar, publish)
         };
         if let (false, Some(source)) = (taken, whose.source) {
             out.late(source);
         }
     }
 
-    fn on_tick(&mut self, tick: &Tick, out: &mut Derived<'_>) {
-        let Some((source, instrument)) = self.market.pair(&tick.head) else { return };
+    #[inline]
+    fn on_tick(&mut self, tick: &Tick, (source, instrument): Pair, out: &mut Derived<'_>) {
         let ts_ns = if tick.ts_event_ns == NO_TIME { tick.ts_recv_ns } else { tick.ts_event_ns };
-        let volume = match self.market.sources()[source].volume {
+        let volume = match self.volumes[source] {
             VolumeOf::BidSize => tick.bid_size_e8,
             VolumeOf::Trades => NO_SIZE,
         };
@@ -128,27 +136,24 @@ impl Bars {
         self.update(Whose { source: Some(source), instrument }, update, out);
     }
 
-    fn on_trade(&mut self, trade: &Trade, out: &mut Derived<'_>) {
-        let Some((source, instrument)) = self.market.pair(&trade.head) else { return };
-        if self.market.sources()[source].volume != VolumeOf::Trades || trade.size_e8 == NO_SIZE {
+    fn on_trade(&mut self, trade: &Trade, (source, instrument): Pair, out: &mut Derived<'_>) {
+        if self.volumes[source] != VolumeOf::Trades || trade.size_e8 == NO_SIZE {
             return;
         }
         let ts_ns = if trade.ts_event_ns == NO_TIME { trade.ts_recv_ns } else { trade.ts_event_ns };
         self.update(Whose { source: Some(source), instrument }, Update::volume(ts_ns, trade.size_e8), out);
     }
 
-    fn on_quote(&mut self, quote: &Quote, out: &mut Derived<'_>) {
-        // A private source's quotes are its ticks, which have bars already.
-        if quote.head.source_id != SOURCE_BEST || (quote.bid_e9 == NO_PRICE && quote.ask_e9 == NO_PRICE) {
+    #[inline]
+    fn on_quote(&mut self, quote: &Best, out: &mut Derived<'_>) {
+        if quote.bid_e9 == NO_PRICE && quote.ask_e9 == NO_PRICE {
             return;
         }
-        let Some(instrument) = self.market.instrument(quote.head.instrument_id) else { return };
         let update = Update::price(quote.ts_recv_ns, quote.bid_e9, quote.ask_e9, NO_SIZE);
-        self.update(Whose { source: None, instrument }, update, out);
+        self.update(Whose { source: None, instrument: quote.instrument }, update, out);
     }
 
-    fn on_repair(&mut self, repair: &Repair, out: &mut Derived<'_>) {
-        let Some((source, instrument)) = self.market.pair(&repair.head) else { return };
+    fn on_repair(&mut self, repair: &Repair, (source, instrument): Pair, out: &mut Derived<'_>) {
         let whose = Whose { source: Some(source), instrument };
         let Some(bar) = repair::bar(self.head(whose), repair) else { return };
         if self.published[usize::from(bar.timeframe) - 1] {
@@ -259,6 +264,7 @@ impl Stage for Bars {
         let mut stage = Bars {
             market: market.clone(),
             series: vec![Series::default(); count],
+            volumes: market.sources().iter().map(|source| source.volume).collect(),
             calendars: Class::ALL.iter().map(|class| market.calendar(*class)).collect::<Result<_, _>>()?,
             timing: Timing { close_delay_ns: ms(config.close_delay_ms), lateness_ns: ms(config.lateness_ms) },
             published,
@@ -273,12 +279,14 @@ impl Stage for Bars {
         Ok(stage)
     }
 
-    fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
+    #[inline]
+    fn derive(&mut self, input: &Input, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
         self.clock.now_ns = self.clock.now_ns.max(input.now_ns());
-        match input {
-            Input::Tick(tick) if mark.verdict == Verdict::Accepted => self.on_tick(tick, out),
-            Input::Trade(trade) if mark.verdict == Verdict::Accepted => self.on_trade(trade, out),
-            Input::Repair(repair) => self.on_repair(repair, out),
+        let is_accepted = mark.verdict == Verdict::Accepted;
+        match (input, pair) {
+            (Input::Tick(tick), Some(pair)) if is_accepted => self.on_tick(tick, pair, out),
+            (Input::Trade(trade), Some(pair)) if is_accepted => self.on_trade(trade, pair, out),
+            (Input::Repair(repair), Some(pair)) => self.on_repair(repair, pair, out),
             _ => {}
         }
         for at in 0..out.quotes().len() {

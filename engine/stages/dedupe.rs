@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_schemas::words::{Verdict, flag};
 use tickwire_schemas::{NO_NUMBER, NO_TIME};
 
-use super::{Market, PerPair, Stage, StateError};
+use super::{Market, Pair, PerPair, Stage, StateError};
 use crate::market::Input;
 use crate::ring::Mark;
 
@@ -215,19 +215,20 @@ impl Stage for Dedupe {
         })
     }
 
-    fn judge(&mut self, input: &Input, mark: &mut Mark) {
-        let (head, seen, table) = match input {
+    #[inline]
+    fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark) {
+        let Some(pair) = pair else { return };
+        let (seen, table) = match input {
             Input::Tick(t) => {
                 let rest = [t.bid_e9 as u64, t.ask_e9 as u64, t.bid_size_e8, t.ask_size_e8];
-                (&t.head, Seen::new(t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest), &mut self.ticks)
+                (Seen::new(t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest), &mut self.ticks)
             }
             Input::Trade(t) => {
                 let rest = [t.price_e9 as u64, t.size_e8, u64::from(t.aggressor), 0];
-                (&t.head, Seen::new(t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest), &mut self.trades)
+                (Seen::new(t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest), &mut self.trades)
             }
             _ => return,
         };
-        let Some(pair) = self.market.pair(head) else { return };
         let (verdict, flags) = Self::check(table.at(pair), &seen, self.limit, self.window_ns);
         mark.flags |= flags;
         if mark.verdict == Verdict::Accepted {

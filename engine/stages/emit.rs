@@ -111,7 +111,7 @@ emit_all_by!(
 /// What has been derived from one input so far, for the stages behind.
 #[derive(Debug)]
 pub(super) struct Made {
-    quotes: Vec<Quote>,
+    quotes: Vec<Best>,
     bars: Vec<Bar>,
 }
 
@@ -125,6 +125,19 @@ impl Made {
         self.quotes.clear();
         self.bars.clear();
     }
+}
+
+/// A common price that was published, as the stages behind need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Best {
+    /// Dense index.
+    pub instrument: usize,
+    /// As in [`Quote`].
+    pub ts_recv_ns: i64,
+    /// As in [`Quote`].
+    pub bid_e9: i64,
+    /// As in [`Quote`].
+    pub ask_e9: i64,
 }
 
 /// What a deriving stage publishes through: it stamps the record's identity, hands it on, and shows it to the stages
@@ -143,9 +156,9 @@ impl Derived<'_> {
         (self.identity.epoch(), self.identity.next_seq())
     }
 
-    /// The best prices that earlier stages made of this input.
+    /// The common prices that earlier stages made of this input.
     #[must_use]
-    pub fn quotes(&self) -> &[Quote] {
+    pub fn quotes(&self) -> &[Best] {
         &self.made.quotes
     }
 
@@ -155,11 +168,16 @@ impl Derived<'_> {
         &self.made.bars
     }
 
-    /// Publishes a best price.
-    pub fn quote(&mut self, mut record: Quote) {
-        self.identity.stamp(Quote::KIND, &mut record.head, self.publish_ns);
+    /// Publishes a best price: of a private source, by its dense index, or the common one; and of an instrument.
+    #[inline]
+    pub fn quote(&mut self, (source, instrument): (Option<usize>, usize), mut record: Quote) {
+        self.identity.stamp_of(Quote::KIND, &mut record.head, (source, instrument), self.publish_ns);
         self.sink.quote(&record);
-        self.made.quotes.push(record);
+        // A private source's quotes are its ticks.
+        if source.is_none() {
+            let Quote { ts_recv_ns, bid_e9, ask_e9, .. } = record;
+            self.made.quotes.push(Best { instrument, ts_recv_ns, bid_e9, ask_e9 });
+        }
     }
 
     /// Publishes a bar.

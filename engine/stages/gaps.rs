@@ -17,7 +17,7 @@ use tickwire_schemas::record::{Drop as DropRecord, Gap, Head, Repair, SourceStat
 use tickwire_schemas::words::{Cause, GapState, RepairStep, SourceStatus};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_NUMBER, NO_TIME};
 
-use super::{Derived, Market, PerPair, Stage, StateError};
+use super::{Derived, Market, Pair, PerPair, Stage, StateError};
 use crate::market::Input;
 use crate::ring::Mark;
 
@@ -57,7 +57,7 @@ impl Gaps {
         }
     }
 
-    fn open_one(&mut self, pair: (usize, usize), now_ns: i64, cause: u8, out: &mut Derived<'_>) {
+    fn open_one(&mut self, pair: Pair, now_ns: i64, cause: u8, out: &mut Derived<'_>) {
         let flow = self.flows.at(pair);
         if flow.last_data_ns == 0 || flow.open.is_some() {
             return;
@@ -69,22 +69,30 @@ impl Gaps {
     }
 
     /// Nobody wants this instrument of this source any more: what is missing ends here, and silence is none.
-    fn end(&mut self, pair: (usize, usize), now_ns: i64, out: &mut Derived<'_>) {
+    fn end(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_>) {
         if let Some(hole) = std::mem::take(self.flows.at(pair)).open {
             out.gap(hole.record(self.ids(pair), now_ns, now_ns, GapState::Closed));
         }
     }
 
-    fn ids(&self, (source, instrument): (usize, usize)) -> (u32, u32) {
+    fn ids(&self, (source, instrument): Pair) -> (u32, u32) {
         (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0)
     }
 
-    fn on_data(&mut self, head: &Head, now_ns: i64, out: &mut Derived<'_>) {
-        let Some(pair) = self.market.pair(head) else { return };
+    #[inline]
+    fn on_data(&mut self, pair: Option<Pair>, now_ns: i64, out: &mut Derived<'_>) {
+        let Some(pair) = pair else { return };
         let flow = self.flows.at(pair);
         flow.last_data_ns = now_ns;
-        if let Some(hole) = flow.open.take() {
-            out.gap(hole.record((head.source_id, head.instrument_id), now_ns, now_ns, GapState::Closed));
+        if flow.open.is_some() {
+            self.close(pair, now_ns, out);
+        }
+    }
+
+    #[cold]
+    fn close(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_>) {
+        if let Some(hole) = self.flows.at(pair).open.take() {
+            out.gap(hole.record(self.ids(pair), now_ns, now_ns, GapState::Closed));
         }
     }
 
@@ -193,11 +201,12 @@ impl Stage for Gaps {
         Ok(Gaps { market: market.clone(), flows: PerPair::new(market) })
     }
 
-    fn derive(&mut self, input: &Input, _mark: &Mark, out: &mut Derived<'_>) {
+    #[inline]
+    fn derive(&mut self, input: &Input, pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
         match input {
             // Refused data is data: the source speaks, whatever it says.
-            Input::Tick(tick) => self.on_data(&tick.head, tick.ts_recv_ns, out),
-            Input::Trade(trade) => self.on_data(&trade.head, trade.ts_recv_ns, out),
+            Input::Tick(tick) => self.on_data(pair, tick.ts_recv_ns, out),
+            Input::Trade(trade) => self.on_data(pair, trade.ts_recv_ns, out),
             Input::SourceState(state) => self.on_state(state, out),
             Input::Drop(drop) => self.on_drop(drop, out),
             Input::Repair(repair) => self.on_repair(repair, out),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::emit::Made;
-use super::{AnyStage, Derived, Emit, Identity, Laps, Market, NAMES};
+use super::{Derived, Emit, Identity, Laps, Market, NAMES, Pair, Stages};
 use crate::config::{Config, ConfigError};
 use crate::market::Input;
 use crate::ring::Mark;
@@ -75,12 +75,12 @@ impl Layout {
         let last = self.0.len() - 1;
         let mut groups = Vec::new();
         for (at, names) in self.0.iter().enumerate() {
-            let stages = names.iter().map(|n| AnyStage::build(n, config, market)).collect::<Result<Vec<_>, _>>()?;
-            if let Some(stage) = stages.iter().find(|s| s.derives() && at != last) {
-                let problem = format!("`{}` publishes records, so it belongs to the last group", stage.name());
+            let stages = Stages::build(names, config, market)?;
+            if let Some((name, _)) = stages.names().find(|(_, derives)| *derives && at != last) {
+                let problem = format!("`{name}` publishes records, so it belongs to the last group");
                 return Err(BuildError::Layout(problem));
             }
-            groups.push(Group { stages, made: Made::new() });
+            groups.push(Group { stages, market: market.clone(), made: Made::new() });
         }
         Ok(groups)
     }
@@ -88,7 +88,9 @@ impl Layout {
 
 /// The stages that run fused on one thread.
 pub struct Group {
-    stages: Vec<AnyStage>,
+    stages: Stages,
+    /// What its stages were built for: each input's source and instrument are looked up once for all of them.
+    market: Market,
     /// Kept between inputs for its room.
     made: Made,
 }
@@ -97,26 +99,19 @@ impl Group {
     /// A group without stages: it publishes inputs as they came. What a recording is made with.
     #[must_use]
     pub fn of_no_stages() -> Group {
-        Group { stages: Vec::new(), made: Made::new() }
+        Group { stages: Stages::default(), market: Market::new(Vec::new(), Vec::new()), made: Made::new() }
     }
 
     /// Names of its stages, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.stages.iter().map(AnyStage::name)
+        self.stages.names().map(|(name, _)| name)
     }
 
     /// Lets every stage judge an input: all that a group before the last one does. Of an input that is measured each
     /// judging stage's time goes to `laps`.
     #[inline]
-    pub fn judge(&mut self, input: &Input, mark: &mut Mark, mut laps: Option<&mut Laps>) {
-        for (at, stage) in self.stages.iter_mut().enumerate() {
-            stage.judge(input, mark);
-            if let Some(laps) = &mut laps
-                && !stage.derives()
-            {
-                laps.lap(at);
-            }
-        }
+    pub fn judge(&mut self, input: &Input, mark: &mut Mark, laps: Option<&mut Laps>) {
+        self.stages.judge(input, self.market.pair_of(input), mark, laps);
     }
 
     /// Judges an input, publishes it with its mark, then publishes what derives from it.
@@ -143,29 +138,23 @@ impl Group {
         publish_ns: i64,
         mut laps: Option<&mut Laps>,
     ) {
-        self.judge(input, mark, laps.as_deref_mut());
-        publish_input(input, mark, identity, sink, publish_ns);
+        let pair = self.market.pair_of(input);
+        self.stages.judge(input, pair, mark, laps.as_deref_mut());
+        publish_input(input, pair, mark, identity, sink, publish_ns);
         self.made.clear();
         let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
         if let Some(laps) = &mut laps {
             // Publishing the input itself is no stage's time.
             laps.restart();
         }
-        for (at, stage) in self.stages.iter_mut().enumerate() {
-            stage.derive(input, mark, &mut out);
-            if let Some(laps) = &mut laps
-                && stage.derives()
-            {
-                laps.lap(at);
-            }
-        }
+        self.stages.derive(input, pair, mark, &mut out, laps);
     }
 
     /// Publishes what is still forming, at the end of a recording.
     pub fn finish(&mut self, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
         self.made.clear();
         let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
-        self.stages.iter_mut().for_each(|stage| stage.finish(&mut out));
+        self.stages.finish(&mut out);
     }
 
     /// Goes on as `larger`, which was built without state for a market that has grown, with the state of this group. Gives
@@ -178,16 +167,16 @@ impl Group {
     /// When the new stages cannot take up the state; this group is as it was.
     pub fn grow(&mut self, mut larger: Group) -> Result<Group, StateError> {
         let mut states = Vec::new();
-        save(self.stages.iter().filter(|stage| !stage.moves()), &mut states);
+        self.stages.save(true, &mut states);
         larger.load(&states)?;
         // From here on nothing fails.
-        larger.stages.iter_mut().zip(&mut self.stages).for_each(|(stage, smaller)| stage.take_over(smaller));
+        larger.stages.take_over(&mut self.stages);
         Ok(std::mem::replace(self, larger))
     }
 
     /// Appends the state of every stage, each under its name.
     pub fn save(&self, out: &mut Vec<(String, Vec<u8>)>) {
-        save(self.stages.iter(), out);
+        self.stages.save(false, out);
     }
 
     /// Takes up the states of the stages that this group has; the others belong to other groups.
@@ -195,25 +184,20 @@ impl Group {
     /// # Errors
     /// When a state is damaged.
     pub fn load(&mut self, states: &[(String, Vec<u8>)]) -> Result<(), StateError> {
-        for stage in &mut self.stages {
-            if let Some((_, bytes)) = states.iter().find(|(name, _)| name == stage.name()) {
-                stage.load(bytes)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn save<'a>(stages: impl Iterator<Item = &'a AnyStage>, out: &mut Vec<(String, Vec<u8>)>) {
-    for stage in stages {
-        let mut bytes = Vec::new();
-        stage.save(&mut bytes);
-        out.push((stage.name().into(), bytes));
+        self.stages.load(states)
     }
 }
 
 /// Publishes the input itself, as the record that a replay will read it from.
-fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+#[inline]
+fn publish_input(
+    input: &Input,
+    pair: Option<Pair>,
+    mark: &Mark,
+    identity: &mut Identity,
+    sink: &mut dyn Emit,
+    publish_ns: i64,
+) {
     use tickwire_schemas::record::{Drop as DropRecord, Record, Repair, SourceState, Tick, Timer, Trade};
     match input {
         Input::Tick(tick) => {
@@ -222,7 +206,7 @@ fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut
             tick.reasons = mark.reasons;
             tick.verdict = mark.verdict.code();
             tick.confidence = mark.confidence();
-            identity.stamp(Tick::KIND, &mut tick.head, publish_ns);
+            identity.stamp_input(Tick::KIND, &mut tick.head, pair, publish_ns);
             sink.tick(&tick);
         }
         Input::Trade(trade) => {
@@ -230,7 +214,7 @@ fn publish_input(input: &Input, mark: &Mark, identity: &mut Identity, sink: &mut
             trade.flags |= mark.flags;
             trade.reasons = mark.reasons;
             trade.verdict = mark.verdict.code();
-            identity.stamp(Trade::KIND, &mut trade.head, publish_ns);
+            identity.stamp_input(Trade::KIND, &mut trade.head, pair, publish_ns);
             sink.trade(&trade);
         }
         Input::Timer(timer) => {

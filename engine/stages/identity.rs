@@ -1,11 +1,12 @@
 //! `epoch`, `seq` and `chain`: the identity that proves to a reader that it missed nothing.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use tickwire_schemas::record::{Bar, Head, Indicator, Record, read_head};
 use tickwire_schemas::words::Kind;
 
-use super::{Market, StateError};
+use super::{Market, Pair, StateError};
 
 /// The counters behind `chain`: one per source, instrument and kind, and for bars and indicators per timeframe and
 /// indicator too.
@@ -13,8 +14,10 @@ use super::{Market, StateError};
 pub struct Chains {
     /// Indexed by kind, then source (0 is the common price), then instrument (0 is "all").
     counters: Vec<u64>,
+    /// Length of the rows of `counters` by source and by instrument.
+    rows: (usize, usize),
     /// Of bars and indicators, which are few a minute: a table over all that are possible would be mostly empty.
-    series: HashMap<Series, u64>,
+    series: HashMap<Series, u64, BuildHasherDefault<Mixer>>,
     market: Market,
 }
 
@@ -31,23 +34,38 @@ impl Chains {
     /// All at zero.
     #[must_use]
     pub fn new(market: &Market) -> Chains {
-        let counters = vec![0; KINDS * (market.sources().len() + 1) * (market.instruments().len() + 1)];
+        let rows = rows_of(market);
+        let counters = vec![0; KINDS * rows.0 * rows.1];
         // Room for the bars of some hundred series: more grow it as they come.
-        Chains { counters, series: HashMap::with_capacity(1 << 13), market: market.clone() }
+        let series = HashMap::with_capacity_and_hasher(1 << 13, BuildHasherDefault::default());
+        Chains { counters, rows, series, market: market.clone() }
     }
 
     fn at(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> &mut u64 {
         // What this run does not know shares the cell of "all": such a record cannot arise, the inputs are checked.
         let source = self.market.source(source_id).map_or(0, |dense| dense + 1);
         let instrument = self.market.instrument(instrument_id).map_or(0, |dense| dense + 1);
-        let sources = self.market.sources().len() + 1;
-        let instruments = self.market.instruments().len() + 1;
+        self.cell(kind, source, instrument)
+    }
+
+    /// Of a source and instrument by their dense indices and one; 0 is the common price, or all instruments.
+    #[inline]
+    fn cell(&mut self, kind: Kind, source: usize, instrument: usize) -> &mut u64 {
+        let (sources, instruments) = self.rows;
         &mut self.counters[(usize::from(kind.code()) * sources + source) * instruments + instrument]
     }
 
     /// The next number of a chain.
     pub fn next(&mut self, kind: Kind, source_id: u32, instrument_id: u32) -> u64 {
         let counter = self.at(kind, source_id, instrument_id);
+        *counter += 1;
+        *counter
+    }
+
+    /// The same where the dense indices are known: of the source, `None` for the common price, and of the instrument.
+    #[inline]
+    fn next_of(&mut self, kind: Kind, source: Option<usize>, instrument: usize) -> u64 {
+        let counter = self.cell(kind, source.map_or(0, |source| source + 1), instrument + 1);
         *counter += 1;
         *counter
     }
@@ -88,8 +106,9 @@ impl Chains {
 
     /// Goes on in a market that has grown.
     fn grow(&mut self, market: &Market) {
-        let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
-        let (sources_now, instruments_now) = (market.sources().len() + 1, market.instruments().len() + 1);
+        let (sources, instruments) = self.rows;
+        let (sources_now, instruments_now) = rows_of(market);
+        self.rows = (sources_now, instruments_now);
         let counters = std::mem::replace(&mut self.counters, vec![0; KINDS * sources_now * instruments_now]);
         self.market = market.clone();
         for (at, count) in counters.into_iter().enumerate().filter(|(_, count)| *count > 0) {
@@ -101,7 +120,7 @@ impl Chains {
 
     /// Appends the counters that have counted, keyed by persistent ids.
     pub fn save(&self, out: &mut Vec<u8>) {
-        let (sources, instruments) = (self.market.sources().len() + 1, self.market.instruments().len() + 1);
+        let (sources, instruments) = self.rows;
         let mut chains = BTreeMap::new();
         for (at, count) in self.counters.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (kind, source, instrument) =
@@ -127,6 +146,45 @@ impl Chains {
             }
         }
         Ok(())
+    }
+}
+
+/// One more than there are sources, and than there are instruments.
+fn rows_of(market: &Market) -> (usize, usize) {
+    (market.sources().len() + 1, market.instruments().len() + 1)
+}
+
+/// Hashes a [`Series`]: ids that nobody chooses to do harm, so a multiplication each makes enough of a mess. The default
+/// hasher is made against those who choose their keys, and costs several times as much.
+#[derive(Debug, Default, Clone, Copy)]
+struct Mixer(u64);
+
+impl Mixer {
+    #[inline]
+    fn mix(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+}
+
+impl Hasher for Mixer {
+    #[inline]
+    fn write_u8(&mut self, number: u8) {
+        self.mix(u64::from(number));
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.mix(u64::from(number));
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u8(*byte));
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        // The table takes the upper bits for one thing and the lower ones for another.
+        self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
@@ -171,22 +229,48 @@ impl Identity {
 
     /// Fills in `epoch`, `seq`, `chain` and the time of publication.
     pub fn stamp(&mut self, kind: Kind, head: &mut Head, publish_ns: i64) {
+        let chain = self.chains.next(kind, head.source_id, head.instrument_id);
+        self.fill(head, chain, publish_ns);
+    }
+
+    /// The same for an input whose dense indices may be known.
+    #[inline]
+    pub(super) fn stamp_input(&mut self, kind: Kind, head: &mut Head, pair: Option<Pair>, publish_ns: i64) {
+        match pair {
+            Some((source, instrument)) => self.stamp_of(kind, head, (Some(source), instrument), publish_ns),
+            None => self.stamp(kind, head, publish_ns),
+        }
+    }
+
+    /// The same for a record of a source (`None`: of the common price) and instrument by their dense indices.
+    #[inline]
+    pub(super) fn stamp_of(
+        &mut self,
+        kind: Kind,
+        head: &mut Head,
+        (source, instrument): (Option<usize>, usize),
+        publish_ns: i64,
+    ) {
+        debug_assert_eq!(self.chains.market.source(head.source_id), source);
+        debug_assert_eq!(self.chains.market.instrument(head.instrument_id), Some(instrument));
+        let chain = self.chains.next_of(kind, source, instrument);
+        self.fill(head, chain, publish_ns);
+    }
+
+    #[inline]
+    fn fill(&mut self, head: &mut Head, chain: u64, publish_ns: i64) {
         self.seq += 1;
         head.epoch = self.epoch;
         head.seq = self.seq;
-        head.chain = self.chains.next(kind, head.source_id, head.instrument_id);
+        head.chain = chain;
         head.ts_publish_ns = publish_ns;
     }
 
     /// The same for a bar or indicator: `series` is its timeframe and its indicator, 0 for a bar.
     pub fn stamp_series(&mut self, kind: Kind, head: &mut Head, series: (u8, u32), publish_ns: i64) {
-        self.seq += 1;
-        head.epoch = self.epoch;
-        head.seq = self.seq;
         let (timeframe, indicator) = series;
-        head.chain =
-            self.chains.next_of_series((kind.code(), head.source_id, head.instrument_id, timeframe, indicator));
-        head.ts_publish_ns = publish_ns;
+        let chain = self.chains.next_of_series((kind.code(), head.source_id, head.instrument_id, timeframe, indicator));
+        self.fill(head, chain, publish_ns);
     }
 
     /// Goes on in a market that has grown; nothing that was numbered is numbered again.

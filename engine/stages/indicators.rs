@@ -38,7 +38,7 @@ use tickwire_schemas::record::{Bar, Head, Indicator};
 use tickwire_schemas::words::{IndicatorState, Timeframe};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_VALUE, SOURCE_BEST};
 
-use super::{Derived, Market, Stage, StateError};
+use super::{Derived, Market, Pair, Stage, StateError};
 use crate::market::{Calendar, Class, IndicatorName, Input};
 use crate::ring::Mark;
 
@@ -196,8 +196,15 @@ impl Indicators {
         let instrument = at / TIMEFRAMES % self.market.instruments().len();
         let calendar = &mut self.calendars[self.market.class(instrument) as usize];
         let day = calendar.trading_day(bar.open_ts_ns).map_or(0, |(_, span)| span.from_ns);
+        // Most look at the same price: it is made once.
+        let mut known: Option<(PriceOf, Option<Candle>)> = None;
         for running in &mut series.running {
-            if let Some(candle) = candle(bar, running.price, day) {
+            let candle = match known {
+                Some((price, candle)) if price == running.price => candle,
+                _ => candle(bar, running.price, day),
+            };
+            known = Some((running.price, candle));
+            if let Some(candle) = candle {
                 let values = running.computation.next(&candle);
                 out.indicator(record(bar, running.id, &values, running.computation.values().len()));
             }
@@ -262,7 +269,7 @@ impl Stage for Indicators {
     }
 
     #[inline]
-    fn derive(&mut self, _input: &Input, _mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
         for at in 0..out.bars().len() {
             let bar = out.bars()[at];
             self.on_bar(&bar, out);

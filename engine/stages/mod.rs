@@ -11,11 +11,11 @@ mod identity;
 mod laps;
 mod table;
 
-pub use emit::{Derived, Emit, Recorder};
+pub use emit::{Best, Derived, Emit, Recorder};
 pub use group::{BuildError, Group, Layout, StateError};
 pub use identity::{Chains, Identity};
 pub use laps::Laps;
-pub use table::{Market, PerPair};
+pub use table::{Market, Pair, PerPair};
 
 use crate::market::Input;
 use crate::ring::Mark;
@@ -44,11 +44,12 @@ pub trait Stage: Sized + Send {
     /// A sentence naming the value that does not make sense.
     fn build(config: Self::Config, market: &Market) -> Result<Self, String>;
 
-    /// Leaves its judgement on the input. Deriving stages do not judge.
-    fn judge(&mut self, _input: &Input, _mark: &mut Mark) {}
+    /// Leaves its judgement on the input, of which `pair` are the dense indices of source and instrument where this run
+    /// knows both. Deriving stages do not judge.
+    fn judge(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &mut Mark) {}
 
     /// Publishes what follows from the input, which has been judged and published. Judging stages do not derive.
-    fn derive(&mut self, _input: &Input, _mark: &Mark, _out: &mut Derived<'_>) {}
+    fn derive(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &Mark, _out: &mut Derived<'_>) {}
 
     /// Publishes what is still forming, marked as such: at the end of a recording.
     fn finish(&mut self, _out: &mut Derived<'_>) {}
@@ -69,66 +70,107 @@ pub trait Stage: Sized + Send {
     fn load(&mut self, bytes: &[u8]) -> Result<(), StateError>;
 }
 
-/// The list: one word makes a module, an entry in [`AnyStage`], a name and a configuration section.
+/// The list: one word makes a module, a field of [`Stages`], a name and a configuration section.
 macro_rules! stages {
     ($($module:ident $stage:ident),*) => {
         $(pub mod $module;)*
 
-        /// Any stage; a match on it is cheaper than a virtual call and can be inlined.
-        enum AnyStage { $($stage($module::$stage),)* }
+        /// The stages of a group, each where the group has it. Fields, and no list to go through: so the way of an input is
+        /// one straight line in the order of the names, and what little a stage does can be inlined there.
+        #[derive(Default)]
+        struct Stages { $($module: Option<$module::$stage>,)* }
 
         /// Names of all stages, in the order in which they run by default.
         pub const NAMES: &[&str] = &[$(<$module::$stage as Stage>::NAME),*];
 
-        impl AnyStage {
-            fn build(name: &str, config: &crate::config::Config, market: &Market) -> Result<AnyStage, BuildError> {
-                $(if name == <$module::$stage as Stage>::NAME {
-                    let section = config.section(name)?;
-                    let stage = <$module::$stage as Stage>::build(section, market).map_err(|e| config.bad_key(name, e))?;
-                    return Ok(AnyStage::$stage(stage));
-                })*
-                Err(BuildError::Unknown(name.into()))
-            }
-
-            fn name(&self) -> &'static str {
-                match self { $(AnyStage::$stage(_) => <$module::$stage as Stage>::NAME,)* }
-            }
-
-            fn derives(&self) -> bool {
-                match self { $(AnyStage::$stage(_) => <$module::$stage as Stage>::DERIVES,)* }
-            }
-
-            fn moves(&self) -> bool {
-                match self { $(AnyStage::$stage(_) => <$module::$stage as Stage>::MOVES,)* }
-            }
-
-            fn take_over(&mut self, smaller: &mut AnyStage) {
-                match (self, smaller) {
-                    $((AnyStage::$stage(stage), AnyStage::$stage(smaller)) => stage.take_over(smaller),)*
-                    _ => {}
+        impl Stages {
+            fn build(names: &[String], config: &crate::config::Config, market: &Market) -> Result<Stages, BuildError> {
+                let mut stages = Stages::default();
+                for name in names {
+                    match name.as_str() {
+                        $(<$module::$stage as Stage>::NAME => {
+                            let stage = <$module::$stage as Stage>::build(config.section(name)?, market);
+                            stages.$module = Some(stage.map_err(|e| config.bad_key(name, e))?);
+                        })*
+                        _ => return Err(BuildError::Unknown(name.clone())),
+                    }
                 }
+                Ok(stages)
+            }
+
+            /// Names of those that are there, each with whether it publishes records.
+            fn names(&self) -> impl Iterator<Item = (&'static str, bool)> {
+                [$(self.$module.as_ref().map(|_| (<$module::$stage as Stage>::NAME, <$module::$stage as Stage>::DERIVES))),*]
+                    .into_iter()
+                    .flatten()
             }
 
             #[inline]
-            fn judge(&mut self, input: &Input, mark: &mut Mark) {
-                match self { $(AnyStage::$stage(stage) => stage.judge(input, mark),)* }
+            fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark, mut laps: Option<&mut Laps>) {
+                let mut number = 0;
+                $(if let Some(stage) = &mut self.$module {
+                    if !<$module::$stage as Stage>::DERIVES {
+                        stage.judge(input, pair, mark);
+                        if let Some(laps) = &mut laps {
+                            laps.lap(number);
+                        }
+                    }
+                    number += 1;
+                })*
+                let _ = number;
             }
 
             #[inline]
-            fn derive(&mut self, input: &Input, mark: &Mark, out: &mut Derived<'_>) {
-                match self { $(AnyStage::$stage(stage) => stage.derive(input, mark, out),)* }
+            fn derive(
+                &mut self,
+                input: &Input,
+                pair: Option<Pair>,
+                mark: &Mark,
+                out: &mut Derived<'_>,
+                mut laps: Option<&mut Laps>,
+            ) {
+                let mut number = 0;
+                $(if let Some(stage) = &mut self.$module {
+                    if <$module::$stage as Stage>::DERIVES {
+                        stage.derive(input, pair, mark, out);
+                        if let Some(laps) = &mut laps {
+                            laps.lap(number);
+                        }
+                    }
+                    number += 1;
+                })*
+                let _ = number;
             }
 
             fn finish(&mut self, out: &mut Derived<'_>) {
-                match self { $(AnyStage::$stage(stage) => stage.finish(out),)* }
+                $(if let Some(stage) = &mut self.$module {
+                    stage.finish(out);
+                })*
             }
 
-            fn save(&self, out: &mut Vec<u8>) {
-                match self { $(AnyStage::$stage(stage) => stage.save(out),)* }
+            /// Takes over from the same stages those that move; the others were loaded.
+            fn take_over(&mut self, smaller: &mut Stages) {
+                $(if let (Some(stage), Some(smaller)) = (&mut self.$module, &mut smaller.$module) {
+                    stage.take_over(smaller);
+                })*
             }
 
-            fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-                match self { $(AnyStage::$stage(stage) => stage.load(bytes),)* }
+            /// Appends the state of each stage under its name; only of those that do not move where that is asked.
+            fn save(&self, staying: bool, out: &mut Vec<(String, Vec<u8>)>) {
+                $(if let Some(stage) = &self.$module && !(staying && <$module::$stage as Stage>::MOVES) {
+                    let mut bytes = Vec::new();
+                    stage.save(&mut bytes);
+                    out.push((<$module::$stage as Stage>::NAME.into(), bytes));
+                })*
+            }
+
+            fn load(&mut self, states: &[(String, Vec<u8>)]) -> Result<(), StateError> {
+                $(if let Some(stage) = &mut self.$module
+                    && let Some((_, bytes)) = states.iter().find(|(name, _)| name == <$module::$stage as Stage>::NAME)
+                {
+                    stage.load(bytes)?;
+                })*
+                Ok(())
             }
         }
     };

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::market::{Calendar, Class, Holidays, IndicatorName, Instrument, Scope, Source};
+use crate::market::{Calendar, Class, Holidays, IndicatorName, Input, Instrument, Scope, Source};
+
+/// Dense indices of a source and an instrument.
+pub type Pair = (usize, usize);
 
 /// Marks an id that this run does not know.
 const UNKNOWN: u16 = u16::MAX;
@@ -99,8 +102,21 @@ impl Market {
 
     /// Both dense indices of a record's head.
     #[must_use]
-    pub fn pair(&self, head: &tickwire_schemas::record::Head) -> Option<(usize, usize)> {
+    #[inline]
+    pub fn pair(&self, head: &tickwire_schemas::record::Head) -> Option<Pair> {
         Some((self.source(head.source_id)?, self.instrument(head.instrument_id)?))
+    }
+
+    /// Both dense indices of an input that is of one source and instrument: a tick, a trade, a repair.
+    #[must_use]
+    #[inline]
+    pub fn pair_of(&self, input: &Input) -> Option<Pair> {
+        match input {
+            Input::Tick(tick) => self.pair(&tick.head),
+            Input::Trade(trade) => self.pair(&trade.head),
+            Input::Repair(repair) => self.pair(&repair.head),
+            Input::Timer(_) | Input::SourceState(_) | Input::Drop(_) => None,
+        }
     }
 
     /// Whether the source's prices are common property.
@@ -130,6 +146,7 @@ fn index(ids: impl Iterator<Item = u32> + Clone) -> Arc<[u16]> {
     table.into()
 }
 
+#[inline]
 fn lookup(table: &[u16], id: u32) -> Option<usize> {
     table.get(id as usize).filter(|dense| **dense != UNKNOWN).map(|dense| usize::from(*dense))
 }
@@ -151,13 +168,15 @@ impl<T: Default> PerPair<T> {
     }
 
     /// The cell of a pair.
-    pub fn at(&mut self, (source, instrument): (usize, usize)) -> &mut T {
+    #[inline]
+    pub fn at(&mut self, (source, instrument): Pair) -> &mut T {
         &mut self.cells[source * self.instruments + instrument]
     }
 
     /// The cell of a pair, to read.
     #[must_use]
-    pub fn get(&self, (source, instrument): (usize, usize)) -> &T {
+    #[inline]
+    pub fn get(&self, (source, instrument): Pair) -> &T {
         &self.cells[source * self.instruments + instrument]
     }
 
@@ -170,7 +189,7 @@ impl<T: Default> PerPair<T> {
     }
 
     /// Every pair with its cell, by source, then instrument.
-    pub fn iter(&self) -> impl Iterator<Item = ((usize, usize), &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Pair, &T)> {
         let instruments = self.instruments;
         self.cells.iter().enumerate().map(move |(at, cell)| ((at / instruments, at % instruments), cell))
     }

@@ -29,6 +29,7 @@ pub(super) fn market() -> Market {
         owner: String::new(),
         priority,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class, pip| Instrument {
         id: InstrumentId(id),

@@ -11,7 +11,7 @@ use tickwire_schemas::record::{Tick, Trade};
 use tickwire_schemas::words::{Check, Verdict, flag};
 use tickwire_schemas::{NO_PRICE, NO_TIME};
 
-use super::{Market, PerPair, Stage, StateError};
+use super::{Market, Pair, PerPair, Stage, StateError};
 use crate::market::{Calendar, Class, Input};
 use crate::ring::Mark;
 
@@ -39,6 +39,7 @@ struct Level {
 
 impl Level {
     /// Whether a spread beyond the limit has lasted long enough to be what the source really quotes.
+    #[inline]
     fn stays_wide(&mut self, failed: u32, now_ns: i64, limits: &Limits) -> bool {
         if failed & Check::Spread.bit() == 0 {
             // Crossed prices have no spread, and say nothing of it.
@@ -66,6 +67,7 @@ pub struct Validate {
 
 impl Validate {
     /// Checks that look at this tick alone.
+    #[inline]
     fn own_checks(limits: &Limits, tick: &Tick) -> u32 {
         let (bid, ask) = (tick.bid_e9, tick.ask_e9);
         let mut failed = 0;
@@ -86,7 +88,8 @@ impl Validate {
     }
 
     /// The level to compare with: the source's own, for its first price another's, if one is fresh. 0 when there is none.
-    fn known_sum(&self, pair: (usize, usize), now_ns: i64) -> i64 {
+    #[cold]
+    fn known_sum(&self, pair: Pair, now_ns: i64) -> i64 {
         let own = self.levels.get(pair).good_sum;
         if own != 0 {
             return own;
@@ -98,7 +101,8 @@ impl Validate {
     }
 
     /// Whether a sum beyond the jump limit is believed after all: it persisted, or another source shows it too.
-    fn persists(&mut self, pair: (usize, usize), sum: i64, now_ns: i64) -> bool {
+    #[cold]
+    fn persists(&mut self, pair: Pair, sum: i64, now_ns: i64) -> bool {
         let limits = &self.limits[pair.1];
         // A private source confirms nothing: what its owner feeds must not move the common price.
         let others = (0..self.market.sources().len()).filter(|s| *s != pair.0 && self.market.is_global(*s));
@@ -120,27 +124,29 @@ impl Validate {
         confirmed || (level.candidate_ticks >= limits.level_ticks && lasted)
     }
 
-    fn judge_tick(&mut self, tick: &Tick, mark: &mut Mark) {
-        let Some(pair) = self.market.pair(&tick.head) else { return };
+    #[inline]
+    fn judge_tick(&mut self, tick: &Tick, pair: Pair, mark: &mut Mark) {
         let limits = &self.limits[pair.1];
         let now_ns = tick.ts_recv_ns;
         let mut failed = Self::own_checks(limits, tick);
-        if !self.calendars[class_index(self.market.class(pair.1))].is_open(now_ns) {
+        if !self.calendars[limits.class as usize].is_open(now_ns) {
             failed |= Check::Session.bit();
         }
-        let level = self.levels.get(pair);
+        let level = self.levels.at(pair);
         // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
         let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
         if level.last_ns != 0 && (0..limits.interval_ns).contains(&said_ns.saturating_sub(level.last_ns)) {
             failed |= Check::Interval.bit();
         }
         let mut refuse = limits.refuse;
-        if self.levels.at(pair).stays_wide(failed, now_ns, limits) {
+        if level.stays_wide(failed, now_ns, limits) {
             refuse &= !Check::Spread.bit();
         }
         let sum = sum_of(tick);
-        let broken = failed & refuse != 0 || sum == 0;
-        if !broken {
+        let good_sum = level.good_sum;
+        let is_broken = failed & refuse != 0 || sum == 0;
+        // Nearly always the source's own last level is known, and near.
+        if !is_broken && (good_sum == 0 || limits.jumps(good_sum, sum)) {
             let known = self.known_sum(pair, now_ns);
             if known != 0 && self.limits[pair.1].jumps(known, sum) {
                 if self.persists(pair, sum, now_ns) {
@@ -168,8 +174,7 @@ impl Validate {
     }
 
     /// Trades have one price: it must be positive, not stale, and near the last one or the last good mid.
-    fn judge_trade(&mut self, trade: &Trade, mark: &mut Mark) {
-        let Some(pair) = self.market.pair(&trade.head) else { return };
+    fn judge_trade(&mut self, trade: &Trade, pair: Pair, mark: &mut Mark) {
         let limits = &self.limits[pair.1];
         let mut failed = stamp_checks(limits, trade.ts_event_ns, trade.ts_recv_ns, trade.flags);
         let sum = trade.price_e9.saturating_mul(2);
@@ -194,6 +199,7 @@ impl Validate {
 }
 
 /// Stale and future stamps. The state on subscription is as old as the last change: that is no fault.
+#[inline]
 fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32 {
     if event_ns == NO_TIME {
         return 0;
@@ -207,16 +213,13 @@ fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32
 }
 
 /// Twice the mid, or twice the one side there is; 0 when there is none.
+#[inline]
 fn sum_of(tick: &Tick) -> i64 {
     match (tick.bid_e9, tick.ask_e9) {
         (NO_PRICE, NO_PRICE) => 0,
         (NO_PRICE, one) | (one, NO_PRICE) => one.saturating_mul(2),
         (bid, ask) => bid.saturating_add(ask),
     }
-}
-
-fn class_index(class: Class) -> usize {
-    class as usize
 }
 
 impl Stage for Validate {
@@ -232,14 +235,13 @@ impl Stage for Validate {
         Ok(Validate { market: market.clone(), limits, calendars, levels, last_trade_sum: PerPair::new(market) })
     }
 
-    fn judge(&mut self, input: &Input, mark: &mut Mark) {
+    #[inline]
+    fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark) {
         // What was said before or too late needs no second judgement, and must not move the level.
-        if mark.verdict != Verdict::Accepted {
-            return;
-        }
+        let (Verdict::Accepted, Some(pair)) = (mark.verdict, pair) else { return };
         match input {
-            Input::Tick(tick) => self.judge_tick(tick, mark),
-            Input::Trade(trade) => self.judge_trade(trade, mark),
+            Input::Tick(tick) => self.judge_tick(tick, pair, mark),
+            Input::Trade(trade) => self.judge_trade(trade, pair, mark),
             _ => {}
         }
     }

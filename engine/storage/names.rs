@@ -1,7 +1,7 @@
 //! The words for the ids of a journal segment, from the catalogue in its header.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tickwire_schemas::SOURCE_BEST;
 
@@ -12,6 +12,8 @@ use crate::market::Scope;
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     sources: HashMap<u32, (String, Scope)>,
+    /// Sources whose ticks are not stored.
+    passing: HashSet<u32>,
     symbols: HashMap<u32, String>,
     indicators: HashMap<u32, String>,
 }
@@ -22,6 +24,7 @@ impl Names {
     pub fn new(catalogue: &Catalogue) -> Names {
         Names {
             sources: catalogue.sources.iter().map(|s| (s.id.0, (s.name.clone(), s.scope))).collect(),
+            passing: catalogue.sources.iter().filter(|s| !s.stores_ticks).map(|s| s.id.0).collect(),
             symbols: catalogue.instruments.iter().map(|i| (i.id.0, i.symbol.clone())).collect(),
             indicators: catalogue.indicators.iter().map(|i| (i.id.0, i.name.clone())).collect(),
         }
@@ -60,6 +63,12 @@ impl Names {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(format!("#{id}")),
         }
+    }
+
+    /// Whether ticks of this source are stored.
+    #[must_use]
+    pub fn stores_ticks(&self, id: u32) -> bool {
+        !self.passing.contains(&id)
     }
 
     /// Whether rows of this source are one user's. A source that nobody named is: hiding a row can be mended.

@@ -206,15 +206,17 @@ impl Stored {
         }
     }
 
-    /// The lanes it belongs to: one row in each. A bar and a failure are executions of the pipeline too.
+    /// The lanes it belongs to: one row in each. A bar and a failure are executions of the pipeline too; ticks of a source
+    /// that does not store them belong to none.
     pub fn lanes(&self, names: &Names) -> impl Iterator<Item = Lane> + use<> {
         let own = self.lane(names);
+        let is_stored = !matches!(self, Stored::Tick(_)) || names.stores_ticks(self.head().source_id);
         let execution = Execution::of(self).map(|execution| Lane {
             table: Table::PipelineExecutions,
             partition: day(execution.finished_ns) / 100,
             ..own
         });
-        std::iter::once(own).chain(execution)
+        Some(own).filter(|_| is_stored).into_iter().chain(execution)
     }
 
     fn lane(&self, names: &Names) -> Lane {

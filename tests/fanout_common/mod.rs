@@ -130,6 +130,7 @@ pub fn catalogue() -> Catalogue {
         owner: owner.into(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let sources = vec![
         source(1, "oanda", Scope::Global, ""),

@@ -108,6 +108,7 @@ pub fn setup(epoch: u32) -> Setup {
         owner: String::new(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let catalogue = Catalogue { engine_id: "tw-test".into(), sources: vec![source], ..Catalogue::default() };
     Setup { epoch, first_seq: 1, catalogue }

@@ -45,6 +45,7 @@ pub fn catalogue() -> Catalogue {
         owner: owner.into(),
         priority: 0,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class| Instrument {
         id: InstrumentId(id),

@@ -24,6 +24,7 @@ pub fn market() -> Market {
         owner: String::new(),
         priority: 10,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class, digits, pip: &str| Instrument {
         id: InstrumentId(id),

@@ -1,7 +1,7 @@
 // Talking to the API: typed answers, errors in words, the CSRF header, what happens when a session is over.
 
 import { signal } from "@preact/signals";
-import type { Session } from "./types.ts";
+import type { Schemas, Session } from "./types.ts";
 
 /** Who is signed in: `undefined` while nobody knows yet, `null` for nobody. */
 export const session = signal<Session | null | undefined>(undefined);
@@ -55,7 +55,7 @@ interface Options {
 async function request<T>(method: string, path: string, options: Options = {}): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json" };
   if (options.body !== undefined) headers["Content-Type"] = "application/json";
-  if (method !== "GET" && session.value) headers["X-CSRF-Token"] = session.value.csrf_token;
+  if (method !== "GET" && session.value?.csrf_token) headers["X-CSRF-Token"] = session.value.csrf_token;
   let response: Response;
   try {
     response = await fetch(withQuery(path, options.query), {
@@ -82,7 +82,7 @@ async function problem(response: Response): Promise<ApiError> {
   const wait = Number(response.headers.get("Retry-After"));
   const retryAfter = Number.isFinite(wait) && wait > 0 ? wait : null;
   try {
-    const { error } = (await response.json()) as { error: { code: string; message: string; field: string | null } };
+    const { error } = (await response.json()) as Schemas["ErrorBody"];
     let message = sentence(error.message);
     if (response.status === 429 && retryAfter && !/try again/i.test(message)) message += ` Try again in ${retryAfter} s.`;
     return new ApiError(response.status, error.code, message, error.field, retryAfter);

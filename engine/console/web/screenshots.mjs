@@ -38,11 +38,20 @@ function pages(connection) {
   return [["dashboard", "/"], ...own, ...plain.map((path) => [path.replace(/[/?=]+/g, "-"), `/${path}`])].filter(([name]) => name.includes(values.only));
 }
 
+/** What a button opens: name of the picture, page, the button, and the size where it is at. */
+function opened(connection) {
+  const own = connection ? [["delete", `/connections/${encodeURIComponent(connection)}`, "Delete"]] : [];
+  return [
+    ...own, ["menu", "/", "Menu", "narrow"], ["account-menu", "/", /^Your account/], ["indicators", `/symbols/${values.symbol}`, /^Indicators/], ["chart-table", `/symbols/${values.symbol}`, "Show as table"],
+    ["job-start", "/jobs", "Start a job"], ["user-add", "/users", "Add a user"], ["token-make", "/account", "Make a token"], ["factor", "/account", "Set up"],
+  ].map(([name, ...rest]) => [`open-${name}`, ...rest]).filter(([name]) => name.includes(values.only));
+}
+
 async function shoot(page, name, label) {
   // Live pages never fall silent: what is awaited is that the first answers are drawn.
   await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"), null, { timeout: 8000 }).catch(() => problems.push(`${label}: still busy after 8 s`));
   await page.evaluate(() => document.fonts.ready);
-  await page.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(out, `${name}.png`), fullPage: !name.startsWith("open-") });
   const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (wider > 0) problems.push(`${label}: ${wider} px wider than the window`);
   if (!values.axe) return;
@@ -78,6 +87,18 @@ async function round(browser, theme, size) {
     at = `${name} ${theme} ${size}`;
     await page.goto(base + path);
     await page.waitForSelector("#main h1, #main .empty").catch(() => problems.push(`${at}: has no heading`));
+    await shoot(page, `${name}-${theme}-${size}`, at);
+  }
+  for (const [name, path, button, only] of opened(connection)) {
+    if (only && only !== size) continue;
+    at = `${name} ${theme} ${size}`;
+    await page.goto(base + path);
+    const opener = page.getByRole("button", { name: button, exact: true }).first();
+    if (!(await opener.click({ timeout: 5000 }).then(() => true, () => false))) {
+      // A chart that has just begun has no indicators to choose from.
+      console.log(`note: ${at}: there is no such button`);
+      continue;
+    }
     await shoot(page, `${name}-${theme}-${size}`, at);
   }
   await context.close();

@@ -75,8 +75,8 @@ export function usePages<T>(path: string | null, key: string, query: Query = {})
         const page = await api.get<Record<string, unknown>>(path, { ...query, before });
         if (turn !== asked.current) return;
         const rows = page[key] as T[];
-        const next = (page.next as string | number | null) ?? null;
-        setState((now) => ({ address, rows: before ? [...now.rows, ...rows] : rows, next: next === null ? null : String(next), error: null, loading: false }));
+        const next = page.next as string | null;
+        setState((now) => ({ address, rows: before ? [...now.rows, ...rows] : rows, next, error: null, loading: false }));
       } catch (thrown) {
         if (turn === asked.current) setState((now) => ({ ...now, error: asError(thrown), loading: false }));
       }

@@ -211,6 +211,7 @@ impl Connection {
             Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).map(String::from).collect(),
             _ => Vec::new(),
         };
+        let stores_ticks = config.remove("store_ticks").and_then(|value| value.as_bool()).unwrap_or(true);
         let shown = without_secrets(&adapter, &config);
         let hidden = config.iter().filter(|(key, value)| is_hidden(&adapter, key, value));
         let secrets = hidden.map(|(key, _)| key.clone()).collect();
@@ -228,7 +229,7 @@ impl Connection {
             timeframes,
             config: Json::Object(shown),
             secrets,
-            stores_ticks: true,
+            stores_ticks,
             retention_days: crate::control::connections::RETENTION_DAYS,
             created_at: None,
             changed_at: None,

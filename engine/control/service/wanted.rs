@@ -69,7 +69,7 @@ impl Wanted {
         let mut given = Table::new();
         for (key, value) in &self.config {
             limits.key(key)?;
-            if ["adapter", "scope", "owner", "symbols", "timeframes"].contains(&key.as_str()) {
+            if ["adapter", "scope", "owner", "symbols", "timeframes", "store_ticks"].contains(&key.as_str()) {
                 return Err(ServiceError::wrong(key, "is no key of the adapter's"));
             }
             match toml_of(key, value)? {

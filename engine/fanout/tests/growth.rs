@@ -17,6 +17,7 @@ fn grown() -> Catalogue {
         owner: owner.into(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let sources = vec![source(4, "common", Scope::Global, ""), source(5, "anns", Scope::Private, "ann")];
     Catalogue::new(instruments, sources)

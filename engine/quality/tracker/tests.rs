@@ -20,6 +20,7 @@ fn market() -> Market {
         owner: String::new(),
         priority,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class| Instrument {
         id: InstrumentId(id),

@@ -5,7 +5,6 @@
 //! Volumes stay in the vendor's unit, millions: a size is the shortest decimal that reads back as the same binary32,
 //! which is what the vendor's own tools show. A file of no bytes is an hour without ticks.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -42,7 +41,7 @@ impl Bi5 {
         Ok(())
     }
 
-    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut VecDeque<Input>) -> io::Result<Outcome> {
+    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut Vec<Input>) -> io::Result<Outcome> {
         let whole = bytes.fill(TICK_BYTES)?;
         let number = bytes.offset() / TICK_BYTES as u64 + 1;
         let Some(tick) = bytes.available().first_chunk::<TICK_BYTES>().copied().filter(|_| whole) else {
@@ -54,7 +53,7 @@ impl Bi5 {
         bytes.consume(TICK_BYTES);
         Ok(match self.tick(&tick) {
             Ok(input) => {
-                out.push_back(input);
+                out.push(input);
                 Outcome::Read
             }
             Err(problem) => Outcome::Bad(format!("tick {number}: {problem}")),

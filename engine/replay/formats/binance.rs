@@ -3,8 +3,6 @@
 //! The recorder's stamp is the time of receipt and the order of the file; the message's own is the source's. Messages
 //! other than `bookTicker` and `trade`, and those of other symbols, are left out.
 
-use std::collections::VecDeque;
-
 use super::{Lines, Names, whole};
 use crate::feeds::adapters::Decoder;
 use crate::feeds::adapters::binance::BinanceDecoder;
@@ -23,7 +21,7 @@ impl Binance {
 }
 
 impl Lines for Binance {
-    fn line(&mut self, line: &[u8], out: &mut VecDeque<Input>) -> Result<(), String> {
+    fn line(&mut self, line: &[u8], out: &mut Vec<Input>) -> Result<(), String> {
         let expected = "expected receive nanoseconds, a space and a message";
         let space = memchr::memchr(b' ', line).ok_or(expected)?;
         let at_ns = whole(&line[..space]).ok_or(expected)?;
@@ -34,8 +32,8 @@ impl Lines for Binance {
         }
         let mut bad = None;
         BinanceDecoder.decode(message, at_ns, &self.symbols, &mut |event| match event {
-            Event::Tick(tick) => out.push_back(Input::from(tick)),
-            Event::Trade(trade) => out.push_back(Input::from(trade)),
+            Event::Tick(tick) => out.push(Input::from(tick)),
+            Event::Trade(trade) => out.push(Input::from(trade)),
             Event::Reject(Reject::UnknownSymbol) => {}
             // Without a stream's name (a snapshot of the book in the capture) it may be anything.
             Event::Reject(Reject::Expected(_)) if stream.is_none() => {}

@@ -4,8 +4,6 @@
 //! An empty field is an absent value; a row with neither price is left out, and so is one of another symbol, or of
 //! another source than the manifest's `only`.
 
-use std::collections::VecDeque;
-
 use super::{Lines, Names, optional_price, optional_size, whole};
 use crate::market::{BrokerClock, Input};
 
@@ -75,7 +73,7 @@ impl Csv {
 }
 
 impl Lines for Csv {
-    fn line(&mut self, line: &[u8], out: &mut VecDeque<Input>) -> Result<(), String> {
+    fn line(&mut self, line: &[u8], out: &mut Vec<Input>) -> Result<(), String> {
         let mut fields: [&[u8]; COLUMNS_MAX] = [b""; COLUMNS_MAX];
         let mut count = 0;
         for field in line.split(|b| *b == b',') {
@@ -99,7 +97,7 @@ impl Lines for Csv {
         let size = |name, at: Option<usize>| optional_size(name, at.map_or(&b""[..], |at| fields[at]));
         let sizes = (size("bid_size", columns.bid_size)?, size("ask_size", columns.ask_size)?);
         if prices != (None, None) {
-            out.push_back(self.names.tick(at_ns, prices, sizes));
+            out.push(self.names.tick(at_ns, prices, sizes));
         }
         Ok(())
     }

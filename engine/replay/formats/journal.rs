@@ -1,7 +1,6 @@
 //! What this engine recorded: segments of its journal, see [`crate::journal`]. Inputs alone are taken; what the stages
 //! derived is made anew. Sources and instruments keep their names and get the numbers of the replay.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -49,14 +48,14 @@ impl Journal {
         Ok(Ok(()))
     }
 
-    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut VecDeque<Input>) -> io::Result<Outcome> {
+    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut Vec<Input>) -> io::Result<Outcome> {
         let at = bytes.offset();
         let Some(total) = sound_entry(bytes)? else { return skip(bytes, at) };
         if let Some((kind, _)) = take_entry(bytes.available())
             && let Some(mut input) = Input::from_record(kind, &bytes.available()[ENTRY_HEAD_BYTES + 1..total])
             && self.rename(&mut input)
         {
-            out.push_back(input);
+            out.push(input);
         }
         bytes.consume(total);
         Ok(Outcome::Read)

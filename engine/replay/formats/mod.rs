@@ -7,7 +7,6 @@ pub mod journal;
 pub mod lean;
 pub mod mql;
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -29,7 +28,7 @@ pub(super) enum Outcome {
 /// A decoder of lines. Pure: no clock, no I/O.
 trait Lines {
     /// Appends what a line says; a line may say nothing that matters here.
-    fn line(&mut self, line: &[u8], out: &mut VecDeque<Input>) -> Result<(), String>;
+    fn line(&mut self, line: &[u8], out: &mut Vec<Input>) -> Result<(), String>;
 }
 
 /// The decoder of one entry, for all its files.
@@ -86,7 +85,7 @@ impl Decoder {
     }
 
     /// Reads one row.
-    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut VecDeque<Input>) -> io::Result<Outcome> {
+    pub(super) fn next(&mut self, bytes: &mut Buffer, out: &mut Vec<Input>) -> io::Result<Outcome> {
         match self {
             Decoder::Lean(lean) => next_line(lean, bytes, out),
             Decoder::Mql(mql) => next_line(mql, bytes, out),
@@ -99,7 +98,7 @@ impl Decoder {
 }
 
 #[inline]
-fn next_line(decoder: &mut impl Lines, bytes: &mut Buffer, out: &mut VecDeque<Input>) -> io::Result<Outcome> {
+fn next_line(decoder: &mut impl Lines, bytes: &mut Buffer, out: &mut Vec<Input>) -> io::Result<Outcome> {
     let Some(line) = bytes.line()? else { return Ok(Outcome::End) };
     if line.is_empty() {
         return Ok(Outcome::Read);

@@ -10,8 +10,6 @@
 //! An empty price has not changed. Times are the server's, although the dump writes them as if they were UTC. A row that
 //! changed bid or ask (or has no flags) is a tick, one that changed the last price a trade; one may be both.
 
-use std::collections::VecDeque;
-
 use tickwire_schemas::words::Aggressor;
 
 use super::{Lines, Names, optional_price, optional_size, whole};
@@ -94,7 +92,7 @@ impl Mql {
 }
 
 impl Lines for Mql {
-    fn line(&mut self, line: &[u8], out: &mut VecDeque<Input>) -> Result<(), String> {
+    fn line(&mut self, line: &[u8], out: &mut Vec<Input>) -> Result<(), String> {
         let mut fields: [&[u8]; COLUMNS_MAX] = [b""; COLUMNS_MAX];
         let mut count = 0;
         for field in line.split(|b| *b == b'\t') {
@@ -116,7 +114,7 @@ impl Lines for Mql {
         let volume = optional_size("volume", field(self.columns.volume))?;
         (self.bid, self.ask) = (bid.or(self.bid), ask.or(self.ask));
         if flags & BID_OR_ASK != 0 {
-            out.push_back(self.names.tick(at_ns, (self.bid, self.ask), (None, None)));
+            out.push(self.names.tick(at_ns, (self.bid, self.ask), (None, None)));
         }
         if let (Some(price), true) = (last, flags & LAST != 0) {
             let aggressor = match flags & (BOUGHT | SOLD) {
@@ -124,7 +122,7 @@ impl Lines for Mql {
                 SOLD => Aggressor::Sell,
                 _ => Aggressor::Unknown,
             };
-            out.push_back(Input::from(TradeInput {
+            out.push(Input::from(TradeInput {
                 source: self.names.source,
                 instrument: self.names.instrument,
                 ts_event_ns: Some(at_ns),

@@ -27,8 +27,8 @@ impl Gatherer {
         Gatherer { state_dir: state_dir.into(), facts }
     }
 
-    /// Everything that is known now.
-    pub(super) fn known(&self, jobs: &[FailedJob]) -> Known {
+    /// Everything that is known now; `in_error` are wanted connections of the control database, with owner and error.
+    pub(super) fn known(&self, jobs: &[FailedJob], in_error: &[(String, String, String)]) -> Known {
         let mut known = Known::default();
         let (view, symbols) = (self.facts.shown.now(), self.facts.quality.symbols());
         let now_ns = clock::now_ns();
@@ -40,6 +40,11 @@ impl Gatherer {
                 known.observations.extend(of_source(&view, at, &feed, is_open, now_ns));
             }
         }
+        let runs = |name: &str| {
+            let mut sources = view.market.sources().iter().enumerate();
+            sources.any(|(at, source)| source.name == name && !view.removed.contains(&at))
+        };
+        known.observations.extend(in_error.iter().filter(|(name, ..)| !runs(name)).map(of_unfit));
         known.complete.extend([AlertRule::ConnectionError, AlertRule::SourceMute]);
         let makes = |at: &usize| {
             let held = (self.facts.feed)(*at).is_none_or(|feed| feed.cause() == Cause::Standby);
@@ -104,6 +109,20 @@ fn of_source(view: &View, at: usize, feed: &FeedStatus, is_open: bool, now_ns: i
         of(AlertRule::ConnectionError, error, format!("{name}: {status} ({cause}){why}"), again),
         of(AlertRule::SourceMute, mute, format!("{name}: is connected {silent}"), prices),
     ]
+}
+
+/// A connection that cannot even be tried.
+fn of_unfit((name, owner, error): &(String, String, String)) -> Observation {
+    Observation {
+        rule: AlertRule::ConnectionError,
+        subject: name.clone(),
+        source: Some(name.clone()),
+        owner: owner.clone(),
+        reading: Reading::Trouble,
+        trouble: format!("{name}: is wanted and cannot run: {error}"),
+        // One that can run is not among them.
+        well: String::new(),
+    }
 }
 
 fn of_symbol(symbol: &SymbolNow, makers: usize) -> [Observation; 2] {

@@ -36,6 +36,7 @@ fn source(at: usize) -> Source {
         // The one that joins wins among equals.
         priority: if at == 3 { 1 } else { 10 },
         volume: if at == 1 { VolumeOf::BidSize } else { VolumeOf::Trades },
+        stores_ticks: true,
     }
 }
 

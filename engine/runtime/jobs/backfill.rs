@@ -60,9 +60,18 @@ impl BackfillJob {
         let missing = &progress.missing;
         let holes = match missing.holes {
             0 => String::new(),
-            holes => format!(", {} bars missing in {holes} gaps while the market was open", missing.bars),
+            holes => format!(
+                ", while the market was open {} missing in {}",
+                counted(missing.bars, "bar"),
+                counted(holes, "gap")
+            ),
         };
-        let message = format!("{} bars, {requests} requests{holes}", progress.rows);
+        let (bars, requests) = (counted(progress.rows, "bar"), counted(requests, "request"));
+        let message = format!("{bars}, {requests}{holes}");
         Ok(Outcome { rows: Some(progress.rows), message })
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

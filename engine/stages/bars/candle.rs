@@ -33,14 +33,16 @@ impl Update {
 }
 
 /// The mid, rounded half to even at 1e-9; absent where a side is.
+#[inline]
 fn mid(bid_e9: i64, ask_e9: i64) -> i64 {
     if bid_e9 == NO_PRICE || ask_e9 == NO_PRICE {
         return NO_PRICE;
     }
-    let sum = i128::from(bid_e9) + i128::from(ask_e9);
-    let floor = (sum >> 1) as i64;
+    // What both have, and half of what one has: that does not overflow.
+    let apart = bid_e9 ^ ask_e9;
+    let floor = (bid_e9 & ask_e9) + (apart >> 1);
     // An odd sum lies between two units: to the even one.
-    floor + (sum as i64 & floor & 1)
+    floor + (apart & floor & 1)
 }
 
 /// Open, high, low and close of one price, and when the first and the last were said.

@@ -181,7 +181,14 @@ impl Series {
 
     /// Lets go of closed bars that nothing will revise any more.
     pub(super) fn forget(&mut self, now_ns: i64, timing: &Timing) {
-        self.closed.retain(|(_, candle)| candle.span.1.saturating_add(timing.lateness_ns) >= now_ns);
+        let is_over = |(_, candle): &(u8, Candle)| candle.span.1.saturating_add(timing.lateness_ns) < now_ns;
+        // Bars close in the order of their ends, but for those of intervals that were empty until a late tick came.
+        while self.closed.front().is_some_and(is_over) {
+            self.closed.pop_front();
+        }
+        if self.closed.iter().any(is_over) {
+            self.closed.retain(|closed| !is_over(closed));
+        }
     }
 
     /// Whether anything changed since [`Series::forming`] was last asked.

@@ -29,6 +29,7 @@ fn market(config: &Config) -> Market {
         owner: String::new(),
         priority: 1,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let instrument = |id, symbol: &str, class| Instrument {
         id: InstrumentId(id),
@@ -70,7 +71,7 @@ impl Bench {
         let mut out =
             Derived { identity: &mut self.identity, sink: &mut self.out, made: &mut self.made, publish_ns: 7 };
         out.bar(bar);
-        self.stage.derive(&Input::Timer(Timer::default()), &Mark::NEW, &mut out);
+        self.stage.derive(&Input::Timer(Timer::default()), None, &Mark::NEW, &mut out);
         let records = std::mem::take(&mut self.out.records).into_iter();
         records
             .filter(|(kind, _)| *kind == Kind::Indicator)

@@ -70,12 +70,35 @@ impl<'de> Deserialize<'de> for Distance {
     }
 }
 
+/// A distance as what it is compared with.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// Billionths of the price's own unit.
+    Fixed(i128),
+    /// Billionths of a ten-thousandth of the price.
+    Share(u64),
+}
+
+impl Distance {
+    /// As a bound on whole billionths, `times` over: they exceed a fraction of one when they exceed what is whole of it.
+    fn bound(self, pip_e9: i64, times: i128) -> Bound {
+        match self {
+            Distance::Absolute(e9) => Bound::Fixed(times * i128::from(e9)),
+            Distance::Pips(e9) => Bound::Fixed((times * i128::from(e9) * i128::from(pip_e9)).div_euclid(1_000_000_000)),
+            Distance::Bps(e9) => Bound::Share(e9.unsigned_abs()),
+        }
+    }
+}
+
 /// The thresholds of one instrument, ready to compare with.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    spread: Distance,
-    change: Distance,
-    pip_e9: i64,
+    /// Of a spread.
+    spread: Bound,
+    /// Of the way between two sums of bid and ask: twice the distance.
+    change: Bound,
+    /// The instrument's class.
+    pub class: Class,
     /// Ticks closer together than this are flagged or refused.
     pub interval_ns: i64,
     /// A stamp older than this is stale; 0 switches the check off.
@@ -93,34 +116,34 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether a spread is wider than allowed.
+    /// Whether a spread, not crossed, is wider than allowed.
     #[must_use]
+    #[inline]
     pub fn too_wide(&self, bid_e9: i64, ask_e9: i64) -> bool {
-        let sum = bid_e9.saturating_add(ask_e9);
-        self.exceeds(self.spread, ask_e9.saturating_sub(bid_e9), sum)
+        let distance = ask_e9.saturating_sub(bid_e9);
+        match self.spread {
+            Bound::Fixed(bound) => i128::from(distance) > bound,
+            // Relative to the mid, which is half the sum.
+            Bound::Share(share) => exceeds(distance.unsigned_abs(), 2, share, bid_e9.saturating_add(ask_e9)),
+        }
     }
 
     /// Whether the way from one level to another is longer than allowed. Levels are sums of bid and ask.
     #[must_use]
+    #[inline]
     pub fn jumps(&self, from_sum: i64, to_sum: i64) -> bool {
-        let twice = i128::from(to_sum.abs_diff(from_sum));
+        let twice = to_sum.abs_diff(from_sum);
         match self.change {
-            Distance::Absolute(e9) => twice > 2 * i128::from(e9),
-            // Both sides times 1e9: a pip is in billionths, and so is their number.
-            Distance::Pips(e9) => twice * 1_000_000_000 > 2 * i128::from(e9) * i128::from(self.pip_e9),
-            Distance::Bps(e9) => twice * 10_000_000_000_000 > i128::from(e9) * i128::from(from_sum.unsigned_abs()),
+            Bound::Fixed(bound) => i128::from(twice) > bound,
+            Bound::Share(share) => exceeds(twice, 1, share, from_sum),
         }
     }
+}
 
-    fn exceeds(&self, limit: Distance, distance_e9: i64, sum_e9: i64) -> bool {
-        let distance = i128::from(distance_e9);
-        match limit {
-            Distance::Absolute(e9) => distance > i128::from(e9),
-            Distance::Pips(e9) => distance * 1_000_000_000 > i128::from(e9) * i128::from(self.pip_e9),
-            // Relative to the mid, which is half the sum.
-            Distance::Bps(e9) => distance * 2 * 10_000_000_000_000 > i128::from(e9) * i128::from(sum_e9.unsigned_abs()),
-        }
-    }
+/// Whether `distance` times `times` is more than this share, billionths of a ten-thousandth, of `of`.
+#[inline]
+fn exceeds(distance: u64, times: u64, share: u64, of: i64) -> bool {
+    u128::from(distance) * u128::from(times * 10_000_000_000_000) > u128::from(share) * u128::from(of.unsigned_abs())
 }
 
 impl Config {
@@ -159,10 +182,12 @@ impl Config {
             own.or(class).map(|ms| i64::from(ms) * 1_000_000).ok_or_else(|| missing(key))
         };
         let refuse = own.refuse.as_ref().or(class.refuse.as_ref()).ok_or_else(|| missing("refuse"))?;
+        let spread = own.max_spread.or(class.max_spread).ok_or_else(|| missing("max_spread"))?;
+        let change = own.max_price_change.or(class.max_price_change).ok_or_else(|| missing("max_price_change"))?;
         Ok(Limits {
-            spread: own.max_spread.or(class.max_spread).ok_or_else(|| missing("max_spread"))?,
-            change: own.max_price_change.or(class.max_price_change).ok_or_else(|| missing("max_price_change"))?,
-            pip_e9: instrument.pip.e9(),
+            spread: spread.bound(instrument.pip.e9(), 1),
+            change: change.bound(instrument.pip.e9(), 2),
+            class: instrument.class,
             interval_ns: ms(own.min_tick_interval_ms, class.min_tick_interval_ms, "min_tick_interval_ms")?,
             stale_ns: ms(own.max_stale_ms, class.max_stale_ms, "max_stale_ms")?,
             future_ns: ms(own.max_future_ms, class.max_future_ms, "max_future_ms")?,
@@ -171,5 +196,55 @@ impl Config {
             confirm_ns: ms(own.confirm_ms, class.confirm_ms, "confirm_ms")?,
             refuse: refuse.iter().fold(0, |bits, check| bits | check.bit()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn limits(distance: Distance, pip_e9: i64) -> Limits {
+        Limits {
+            spread: distance.bound(pip_e9, 1),
+            change: distance.bound(pip_e9, 2),
+            class: Class::Fx,
+            interval_ns: 0,
+            stale_ns: 0,
+            future_ns: 0,
+            level_ticks: 0,
+            level_ns: 0,
+            confirm_ns: 0,
+            refuse: 0,
+        }
+    }
+
+    proptest! {
+        /// Around its very end a distance is held to what its own unit says, by arithmetic that needs no bound.
+        #[test]
+        fn a_bound_holds_what_its_distance_says(
+            kind in 0..3, e9 in 1..=50_000_000_000_i64, pip in 1..=1_000_000_000_i64, mid in 1..=1_000_000_000_000_000_i64,
+            aside in -2..=2_i64,
+        ) {
+            let (distance, wide_e18) = match kind {
+                0 => (Distance::Absolute(e9), i128::from(e9) * 1_000_000_000),
+                1 => (Distance::Pips(e9), i128::from(e9) * i128::from(pip)),
+                _ => (Distance::Bps(e9), i128::from(e9) * i128::from(mid) / 10_000),
+            };
+            let width = (wide_e18 / 1_000_000_000) as i64 + aside;
+            prop_assume!(width >= 0 && width / 2 < mid);
+            let (bid, ask) = (mid - width / 2, mid + (width + 1) / 2);
+            let limits = limits(distance, pip);
+            let beyond = |of: i128, sum: i128| match distance {
+                Distance::Absolute(e9) => 2 * of > 2 * i128::from(e9),
+                Distance::Pips(e9) => of * 1_000_000_000 > i128::from(e9) * i128::from(pip),
+                Distance::Bps(e9) => of * 2 * 10_000_000_000_000 > i128::from(e9) * sum,
+            };
+            prop_assert_eq!(limits.too_wide(bid, ask), beyond(i128::from(ask - bid), i128::from(ask + bid)));
+            // The way between two levels, whose sums are twice the price.
+            let (from, to) = (2 * mid, 2 * (mid + width));
+            prop_assert_eq!(limits.jumps(from, to), beyond(i128::from(width), i128::from(from)));
+            prop_assert_eq!(limits.jumps(to, from), beyond(i128::from(width), i128::from(to)));
+        }
     }
 }

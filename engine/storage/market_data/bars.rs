@@ -6,7 +6,7 @@ use tickwire_schemas::words::{BarState, Basis, Origin};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, record};
 
 use super::statistics::Extent;
-use super::{MarketData, Range, Series, of_series, rows, window_ns};
+use super::{MarketData, PAUSE_NS, Range, Series, of_series, rows, width_ns};
 use crate::market::{Price, Size};
 use crate::storage::client::DatabaseError;
 use crate::storage::rows::Audience;
@@ -159,7 +159,15 @@ const PAGE: &str = bars_of!(
     "DESC"
 );
 
+/// The newest of a span that holds not many more than are wanted.
+const NEWEST: &str = concat!(bars_of!("", of_series!("open_ts"), "DESC"), " LIMIT {rows:UInt32}");
+
 const SPAN: &str = bars_of!("", of_series!("open_ts"), "ASC");
+
+const NEWEST_OPENING: &str = concat!(
+    "SELECT count() AS rows, toInt64(0) AS first_ns, toUnixTimestamp64Nano(max(open_ts)) AS last_ns FROM bars WHERE ",
+    of_series!("open_ts")
+);
 
 const EXTENT: &str = concat!(
     "SELECT count() AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, \
@@ -191,23 +199,43 @@ impl MarketData {
     }
 
     async fn bars_anew(&self, series: &Series, range: Range, limit: u32) -> Result<Vec<Bar>, DatabaseError> {
-        let window_ns = window_ns(series.timeframe, limit);
-        let near = range.until_now().last(window_ns);
-        let bars = self.page(series, near, limit).await?;
-        if bars.len() >= limit as usize || near.from_ns == range.from_ns {
+        let is_enough = |bars: &[Bar], window: Range| bars.len() >= limit as usize || window.from_ns == range.from_ns;
+        let (width_ns, range_to_now) = (width_ns(series.timeframe, limit), range.until_now());
+        let near = range_to_now.last(width_ns);
+        let bars = self.newest(series, near, limit).await?;
+        if is_enough(&bars, near) {
             return Ok(bars);
         }
-        // It ended before, or has long pauses: where does it end?
-        let extent = self.extent(series, range).await?;
-        if extent.rows > u64::from(limit) {
-            let to_ns = extent.last_ns.saturating_add(1);
-            let window = Range { to_ns, ..range }.last(window_ns.saturating_mul(4));
-            let bars = self.page(series, window, limit).await?;
-            if bars.len() >= limit as usize {
-                return Ok(bars);
-            }
+        // It has a pause now, or ended before: where does it end?
+        let mut end = self.extent_of(NEWEST_OPENING, series, range_to_now.last(width_ns + PAUSE_NS)).await?;
+        if end.rows == 0 {
+            end = self.extent_of(NEWEST_OPENING, series, range).await?;
+        }
+        if end.rows == 0 {
+            return Ok(Vec::new());
+        }
+        let before_end = Range { to_ns: end.last_ns.saturating_add(1), ..range };
+        let near = before_end.last(width_ns);
+        let bars = self.newest(series, near, limit).await?;
+        if is_enough(&bars, near) {
+            return Ok(bars);
+        }
+        let wide = before_end.last((width_ns + PAUSE_NS).saturating_mul(4));
+        let bars = self.page(series, wide, limit).await?;
+        if is_enough(&bars, wide) {
+            return Ok(bars);
         }
         self.page(series, range, limit).await
+    }
+
+    /// All columns of a short span.
+    async fn newest(&self, series: &Series, range: Range, limit: u32) -> Result<Vec<Bar>, DatabaseError> {
+        // An interval may have a row of each basis; one more shows that none is cut in two.
+        let most = limit.saturating_mul(Basis::ALL.len() as u32).saturating_add(1);
+        let query = series.ask(self.query(series.audience, NEWEST)?, range).param("rows", most);
+        let mut bars = joined(rows(query).await?);
+        bars.truncate(limit as usize);
+        Ok(bars)
     }
 
     async fn page(&self, series: &Series, range: Range, limit: u32) -> Result<Vec<Bar>, DatabaseError> {
@@ -228,7 +256,11 @@ impl MarketData {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn extent(&self, series: &Series, range: Range) -> Result<Extent, DatabaseError> {
-        let found: Vec<Extent> = rows(series.ask(self.query(series.audience, EXTENT)?, range)).await?;
+        self.extent_of(EXTENT, series, range).await
+    }
+
+    async fn extent_of(&self, sql: &str, series: &Series, range: Range) -> Result<Extent, DatabaseError> {
+        let found: Vec<Extent> = rows(series.ask(self.query(series.audience, sql)?, range)).await?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 

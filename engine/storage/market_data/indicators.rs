@@ -3,7 +3,7 @@
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::{MarketData, Range, Series, of_series, rows, window_ns};
+use super::{MarketData, PAUSE_NS, Range, Series, of_series, rows, width_ns};
 use crate::storage::client::DatabaseError;
 
 /// Start of a bar, seconds UTC, and the values after it in the order that the indicator documents.
@@ -47,7 +47,7 @@ impl MarketData {
         limit: u32,
     ) -> Result<Vec<IndicatorSeries>, DatabaseError> {
         let mut all: Vec<IndicatorSeries> = Vec::new();
-        for window in range.windows(&[window_ns(series.timeframe, limit)]) {
+        for window in range.windows(&[width_ns(series.timeframe, limit) + PAUSE_NS]) {
             let query = series.ask(self.query(series.audience, PAGE)?, window).param("limit", limit);
             all.clear();
             for Found { indicator, bar_ns, values } in rows(query).await? {

@@ -1,5 +1,6 @@
 //! How much is stored.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,8 +87,12 @@ const SHOWN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Kept {
     held: Mutex<Option<Held>>,
-    counting: tokio::sync::Mutex<()>,
+    counting: tokio::sync::Mutex<Counted>,
 }
+
+/// The series of each partition of bars, and the parts it was of then: months that are over are counted once.
+#[derive(Default)]
+struct Counted(HashMap<(Audience, String), (u64, Vec<FoundSeries>)>);
 
 /// An answer.
 #[derive(Clone)]
@@ -119,6 +124,12 @@ struct FoundBytes {
 }
 
 #[derive(Debug, Row, Deserialize)]
+struct FoundPartition {
+    partition: String,
+    parts: u64,
+}
+
+#[derive(Debug, Clone, Row, Deserialize)]
 struct FoundSeries {
     source: String,
     symbol: String,
@@ -130,15 +141,19 @@ struct FoundSeries {
 
 const SERIES: &str = "SELECT toString(source) AS source, toString(symbol) AS symbol, toString(timeframe) AS timeframe, \
     count() AS rows, toUnixTimestamp64Nano(min(open_ts)) AS first_ns, toUnixTimestamp64Nano(max(open_ts)) AS last_ns \
-    FROM bars GROUP BY symbol, source, timeframe ORDER BY source, symbol, timeframe \
+    FROM bars WHERE _partition_id = {partition:String} GROUP BY symbol, source, timeframe \
     SETTINGS optimize_aggregation_in_order = 1";
+
+/// The parts of a partition as one number: another one as soon as there are others. No part is ever changed.
+const PARTITIONS: &str = "SELECT partition_id AS partition, groupBitXor(cityHash64(name)) AS parts FROM system.parts \
+    WHERE active AND database = {database:String} AND table = 'bars' GROUP BY partition_id";
 
 const BYTES: &str = "SELECT table AS name, sum(bytes_on_disk) AS bytes FROM system.parts \
     WHERE active AND database = {database:String} GROUP BY table";
 
 impl MarketData {
-    /// How much is stored: counted within the last minute. To count reads a column of every bar (some 0.1 s for ten
-    /// million), so that an answer of a moment ago is given while the next is under way.
+    /// How much is stored: counted within the last minute, so that an answer of a moment ago is given while the next is
+    /// under way. To count reads a column of every bar of the months that changed.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -153,28 +168,46 @@ impl MarketData {
                 Ok(held.statistics)
             }
             None => {
-                let _turn = self.statistics.counting.lock().await;
+                let mut counted = self.statistics.counting.lock().await;
                 match self.statistics.held().filter(|held| Instant::now() < held.good) {
                     Some(held) => Ok(held.statistics),
-                    None => self.count().await,
+                    None => self.count(&mut counted).await,
                 }
             }
         }
     }
 
+    /// Counts as soon as there is a database: all of it the first time, a second for some 50 million bars, which nobody
+    /// should have to wait for.
+    pub async fn count_once_up(&self) {
+        let mut endpoint = self.endpoint.clone();
+        // An error: whoever could tell an address is gone.
+        if endpoint.wait_for(Option::is_some).await.is_ok() {
+            self.count_if_nobody_does().await;
+        }
+    }
+
+    /// Counts now, whatever is known of a moment ago.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn count_anew(&self) -> Result<Arc<Statistics>, DatabaseError> {
+        self.count(&mut *self.statistics.counting.lock().await).await
+    }
+
     async fn count_if_nobody_does(&self) {
-        let Ok(_turn) = self.statistics.counting.try_lock() else { return };
-        if let Err(error) = self.count().await {
+        let Ok(mut counted) = self.statistics.counting.try_lock() else { return };
+        if let Err(error) = self.count(&mut counted).await {
             tracing::debug!("statistics of market data: {error}");
         }
     }
 
-    async fn count(&self) -> Result<Arc<Statistics>, DatabaseError> {
+    async fn count(&self, counted: &mut Counted) -> Result<Arc<Statistics>, DatabaseError> {
         let begun = Instant::now();
         let mut statistics = Statistics { tables: Vec::new(), series: Vec::new(), at_ns: clock::now_ns() };
         for audience in [Audience::Global, Audience::Private] {
             statistics.tables.extend(self.tables(audience).await?);
-            statistics.series.extend(self.series(audience).await?);
+            statistics.series.extend(self.series(audience, counted).await?);
         }
         let statistics = Arc::new(statistics);
         let good = Instant::now() + HOLDS.max(begun.elapsed() * HOLDS_TIMES);
@@ -210,15 +243,34 @@ impl MarketData {
         Ok(TABLES.iter().map(of).collect())
     }
 
-    async fn series(&self, audience: Audience) -> Result<Vec<SeriesStatistics>, DatabaseError> {
-        let found: Vec<FoundSeries> = rows(self.query(audience, SERIES)?).await?;
-        let of = |found: FoundSeries| SeriesStatistics {
-            audience,
-            source: found.source,
-            symbol: found.symbol,
-            timeframe: found.timeframe,
-            extent: Extent { rows: found.rows, first_ns: found.first_ns, last_ns: found.last_ns },
-        };
-        Ok(found.into_iter().map(of).collect())
+    async fn series(&self, audience: Audience, counted: &mut Counted) -> Result<Vec<SeriesStatistics>, DatabaseError> {
+        let query = self.query(audience, PARTITIONS)?.param("database", database_of(&self.database, audience));
+        let there: Vec<FoundPartition> = rows(query).await?;
+        counted.0.retain(|(of, name), _| *of != audience || there.iter().any(|found| found.partition == *name));
+        let mut all: BTreeMap<(String, String, String), Extent> = BTreeMap::new();
+        for FoundPartition { partition, parts } in there {
+            let key = (audience, partition);
+            if counted.0.get(&key).is_none_or(|(known, _)| *known != parts) {
+                let query = self.query(audience, SERIES)?.param("partition", &key.1);
+                // Of parts that came in between the next count knows that it has not seen them.
+                counted.0.insert(key.clone(), (parts, rows(query).await?));
+            }
+            for found in counted.0.get(&key).into_iter().flat_map(|(_, series)| series) {
+                let name = (found.source.clone(), found.symbol.clone(), found.timeframe.clone());
+                let extent = all.entry(name).or_insert(Extent { rows: 0, ..found.extent() });
+                extent.rows += found.rows;
+                extent.first_ns = extent.first_ns.min(found.first_ns);
+                extent.last_ns = extent.last_ns.max(found.last_ns);
+            }
+        }
+        let of =
+            |((source, symbol, timeframe), extent)| SeriesStatistics { audience, source, symbol, timeframe, extent };
+        Ok(all.into_iter().map(of).collect())
+    }
+}
+
+impl FoundSeries {
+    fn extent(&self) -> Extent {
+        Extent { rows: self.rows, first_ns: self.first_ns, last_ns: self.last_ns }
     }
 }

@@ -18,6 +18,7 @@ fn names() -> Names {
         owner: String::new(),
         priority: 0,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     let sources = vec![source(1, "oanda", Scope::Global), source(2, "mine", Scope::Private)];
     Names::new(&Catalogue { sources, ..Catalogue::default() })

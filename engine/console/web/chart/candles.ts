@@ -25,7 +25,7 @@ import { dateTime, type ZoneName } from "../time.ts";
 import type { Bar, IndicatorSeries } from "../types.ts";
 import { type Hole, type Side, type Slot, extent, indexAt, pricesOf } from "./bars.ts";
 import { type Colours } from "./colours.ts";
-import type { Line, Plan } from "./indicators.ts";
+import { type Line, type Plan, pointsOf } from "./indicators.ts";
 import { ZonedScale, markText } from "./scale.ts";
 import { Shading } from "./shading.ts";
 import { isEven } from "./timeframes.ts";
@@ -169,15 +169,13 @@ export class CandleChart {
   setIndicators(wanted: readonly { plan: Plan; series: IndicatorSeries }[]): void {
     const key = (plans: readonly Plan[]): string => plans.map((plan) => `${plan.indicator}/${plan.pane}/${plan.digits}`).join("|");
     if (key(this.drawn.map(({ plan }) => plan)) !== key(wanted.map(({ plan }) => plan))) this.lay(wanted.map(({ plan }) => plan));
-    const times = new Set(this.slots.map(({ t }) => t));
+    const places = new Map(this.slots.map(({ t }, n) => [t, n]));
     for (const [n, { series }] of wanted.entries()) {
-      const points = series.points.filter(([t]) => times.has(t));
       for (const { line, series: drawn } of this.drawn[n]!.lines) {
+        // The library (5.2.1) draws a line on through places without a value; a point's colour is that of the line after it.
+        const isBroken = line.kind !== "histogram";
         drawn.setData(
-          points.map((point) => {
-            const value = point[line.index];
-            return typeof value === "number" ? { time: utc(point[0]), value } : { time: utc(point[0]) };
-          }),
+          pointsOf(series, line, places).map(({ t, value, isEnd }) => ({ time: utc(t), value, ...(isBroken && isEnd ? { color: "transparent" } : {}) })),
         );
       }
     }

@@ -1,7 +1,7 @@
 // All that one chart shows, and when it is fetched: pages of bars, indicators of the same stretch, holes, what is live.
 
 import { asError, type ApiError, type Query } from "../api.ts";
-import type { Bar, Gap, IndicatorSeries } from "../types.ts";
+import type { Bar, Gap, IndicatorSeries, Schemas } from "../types.ts";
 import { Bars, type Hole, type Slot, withMissing } from "./bars.ts";
 import { mergeSeries } from "./indicators.ts";
 import { seconds } from "./timeframes.ts";
@@ -22,15 +22,14 @@ export interface Subject {
 }
 
 export interface Asks {
-  bars(query: Query): Promise<{ bars: Bar[]; next: string | number | null }>;
+  bars(query: Query): Promise<Schemas["Bars"]>;
   indicators(query: Query): Promise<{ series: IndicatorSeries[] }>;
-  gaps(query: Query): Promise<{ gaps: Gap[] }>;
+  gaps(query: Query): Promise<Schemas["Gaps"]>;
 }
 
 /** What changed: everything, only the newest bar, or what is laid over the bars. */
 export type Changed = "bars" | "newest" | "over" | "state";
 
-const text = (next: string | number | null | undefined): string | null => (next === null || next === undefined ? null : String(next));
 const at = (time: string): number => Date.parse(time) / 1000;
 /** A hole before the first data has no begin. */
 const begin = (gap: Gap): number => (gap.from === null ? 0 : at(gap.from));
@@ -82,7 +81,7 @@ export class ChartData {
     this.tell("state");
     try {
       const page = await this.ask.bars(this.query({ limit: PAGE }));
-      this.bars.refresh(page.bars, text(page.next));
+      this.bars.refresh(page.bars, page.next);
       this.error = null;
       this.loading = false;
       this.tell("bars");
@@ -103,7 +102,7 @@ export class ChartData {
     this.tell("state");
     try {
       const page = await this.ask.bars(this.query({ limit: PAGE, before: this.bars.next }));
-      this.bars.addPage(page.bars, text(page.next));
+      this.bars.addPage(page.bars, page.next);
       this.loadingOlder = false;
       this.error = null;
       this.tell("bars");

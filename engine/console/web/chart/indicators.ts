@@ -81,6 +81,29 @@ function digitsFor(range: number): number {
   return Math.min(Math.max(Math.ceil(-Math.log10(range)) + 2, 2), 8);
 }
 
+/** A point of a line. */
+export interface Point {
+  t: number;
+  value: number;
+  /** Between it and the next point bars are missing, or have no value: the line does not go on from here. */
+  isEnd: boolean;
+}
+
+/** The points of a line that have a place among the bars; `places` counts those, and the empty ones of a hole, by time. */
+export function pointsOf({ points }: IndicatorSeries, { index }: Line, places: ReadonlyMap<number, number>): Point[] {
+  const drawn: Point[] = [];
+  let before = -1;
+  for (const point of points) {
+    const [place, value] = [places.get(point[0]), point[index]];
+    if (place === undefined || typeof value !== "number") continue;
+    const last = drawn.at(-1);
+    if (last) last.isEnd = place - before > 1;
+    drawn.push({ t: point[0], value, isEnd: false });
+    before = place;
+  }
+  return drawn;
+}
+
 /** One series of each indicator, with the points of both: those of `later` win. */
 export function mergeSeries(known: readonly IndicatorSeries[], later: readonly IndicatorSeries[]): IndicatorSeries[] {
   const merged = new Map(known.map((series) => [series.indicator, series]));

@@ -8,6 +8,7 @@ import { count, words } from "../format.ts";
 import { Empty } from "../parts/empty.tsx";
 import { Check } from "../parts/field.tsx";
 import { LoadError } from "../parts/notice.tsx";
+import { Popover } from "../parts/popover.tsx";
 import { More, Table, type Column } from "../parts/table.tsx";
 import { shownTheme, zone } from "../prefs.ts";
 import type { LiveState } from "../sse.ts";
@@ -120,15 +121,11 @@ function Host({ host, view, side, digits, label }: { host: RefObject<HTMLDivElem
 }
 
 function Choices({ view }: { view: ChartView }) {
-  const [open, setOpen] = useState(false);
   const { shown } = view;
   return (
-    <div class="person" onKeyDown={(e) => e.key === "Escape" && setOpen(false)} onFocusOut={(e) => !e.currentTarget.contains(e.relatedTarget as Node | null) && setOpen(false)}>
-      <button type="button" class="small" aria-expanded={open} aria-controls="indicator-menu" onClick={() => setOpen(!open)}>Indicators ({view.drawn.length})</button>
-      <div id="indicator-menu" class="popover choices" hidden={!open}>
-        {view.all.map(({ plan: { indicator } }) => <Check key={indicator} label={indicator} checked={shown.has(indicator)} onChange={(isOn) => view.choose(indicator, isOn)} />)}
-      </div>
-    </div>
+    <Popover id="indicator-menu" button="small" kind="choices" title={`Indicators (${view.drawn.length})`}>
+      {() => view.all.map(({ plan: { indicator } }) => <Check key={indicator} label={indicator} checked={shown.has(indicator)} onChange={(isOn) => view.choose(indicator, isOn)} />)}
+    </Popover>
   );
 }
 
@@ -148,7 +145,7 @@ function AsTable({ bars, side, digits, label, loading }: { bars: readonly Bar[];
   ];
   return (
     <div class="chart-table">
-      <Table caption={label} columns={columns} rows={[...bars].reverse()} rowKey={(bar) => bar.t} loading={loading} minWidth="640px" narrow="scroll" empty={<Empty title="No bars yet" />} />
+      <Table caption={label} columns={columns} rows={[...bars].reverse()} rowKey={(bar) => bar.t} loading={loading} minWidth="760px" narrow="scroll" empty={<Empty title="No bars yet" />} />
     </div>
   );
 }

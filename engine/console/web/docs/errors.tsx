@@ -1,10 +1,10 @@
 import { LoadError } from "../parts/notice.tsx";
 import { useEffect } from "preact/hooks";
-import type { ErrorCode } from "../types.ts";
+import type { Schemas } from "../types.ts";
 import { useLoad } from "../use.ts";
 
 export default function Errors() {
-  const { data, error, reload } = useLoad<{ error_codes: ErrorCode[] }>("/api/error-codes");
+  const { data, error, reload } = useLoad<Schemas["ErrorCodes"]>("/api/error-codes");
   useEffect(() => {
     if (data && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
   }, [data]);

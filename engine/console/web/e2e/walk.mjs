@@ -363,9 +363,14 @@ async function seesNothing({ context, page }) {
 async function signOut(browser, { context, page }, name) {
   const cookies = await context.cookies();
   must(cookies.some((cookie) => cookie.name === "tickwire_session" && cookie.httpOnly && cookie.sameSite === "Strict"), `the cookie is not as it should be: ${JSON.stringify(cookies.map(({ value, ...rest }) => rest))}`);
+  // The page comes after the menu was opened, and does not close it.
+  let come;
+  const called = new Promise((resolve) => (come = resolve));
+  await page.route(/\/assets\/account-[^/]+\.js$/, (route) => called.then(() => route.continue()));
   await page.goto(`${base}/account`);
-  await heading(page, "Your account");
   await button(page, `Your account, ${name}`).click();
+  come();
+  await heading(page, "Your account");
   await button(page, "Sign out").click();
   await button(page, "Sign in").waitFor();
   const old = await browser.newContext();

@@ -36,7 +36,7 @@ export function Depth({ rows, sources, instrument }: { rows: DepthRow[]; sources
   const silent = sources.filter((source) => !rows.some((row) => row.source === source));
   const all = [
     ...rows.filter((row) => row.source !== "best"),
-    ...silent.map((source): DepthRow => ({ source, bid: null, ask: null, bid_size: null, ask_size: null, at: null, state: "" })),
+    ...silent.map((source): DepthRow => ({ source, bid: null, ask: null, bid_size: null, ask_size: null, at: "", state: "" })),
   ].sort((a, b) => a.source.localeCompare(b.source));
   const isBest = (row: DepthRow, side: "bid" | "ask"): boolean => {
     const top = side === "bid" ? bid : ask;
@@ -55,7 +55,7 @@ export function Depth({ rows, sources, instrument }: { rows: DepthRow[]; sources
     { title: "Ask", numeric: true, width: "16%", cell: (row) => cell(row, "ask") },
     { title: "Ask size", numeric: true, wideOnly: true, width: "12%", cell: (row) => row.ask_size ?? "–" },
     { title: "Spread", numeric: true, wideOnly: true, width: "9%", cell: (row) => (instrument ? (inPips(spreadOf(row.bid, row.ask), instrument.pip) ?? "–") : "–") },
-    { title: "Age", numeric: true, width: "10%", cell: (row) => (row.at === null ? "–" : age(now - Date.parse(row.at))) },
+    { title: "Age", numeric: true, width: "10%", cell: (row) => (row.at === "" ? "–" : age(now - Date.parse(row.at))) },
     { title: "State", width: "128px", cell: (row) => state(row) },
   ];
   return (

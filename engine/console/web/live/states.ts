@@ -60,4 +60,6 @@ export const sourceState = (word: string): Word => SOURCES[word] ?? unknown(word
 export const gapState = (word: string): Word => GAPS[word] ?? unknown(word);
 /** Why data stopped: in short, and as a sentence. */
 export const cause = (word: string): [string, string] => CAUSES[word] ?? [word.replaceAll("_", " "), ""];
+/** The same of a connection that may have none: nothing then. */
+export const causeOf = (word: string | null | undefined): [string, string] | null => (!word || word === "none" ? null : cause(word));
 export const allCauses = (): [string, string, string][] => Object.entries(CAUSES).map(([word, [short, long]]) => [word, short, long]);

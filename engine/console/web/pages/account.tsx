@@ -15,6 +15,7 @@ import { Facts, Head, Panel } from "../parts/panel.tsx";
 import { QrCode } from "../parts/qr.tsx";
 import { When } from "../parts/time.tsx";
 import { TokenList } from "../parts/tokens.tsx";
+import type { Schemas } from "../types.ts";
 import { useAction } from "../use.ts";
 import { mayWrite, user } from "../viewer.ts";
 
@@ -56,7 +57,7 @@ function Password() {
   const [wanted, setWanted] = useState("");
   const [again, setAgain] = useState("");
   const change = useAction(async () => {
-    await api.post("/api/session/password", { current, new: wanted });
+    await api.post("/api/session/password", { current, new: wanted } satisfies Schemas["PasswordBody"]);
     setCurrent("");
     setWanted("");
     setAgain("");
@@ -98,12 +99,12 @@ function SecondFactor({ on }: { on: boolean }) {
 
 function FactorDialog({ turn, onClose }: { turn: "on" | "off"; onClose: () => void }) {
   const [password, setPassword] = useState("");
-  const [offer, setOffer] = useState<{ secret: string; uri: string } | null>(null);
+  const [offer, setOffer] = useState<Schemas["EnrolmentView"] | null>(null);
   const [code, setCode] = useState("");
   const act = useAction(async () => {
-    if (turn === "off") await api.delete("/api/session/totp", {}, { password });
-    else if (!offer) return setOffer(await api.post<{ secret: string; uri: string }>("/api/session/totp", { password }));
-    else await api.put("/api/session/totp", { code: code.replaceAll(" ", "") });
+    if (turn === "off") await api.delete("/api/session/totp", {}, { password } satisfies Schemas["AgainBody"]);
+    else if (!offer) return setOffer(await api.post<Schemas["EnrolmentView"]>("/api/session/totp", { password } satisfies Schemas["AgainBody"]));
+    else await api.put("/api/session/totp", { code: code.replaceAll(" ", "") } satisfies Schemas["CodeBody"]);
     await loadSession();
     say(turn === "on" ? "The second factor is on." : "The second factor is off.");
     onClose();

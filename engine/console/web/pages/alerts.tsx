@@ -10,7 +10,7 @@ import { Head, Panel } from "../parts/panel.tsx";
 import { More, Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Ago, When } from "../parts/time.tsx";
-import type { Alert } from "../types.ts";
+import type { Alert, Schemas } from "../types.ts";
 import { useLoad, usePages } from "../use.ts";
 import { may } from "../viewer.ts";
 
@@ -18,7 +18,7 @@ type State = "" | "raised" | "cleared";
 
 export default function Alerts() {
   const [state, setState] = useState<State>("");
-  const newest = useLoad<{ alerts: Alert[]; next: string | null }>("/api/alerts", { state, limit: 50 }, 3000);
+  const newest = useLoad<Schemas["AlertPage"]>("/api/alerts", { state, limit: 50 }, 3000);
   const [older, setOlder] = useState(false);
   const all = usePages<Alert>(older ? "/api/alerts" : null, "alerts", { state, limit: 200 });
   const fresh = newest.data?.alerts ?? [];

@@ -7,12 +7,12 @@ import { ConnectionForm } from "../parts/connection/form.tsx";
 import { navigate } from "../router.ts";
 import { part } from "../api.ts";
 import { say } from "../notices.ts";
-import type { Adapter } from "../types.ts";
+import type { Schemas } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
 
 export default function ConnectionNew() {
-  const { data, error, reload } = useLoad<{ adapters: Adapter[] }>("/api/adapters");
+  const { data, error, reload } = useLoad<Schemas["Adapters"]>("/api/adapters");
   if (!mayWrite()) return <Empty title="Not for your account" heading>A demo account reads only.</Empty>;
   return (
     <div class="stack">

@@ -16,14 +16,14 @@ import { Head } from "../parts/panel.tsx";
 import { Tabs, currentTab } from "../parts/tabs.tsx";
 import { navigate, setQuery } from "../router.ts";
 import type { PageProps } from "../routes.ts";
-import type { Adapter, Connection, TestResult } from "../types.ts";
+import type { Adapter, Connection, Schemas, TestResult } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
 import { mayChange } from "../viewer.ts";
 
 export default function ConnectionPage({ params }: PageProps) {
   const path = `/api/data-connections/${part(params.name!)}`;
   const { data: one, error, reload } = useLoad<Connection>(path, {}, 2000);
-  const adapters = useLoad<{ adapters: Adapter[] }>("/api/adapters");
+  const adapters = useLoad<Schemas["Adapters"]>("/api/adapters");
   if (!one) {
     if (error?.status === 404) {
       return <Empty title="There is no such connection" heading action={<a class="button" href="/connections">All connections</a>}>Or it is another's.</Empty>;
@@ -66,7 +66,7 @@ function ConnectionHead({ one, adapter, path, change, reload }: { one: Connectio
     setResult(await api.post<TestResult>(`${path}/test`));
   });
   const toggle = useAction(async () => {
-    const { changes } = await api.post<{ changes: string[] }>(`${path}/${one.is_active ? "deactivate" : "activate"}`);
+    const { changes } = await api.post<Schemas["ChangeDone"]>(`${path}/${one.is_active ? "deactivate" : "activate"}`);
     for (const change of changes.length ? changes : [`${one.name} was ${one.is_active ? "deactivated" : "activated"}.`]) say(sentence(change));
     reload();
   });
@@ -90,7 +90,7 @@ function ConnectionHead({ one, adapter, path, change, reload }: { one: Connectio
       </div>
       {deleting ? (
         <DeleteConnection one={one} onClose={() => setDeleting(false)} onConfirm={async (data) => {
-          const { rows_deleted } = await api.delete<{ rows_deleted: number }>(path, { data });
+          const { rows_deleted } = await api.delete<Schemas["Removed"]>(path, { data });
           say(data === "delete" ? `${one.name} was deleted, with ${rows_deleted.toLocaleString("en-US")} stored rows.` : `${one.name} was deleted; its stored data stays.`);
           navigate("/connections");
         }} />

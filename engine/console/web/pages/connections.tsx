@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { part } from "../api.ts";
 import { count, ms, plural, rate } from "../format.ts";
+import { causeOf } from "../live/states.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Empty } from "../parts/empty.tsx";
 import { Field, Select } from "../parts/field.tsx";
@@ -13,14 +14,14 @@ import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Ago } from "../parts/time.tsx";
 import { span } from "../time.ts";
-import type { Connection, ConnectionStatus } from "../types.ts";
+import type { Connection, ConnectionStatus, Schemas } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
 
 type Wanted = "" | ConnectionStatus;
 
 export default function Connections() {
-  const { data, error, loading, reload } = useLoad<{ connections: Connection[] }>("/api/data-connections", {}, 2000);
+  const { data, error, loading, reload } = useLoad<Schemas["ConnectionList"]>("/api/data-connections", {}, 2000);
   const [search, setSearch] = useState("");
   const [status, setStatus] = useState<Wanted>("");
   const all = data?.connections ?? [];
@@ -75,7 +76,7 @@ const COLUMNS: Column<Connection>[] = [
 
 /** What is wrong in words, else what it does. */
 function Health({ one }: { one: Connection }) {
-  if (one.status === "error" || one.status === "stale") return <span class={one.status === "error" ? "bad-text" : "warn-text"}>{one.last_error ?? one.live?.cause ?? "no prices come"}</span>;
+  if (one.status === "error" || one.status === "stale") return <span class={one.status === "error" ? "bad-text" : "warn-text"}>{one.last_error ?? causeOf(one.live?.cause)?.[0] ?? "No prices come"}</span>;
   if (!one.live) return <span class="quiet">{one.is_active ? "starting" : "switched off"}</span>;
   const troubles = [one.live.dropped ? `${count(one.live.dropped)} dropped` : "", one.live.decode_errors ? `${count(one.live.decode_errors)} unreadable` : "", one.live.reconnects ? plural(one.live.reconnects, "reconnect") : ""].filter(Boolean);
   return <>{one.live.connections.live} of {one.live.connections.total} up{troubles.length ? <span class="quiet">, {troubles.join(", ")}</span> : null}</>;

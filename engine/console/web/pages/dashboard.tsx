@@ -9,14 +9,15 @@ import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { UNNAMED, count, ms, plural, rate } from "../format.ts";
+import { causeOf } from "../live/states.ts";
 import { span } from "../time.ts";
-import type { ConnectionHealth, Status } from "../types.ts";
+import type { ConnectionHealth, Schemas, Status } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { may, mayWrite, user } from "../viewer.ts";
 
 export default function Dashboard() {
   const status = useLoad<Status>("/api/status", {}, 2000);
-  const health = useLoad<{ connections: ConnectionHealth[] }>("/api/data-connections/health", {}, 2000);
+  const health = useLoad<Schemas["ConnectionsHealth"]>("/api/data-connections/health", {}, 2000);
   const data = status.data;
   return (
     <div class="stack">
@@ -46,7 +47,7 @@ export default function Dashboard() {
 
 const COLUMNS: Column<ConnectionHealth>[] = [
   { title: "Name", heading: true, cell: (row) => <a href={`/connections/${encodeURIComponent(row.name)}`}>{row.name}</a> },
-  { title: "Status", width: "112px", cell: (row) => <Badge state={row.status} title={row.last_error ?? row.cause ?? undefined} /> },
+  { title: "Status", width: "112px", cell: (row) => <Badge state={row.status} title={row.last_error ?? causeOf(row.cause)?.[0]} /> },
   { title: "Ticks/s", numeric: true, width: "92px", cell: (row) => rate(row.ticks_per_second) },
   { title: "Latency", numeric: true, width: "96px", cell: (row) => ms(row.latency_ms) },
   { title: "Last tick", numeric: true, width: "108px", cell: (row) => (row.last_tick_age_ms === null ? "–" : span(row.last_tick_age_ms)) },
@@ -89,7 +90,7 @@ function Rates({ status }: { status: Status }) {
       <Figure label="Connections active" value={<>{connections.active}<span class="quiet"> / {connections.total}</span></>} detail={bad ? `${bad} in error or stale` : `${connections.inactive} inactive`} tone={connections.error ? "bad" : bad ? "warn" : undefined} />
       <Figure label="Ticks in" value={rate(status.rates.ticks_per_second)} detail="per second" />
       <Figure label="Published" value={rate(status.rates.published_per_second)} detail="per second" />
-      <Figure label="Latency p50" value={ms(latency_ms.p50)} detail={`p99 ${ms(latency_ms.p99)}`} />
+      <Figure label="To terminals, p50" value={status.terminals ? ms(latency_ms.p50) : "–"} detail={status.terminals ? `p99 ${ms(latency_ms.p99)}` : "none connected"} />
       <Figure label="Terminals" value={count(status.terminals)} detail={may("view-system") ? "connected" : `seen by ${user()?.name ?? "you"}`} />
       <Figure label="Storage behind" value={plural(storage.lag_rows, "row")} detail={storage.last_error ?? `${span(storage.lag_seconds * 1000)}, ${storage.mode}`} tone={storage.last_error ? "bad" : storage.lag_seconds > 60 ? "warn" : undefined} />
       <Figure label="Gaps open" value={count(gaps.open)} detail={`${count(gaps.lost)} lost for good`} tone={gaps.open ? "warn" : undefined} />

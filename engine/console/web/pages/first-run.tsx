@@ -7,7 +7,7 @@ import { Field, errorOf } from "../parts/field.tsx";
 import { Mark } from "../parts/icon.tsx";
 import { FormError, Notice } from "../parts/notice.tsx";
 import { navigate, place } from "../router.ts";
-import type { Session } from "../types.ts";
+import type { Schemas, Session } from "../types.ts";
 import { useAction } from "../use.ts";
 
 export default function FirstRun() {
@@ -16,7 +16,7 @@ export default function FirstRun() {
   const [password, setPassword] = useState("");
   const [again, setAgain] = useState("");
   const action = useAction(async () => {
-    session.value = await api.post<Session>("/api/first-run", { token, name, password });
+    session.value = await api.post<Session>("/api/first-run", { token, name, password } satisfies Schemas["FirstRunBody"]);
     firstRunPending.value = false;
     navigate("/", { replace: true });
   });

@@ -15,7 +15,7 @@ import { When } from "../parts/time.tsx";
 import { zone } from "../prefs.ts";
 import { place, setQuery } from "../router.ts";
 import { date, span } from "../time.ts";
-import type { Gap, Instrument } from "../types.ts";
+import type { Gap, Schemas } from "../types.ts";
 import { useAction, useLoad, useNow, usePages } from "../use.ts";
 import { mayWrite } from "../viewer.ts";
 
@@ -28,7 +28,7 @@ export default function Gaps() {
   const { query } = place.value;
   const [state, source, symbol] = [query.get("state") ?? "", query.get("source") ?? "", query.get("symbol") ?? ""];
   const pages = usePages<Gap>("/api/gaps", "gaps", { state, source, symbol, limit: 100 });
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
   const list = instruments.data?.instruments ?? [];
   const now = useNow();
   const isFiltered = state !== "" || source !== "" || symbol !== "";
@@ -37,7 +37,7 @@ export default function Gaps() {
     { title: "Source", heading: true, width: "15%", cell: (gap) => <>{gap.source || "All sources"}<span class="sub">{gap.symbol ? <a href={`/symbols/${part(gap.symbol)}?source=${part(gap.source)}`}>{gap.symbol}</a> : "all symbols"}</span></> },
     { title: "When", width: "176px", cell: (gap) => <><When at={gap.from} /><span class="sub">{gap.to === null ? <span class="bad-text">still open</span> : <>to <When at={gap.to} only={sameDay(gap) ? "clock" : undefined} /></>}</span></> },
     { title: "Length", numeric: true, width: "112px", cell: (gap) => (gap.from === null ? "–" : span((gap.to === null ? now : Date.parse(gap.to)) - Date.parse(gap.from))) },
-    { title: "Cause", cell: (gap) => <>{cause(gap.cause)[0]}<span class="sub">{cause(gap.cause)[1]}</span></> },
+    { title: "Cause", long: true, cell: (gap) => <>{cause(gap.cause)[0]}<span class="sub">{cause(gap.cause)[1]}</span></> },
     { title: "Missed", numeric: true, width: "80px", cell: (gap) => (gap.lost === null || gap.lost === 0 ? "–" : count(gap.lost)) },
     { title: "State", width: "154px", cell: (gap) => <Badge state={gap.state} label={gapState(gap.state).label} tone={gapState(gap.state).tone} title={gapState(gap.state).help} /> },
     { title: "", width: "98px", numeric: true, cell: (gap) => <Repair gap={gap} done={pages.reload} /> },
@@ -83,7 +83,7 @@ export default function Gaps() {
 function Repair({ gap, done }: { gap: Gap; done: () => void }) {
   const [isAsked, setAsked] = useState(false);
   const repair = useAction(async () => {
-    await api.post(`/api/gaps/${part(String(gap.epoch))}/${part(String(gap.id))}/repair`);
+    await api.post(`/api/gaps/${gap.epoch}/${gap.id}/repair`);
     setAsked(true);
     say(`Repair of ${gap.source}${gap.symbol ? ` ${gap.symbol}` : ""} was asked for. The jobs page follows it.`);
     setTimeout(done, 3000);

@@ -17,7 +17,7 @@ import { More, Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Tabs, currentTab } from "../parts/tabs.tsx";
 import { Age, Ago, When } from "../parts/time.tsx";
-import type { Connection, Job, JobKind, JobState, Schedule } from "../types.ts";
+import type { Job, JobKind, JobState, Schedule, Schemas } from "../types.ts";
 import { useLoad, usePages } from "../use.ts";
 import { may, mayWrite, user } from "../viewer.ts";
 
@@ -45,9 +45,9 @@ function History() {
   const [state, setState] = useState<"" | JobState>("");
   const [connection, setConnection] = useState("");
   const query = { kind, state, connection };
-  const connections = useLoad<{ connections: Connection[] }>("/api/data-connections");
+  const connections = useLoad<Schemas["ConnectionList"]>("/api/data-connections");
   // The newest page moves; what is older is fetched when asked for, and stays as it was then.
-  const newest = useLoad<{ jobs: Job[]; next: string | null }>("/api/jobs", { ...query, limit: 50 }, 1500);
+  const newest = useLoad<Schemas["JobPage"]>("/api/jobs", { ...query, limit: 50 }, 1500);
   const [older, setOlder] = useState(false);
   const all = usePages<Job>(older ? "/api/jobs" : null, "jobs", { ...query, limit: 200 });
   const fresh = newest.data?.jobs ?? [];
@@ -81,7 +81,7 @@ function columns(reload: () => void): Column<Job>[] {
     { title: "Job", heading: true, width: "178px", cell: (job) => <>{words(job.kind)}<span class="sub">no. {job.id}, by {job.requested_by ?? "the engine"}</span></> },
     { title: "Connection", width: "140px", cell: (job) => (job.connection ? <a href={`/connections/${encodeURIComponent(job.connection)}`}>{job.connection}</a> : "–") },
     { title: "State", width: "122px", cell: (job) => <><Badge state={job.state} />{job.attempts > 1 ? <span class="sub">attempt {job.attempts} of {job.attempts_max}</span> : null}</> },
-    { title: "Result", cell: (job) => <Result job={job} /> },
+    { title: "Result", long: true, cell: (job) => <Result job={job} /> },
     { title: "When", width: "134px", cell: (job) => (job.finished_at ? <Ago at={job.finished_at} /> : job.started_at ? <>for <Age at={job.started_at} /></> : <>queued <Ago at={job.queued_at} /></>) },
     { title: "", width: "104px", numeric: true, cell: (job) => (mayCancel(job) ? <button type="button" class="small" aria-label={`Cancel job ${job.id}`} onClick={() => cancel(job, reload)}>Cancel</button> : null) },
   ];
@@ -115,7 +115,7 @@ function Result({ job }: { job: Job }) {
 }
 
 function Schedules() {
-  const { data, error, loading, reload } = useLoad<{ schedules: Schedule[] }>("/api/job-schedules", {}, 10_000);
+  const { data, error, loading, reload } = useLoad<Schemas["JobSchedules"]>("/api/job-schedules", {}, 10_000);
   return (
     <Panel flush>
       <LoadError error={error} stale={!!data} retry={reload} />

@@ -9,7 +9,7 @@ import { Head } from "../parts/panel.tsx";
 import { LiveMark } from "../parts/time.tsx";
 import { shownTheme } from "../prefs.ts";
 import { navigate, place, setQuery } from "../router.ts";
-import type { Instrument, LiveQuote } from "../types.ts";
+import type { LiveQuote, Schemas } from "../types.ts";
 import { useLive, useLoad } from "../use.ts";
 
 const COLUMNS: { key: SortKey | null; title: string; name: string; isNumber?: boolean; hint?: string }[] = [
@@ -43,7 +43,7 @@ export default function Live() {
   const filter = place.value.query.get("filter") ?? "";
   const sorted = place.value.query.get("sort");
   const sort = useMemo(() => sortOf(sorted), [sorted]);
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
 
   const state = useLive("/api/live/quotes", {
     quotes: (data, whole) => {
@@ -106,7 +106,7 @@ export default function Live() {
       <Head title="Live" badge={<LiveMark state={state} />} about="The best bid and ask of each symbol over all sources you may read.">
         <label class="search">
           <span class="hidden">Filter by symbol, class, source or state</span>
-          <input ref={search} type="search" placeholder="Filter: symbol, source, state" value={filter} onInput={(e) => setQuery({ filter: e.currentTarget.value || null })} />
+          <input ref={search} type="search" placeholder="Symbol, source, state" value={filter} onInput={(e) => setQuery({ filter: e.currentTarget.value || null })} />
         </label>
         <label class="sort-choice narrow-only">
           <span class="hidden">Sort by</span>

@@ -6,7 +6,7 @@ import { withQuery, type Query } from "../api.ts";
 import { Opens } from "../chart/opens.tsx";
 import { TIMEFRAMES, inWords, sorted } from "../chart/timeframes.ts";
 import { padded } from "../decimal.ts";
-import { bytes, count, words } from "../format.ts";
+import { bytes, count, plural, words } from "../format.ts";
 import { dayEnd, dayStart } from "../live/dates.ts";
 import { Badge } from "../parts/badge.tsx";
 import { Empty } from "../parts/empty.tsx";
@@ -17,21 +17,15 @@ import { Table, type Column } from "../parts/table.tsx";
 import { When } from "../parts/time.tsx";
 import { place, setQuery } from "../router.ts";
 import { date } from "../time.ts";
-import type { Bar, Instrument, Ohlc, SeriesStatistics, TableStatistics, Tick, Time } from "../types.ts";
+import type { Bar, Instrument, Ohlc, Schemas, SeriesStatistics, TableStatistics, Tick } from "../types.ts";
 import { useLoad } from "../use.ts";
 
 const PAGE = 100;
 const TICKS = "ticks";
 
-interface Statistics {
-  tables: TableStatistics[];
-  series: SeriesStatistics[];
-  at: Time;
-}
-
 export default function MarketData() {
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
-  const statistics = useLoad<Statistics>("/api/market-data/statistics", {}, 60_000);
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
+  const statistics = useLoad<Schemas["StatisticsShown"]>("/api/market-data/statistics", {}, 60_000);
   const { query } = place.value;
   const list = instruments.data?.instruments ?? [];
   const stored = statistics.data?.series ?? [];
@@ -56,7 +50,7 @@ export default function MarketData() {
       <Panel flush>
         <div class="filters market-filters">
           <Select label="Source" value={source} options={[["best", "Best price"], ...sources.map((name) => [name, name] as const)]} onChange={(chosen) => setQuery({ source: chosen === "best" ? null : chosen })} />
-          <Select label="Symbol" value={symbol} options={symbols.map((name) => [name, name] as const)} onChange={(chosen) => setQuery({ symbol: chosen })} />
+          <Select label="Symbol" value={symbol} options={symbols.length ? symbols.map((name) => [name, name] as const) : [["", "None yet"]]} onChange={(chosen) => setQuery({ symbol: chosen })} />
           <Select label="Timeframe" value={timeframe} options={[...timeframes.map((word) => [word, `${word}, ${inWords(word)}`] as const), [TICKS, "Ticks"]]} onChange={(chosen) => setQuery({ timeframe: chosen })} />
           <Field label="From">{(props) => <input {...props} type="date" value={from} max={to || undefined} onChange={(e) => setQuery({ from: e.currentTarget.value || null })} />}</Field>
           <Field label="To" error={isBackwards ? "It is before the first day" : null}>{(props) => <input {...props} type="date" value={to} onChange={(e) => setQuery({ to: e.currentTarget.value || null })} />}</Field>
@@ -80,7 +74,7 @@ function Rows({ isTicks, filters, instrument }: { isTicks: boolean; filters: Que
   const before = pages.at(-1) ?? null;
   const path = isTicks ? "/api/ticks" : "/api/bars";
   // The newest page follows what comes in.
-  const { data, error, loading, reload } = useLoad<{ bars?: Bar[]; ticks?: Tick[]; next: string | number | null }>(path, { ...filters, limit: PAGE, before }, before === null ? 5000 : null);
+  const { data, error, loading, reload } = useLoad<Partial<Schemas["Bars"] & Schemas["Ticks"]>>(path, { ...filters, limit: PAGE, before }, before === null ? 5000 : null);
   const next = data?.next ?? null;
   const digits = instrument?.digits ?? 0;
   const rows = (isTicks ? data?.ticks : data?.bars) ?? [];
@@ -100,10 +94,10 @@ function Rows({ isTicks, filters, instrument }: { isTicks: boolean; filters: Que
       )}
       </div>
       <div class="row between pager">
-        <span class="quiet" role="status">{loading ? "Loading" : `${count(rows.length)} ${isTicks ? "ticks" : "bars"}, page ${pages.length}`}</span>
+        <span class="quiet" role="status">{loading ? "Loading" : `${plural(rows.length, isTicks ? "tick" : "bar")}, page ${pages.length}`}</span>
         <span class="row">
           <button type="button" disabled={pages.length === 1} onClick={() => setPages(pages.slice(0, -1))}>Newer</button>
-          <button type="button" disabled={next === null} onClick={() => setPages([...pages, String(next)])}>Older</button>
+          <button type="button" disabled={next === null} onClick={() => setPages([...pages, next])}>Older</button>
         </span>
       </div>
     </>
@@ -147,7 +141,7 @@ function tickColumns(digits: number): Column<Tick>[] {
 }
 
 /** How much is stored, and since when. */
-function Stored({ statistics, loading, source, symbol }: { statistics: Statistics | undefined; loading: boolean; source: string; symbol: string }) {
+function Stored({ statistics, loading, source, symbol }: { statistics: Schemas["StatisticsShown"] | undefined; loading: boolean; source: string; symbol: string }) {
   const tables = statistics?.tables ?? [];
   const per = (name: string): number | null => tables.find(({ table }) => table === name)?.bytes_per_row ?? null;
   const total = tables.reduce((sum, { rows }) => sum + rows, 0);
@@ -199,7 +193,7 @@ function Stored({ statistics, loading, source, symbol }: { statistics: Statistic
   );
 }
 
-function Since({ row }: { row: { oldest: Time | null; newest: Time | null } }) {
+function Since({ row }: { row: Pick<TableStatistics, "oldest" | "newest"> }) {
   if (row.oldest === null) return <>–</>;
   return <><When at={row.oldest} only="date" /><span class="sub">to <When at={row.newest} only="date" /></span></>;
 }

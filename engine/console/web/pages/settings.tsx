@@ -8,13 +8,16 @@ import { Webhooks } from "../parts/settings/webhooks.tsx";
 import { Check } from "../parts/field.tsx";
 import { FormError, LoadError } from "../parts/notice.tsx";
 import { Head, Panel } from "../parts/panel.tsx";
-import type { Adapter, AlertSettings, Settings } from "../types.ts";
+import type { Adapter, AlertRule, AlertSettings, EditedWebhook, Schemas, Settings } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
+
+/** As the page holds them until they are saved. */
+type EditedAlerts = Omit<AlertSettings, "webhooks"> & { webhooks: EditedWebhook[] };
 
 export default function SettingsPage() {
   const providers = useEdited<Settings>("/api/settings");
-  const alerts = useEdited<AlertSettings>("/api/alerts/settings");
-  const adapters = useLoad<{ adapters: Adapter[] }>("/api/adapters");
+  const alerts = useEdited<EditedAlerts>("/api/alerts/settings");
+  const adapters = useLoad<Schemas["Adapters"]>("/api/adapters");
   const save = useAction(async () => {
     await providers.save();
     await alerts.save();
@@ -31,7 +34,7 @@ export default function SettingsPage() {
       {rules ? (
         <>
           <AlertRules rules={rules.rules} onChange={(next) => alerts.set({ ...rules, rules: next })} />
-          <Webhooks webhooks={rules.webhooks} rules={Object.keys(rules.rules)} changed={changed} onChange={(webhooks) => alerts.set({ ...rules, webhooks })} />
+          <Webhooks webhooks={rules.webhooks} rules={Object.keys(rules.rules) as AlertRule[]} changed={changed} onChange={(webhooks) => alerts.set({ ...rules, webhooks })} />
         </>
       ) : null}
       <FormError error={save.error} />

@@ -6,7 +6,7 @@ import { Empty } from "../parts/empty.tsx";
 import { Field, errorOf } from "../parts/field.tsx";
 import { Mark } from "../parts/icon.tsx";
 import { FormError } from "../parts/notice.tsx";
-import type { Session } from "../types.ts";
+import type { Schemas, Session } from "../types.ts";
 import { useAction } from "../use.ts";
 
 export default function SignIn() {
@@ -39,7 +39,7 @@ function Form() {
   const [asksCode, setAsksCode] = useState(false);
   const codeInput = useRef<HTMLInputElement>(null);
   const action = useAction(async () => {
-    session.value = await api.post<Session>("/api/session", { name, password, ...(asksCode ? { code: code.trim() } : {}) });
+    session.value = await api.post<Session>("/api/session", { name, password, ...(asksCode ? { code: code.trim() } : {}) } satisfies Schemas["SignInBody"]);
   });
   const needsCode = action.error?.code === "totp_required";
   useEffect(() => {

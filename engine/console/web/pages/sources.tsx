@@ -8,17 +8,12 @@ import { LoadError } from "../parts/notice.tsx";
 import { Head, Panel } from "../parts/panel.tsx";
 import { Table, type Column } from "../parts/table.tsx";
 import { place, setQuery } from "../router.ts";
-import type { Instrument, SourceSummary } from "../types.ts";
+import type { Instrument, Schemas, SourceSummary } from "../types.ts";
 import { useLoad } from "../use.ts";
 
-interface Answer {
-  summaries: SourceSummary[];
-  recommended: Record<string, string>;
-}
-
 export default function Sources() {
-  const { data, error, loading, reload } = useLoad<Answer>("/api/sources", {}, 5000);
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const { data, error, loading, reload } = useLoad<Schemas["Sources"]>("/api/sources", {}, 5000);
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
   const filter = place.value.query.get("filter") ?? "";
   const all = data ? rankings(data.summaries, data.recommended) : [];
   const words = filter.toLowerCase().split(/\s+/);
@@ -92,7 +87,7 @@ function One({ ranking, instrument }: { ranking: Ranking; instrument: Instrument
       ),
     },
     { title: "Score", width: "26%", cell: (row) => <Score summary={row} /> },
-    { title: "Uptime", numeric: true, cell: (row) => <>{percent(row.uptime_percent)}<span class="sub">complete {percent(row.completeness_percent, 0)}</span></> },
+    { title: "Uptime", numeric: true, cell: (row) => <>{percent(row.uptime_percent)}<span class="sub">complete <span class="nowrap">{percent(row.completeness_percent, 0)}</span></span></> },
     { title: "Latency", numeric: true, cell: (row) => <>{ms(row.latency_p50_ms)}<span class="sub">p99 {ms(row.latency_p99_ms)}</span></> },
     { title: "Spread", numeric: true, width: "8.5%", cell: (row) => <>{spread(row)}<span class="sub">{instrument ? "pips" : ""}</span></> },
     { title: "Ticks/s", numeric: true, cell: (row) => <>{rate(row.ticks_per_second)}<span class="sub">{count(row.rejects)} refused</span></> },

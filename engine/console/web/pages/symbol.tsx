@@ -14,15 +14,15 @@ import { LiveMark } from "../parts/time.tsx";
 import { place, setQuery } from "../router.ts";
 import type { PageProps } from "../routes.ts";
 import { mergeRows, type LiveState } from "../sse.ts";
-import type { Bar, DepthRow, Gap, IndicatorSeries, Instrument } from "../types.ts";
+import type { DepthRow, IndicatorSeries, Instrument, Schemas } from "../types.ts";
 import { useLoad } from "../use.ts";
 
 const SIDES: readonly (readonly [Side, string])[] = [["bid", "Bid"], ["mid", "Mid"], ["ask", "Ask"]];
 
 const asks = {
-  bars: (query: Parameters<typeof api.get>[1]) => api.get<{ bars: Bar[]; next: string | null }>("/api/bars", query),
+  bars: (query: Parameters<typeof api.get>[1]) => api.get<Schemas["Bars"]>("/api/bars", query),
   indicators: (query: Parameters<typeof api.get>[1]) => api.get<{ series: IndicatorSeries[] }>("/api/indicators", query),
-  gaps: (query: Parameters<typeof api.get>[1]) => api.get<{ gaps: Gap[] }>("/api/gaps", query),
+  gaps: (query: Parameters<typeof api.get>[1]) => api.get<Schemas["Gaps"]>("/api/gaps", query),
 };
 
 export default function Symbol({ params }: PageProps) {
@@ -31,7 +31,7 @@ export default function Symbol({ params }: PageProps) {
   const source = query.get("source") ?? "best";
   const timeframe = query.get("timeframe") ?? "M1";
   const side = SIDES.find(([word]) => word === query.get("price"))?.[0] ?? "bid";
-  const instruments = useLoad<{ instruments: Instrument[] }>("/api/instruments");
+  const instruments = useLoad<Schemas["Instruments"]>("/api/instruments");
   const instrument = instruments.data?.instruments.find((one) => one.symbol === symbol) ?? null;
   const [depth, setDepth] = useState<Map<string, DepthRow>>(new Map());
   const [live, setLive] = useState<LiveState>({ kind: "connecting" });

@@ -7,16 +7,11 @@ import { Figure, Figures, Head, Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/table.tsx";
 import type { Column } from "../parts/table.tsx";
 import { Ago } from "../parts/time.tsx";
-import type { Terminal } from "../types.ts";
+import type { Schemas, Terminal } from "../types.ts";
 import { useLoad } from "../use.ts";
 
-interface Answer {
-  terminals: Terminal[];
-  totals: { terminals: number; delivered: number; skipped: number };
-}
-
 export default function Terminals() {
-  const { data, error, loading, reload } = useLoad<Answer>("/api/terminals", {}, 2000);
+  const { data, error, loading, reload } = useLoad<Schemas["Terminals"]>("/api/terminals", {}, 2000);
   const totals = data?.totals;
   return (
     <div class="stack">
@@ -45,7 +40,7 @@ export default function Terminals() {
 }
 
 const COLUMNS: Column<Terminal>[] = [
-  { title: "Terminal", heading: true, width: "190px", cell: (row) => <>{row.user ?? "not named"}<span class="sub">{row.address}</span></> },
+  { title: "Terminal", heading: true, width: "190px", cell: (row) => <>{row.user || "Of this machine"}<span class="sub">{row.user ? `${row.token}, ` : ""}{row.address}</span></> },
   { title: "Subscriptions", cell: (row) => <Subscriptions row={row} /> },
   { title: "Connected", width: "108px", numeric: true, cell: (row) => <Ago at={row.connected_at} /> },
   { title: "Delivered", width: "116px", numeric: true, cell: (row) => <>{count(row.delivered)}<span class="sub">{bytes(row.bytes)}</span></> },

@@ -15,7 +15,7 @@ import { Tabs, currentTab } from "../parts/tabs.tsx";
 import { Ago } from "../parts/time.tsx";
 import { TokenList } from "../parts/tokens.tsx";
 import { UserForm } from "../parts/user-form.tsx";
-import type { User } from "../types.ts";
+import type { Schemas, User } from "../types.ts";
 import { useLoad } from "../use.ts";
 import { user } from "../viewer.ts";
 
@@ -23,7 +23,7 @@ const TABS = [["users", "Users"], ["tokens", "Tokens"], ["audit", "Audit log"]] 
 type Asked = { what: "edit" | "delete"; who: User } | { what: "new" } | null;
 
 export default function Users() {
-  const { data, error, loading, reload } = useLoad<{ users: User[] }>("/api/users");
+  const { data, error, loading, reload } = useLoad<Schemas["Users"]>("/api/users");
   const [asked, setAsked] = useState<Asked>(null);
   const tab = currentTab(TABS);
   const close = () => setAsked(null);

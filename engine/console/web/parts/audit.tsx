@@ -32,10 +32,10 @@ export function AuditLog({ users }: { users: string[] }) {
 }
 
 const COLUMNS: Column<AuditEntry>[] = [
-  { title: "Time", width: "200px", cell: (entry) => <When at={entry.at} /> },
+  { title: "Time", heading: true, width: "200px", cell: (entry) => <When at={entry.at} /> },
   { title: "By", width: "130px", cell: (entry) => entry.actor ?? <span class="quiet">nobody</span> },
   { title: "Action", width: "150px", cell: (entry) => <>{words(entry.action)}{entry.subject ? <span class="sub">{entry.subject}</span> : null}</> },
   { title: "Outcome", width: "124px", cell: (entry) => <Badge state={entry.succeeded ? "succeeded" : "failed"} /> },
-  { title: "Message", cell: (entry) => entry.message },
+  { title: "Message", long: true, cell: (entry) => entry.message },
   { title: "Address", width: "130px", cell: (entry) => <span class="quiet">{entry.address ?? "–"}</span> },
 ];

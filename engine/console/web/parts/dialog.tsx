@@ -43,10 +43,10 @@ export function Dialog({ title, onClose, children, wide, drawer }: DialogProps) 
       onClick={(event) => event.target === element.current && onClose()}
     >
       <div class="dialog-body">
-        <header class="dialog-head">
+        <div class="dialog-head">
           <h2 id={label}>{title}</h2>
           <button type="button" class="bare" aria-label="Close" onClick={onClose}><Icon name="close" /></button>
-        </header>
+        </div>
         {children}
       </div>
     </dialog>

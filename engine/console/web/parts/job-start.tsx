@@ -2,10 +2,11 @@
 
 import { useState } from "preact/hooks";
 import { api } from "../api.ts";
+import { TIMEFRAMES } from "../chart/timeframes.ts";
 import { say } from "../notices.ts";
 import { words } from "../format.ts";
 import { date } from "../time.ts";
-import type { Connection, Job, JobKind } from "../types.ts";
+import type { Job, JobKind, Schemas } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
 import { may, mayChange } from "../viewer.ts";
 import { Dialog } from "./dialog.tsx";
@@ -30,7 +31,7 @@ const NEEDS: Record<JobKind, { connection: boolean; symbol: boolean; timeframe: 
 };
 
 export function StartJob({ onClose }: { onClose: () => void }) {
-  const { data, error, reload } = useLoad<{ connections: Connection[] }>("/api/data-connections");
+  const { data, error, reload } = useLoad<Schemas["ConnectionList"]>("/api/data-connections");
   const usable = (data?.connections ?? []).filter((one) => may("manage-jobs") || mayChange(one));
   // A hole is repaired from the page of gaps, where one sees which.
   const kinds = (Object.keys(ABOUT) as JobKind[]).filter((kind) => kind !== "repair" && (NEEDS[kind].connection || may("manage-jobs")));
@@ -43,7 +44,8 @@ export function StartJob({ onClose }: { onClose: () => void }) {
   const one = usable.find((each) => each.name === name) ?? usable[0];
   const needs = NEEDS[kind];
   const symbols = Object.keys(one?.symbols ?? {});
-  const timeframes = one?.timeframes ?? [];
+  // One that fetches no bars by itself can be asked for any.
+  const timeframes: readonly string[] = one?.timeframes.length ? one.timeframes : TIMEFRAMES;
   const chosenSymbol = symbols.includes(symbol) ? symbol : (symbols[0] ?? "");
   const chosenTimeframe = timeframes.includes(timeframe) ? timeframe : (timeframes[0] ?? "");
   const start = useAction(async () => {
@@ -53,11 +55,11 @@ export function StartJob({ onClose }: { onClose: () => void }) {
       ...(needs.symbol ? { symbol: chosenSymbol } : {}),
       ...(needs.timeframe ? { timeframe: chosenTimeframe } : {}),
       ...(needs.period ? { from, to } : {}),
-    });
+    } satisfies Schemas["NewJob"]);
     say(`Job ${job.id} was queued.`);
     onClose();
   });
-  const options = (list: string[]) => list.map((each): [string, string] => [each, each]);
+  const options = (list: readonly string[]) => list.map((each): [string, string] => [each, each]);
   return (
     <Dialog title="Start a job" onClose={onClose}>
       <form class="stack" onSubmit={(e) => { e.preventDefault(); if (!start.busy) void start.run(); }}>

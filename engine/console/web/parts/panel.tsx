@@ -3,10 +3,16 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
+/** What somebody has opened, or types in, while the page was on its way. */
+const IN_USE = "[aria-expanded=true], .popover:not([hidden]), input, select, textarea";
+
 /** The heading of a page, with what can be done on it. Takes focus when the page comes, for the keyboard. */
 export function Head({ title, children, about, badge }: { title: string; children?: ComponentChildren; about?: ComponentChildren; badge?: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  useEffect(() => {
+    // A menu closes when focus leaves it.
+    if (!document.activeElement?.closest(IN_USE)) heading.current?.focus({ preventScroll: true });
+  }, []);
   return (
     <header class="page-head">
       <div class="grow">

@@ -14,6 +14,7 @@ import { useLoad, useNow } from "../use.ts";
 import { may } from "../viewer.ts";
 import { Dialog } from "./dialog.tsx";
 import { Icon, Mark } from "./icon.tsx";
+import { Popover } from "./popover.tsx";
 
 export function Shell({ children }: { children: ComponentChildren }) {
   const [menu, setMenu] = useState(false);
@@ -106,24 +107,22 @@ function ThemeButton() {
 }
 
 function Person() {
-  const [open, setOpen] = useState(false);
   const who = session.value?.user;
   if (!who) return null;
   const leave = () => {
     signOut().then(() => navigate("/sign-in"), (thrown) => say(asError(thrown).message, "bad"));
   };
   return (
-    <div class="person" onKeyDown={(e) => e.key === "Escape" && setOpen(false)} onFocusOut={(e) => !e.currentTarget.contains(e.relatedTarget as Node | null) && setOpen(false)}>
-      <button type="button" class="bare" aria-expanded={open} aria-controls="person-menu" aria-label={`Your account, ${who.name}`} onClick={() => setOpen(!open)}>
-        <Icon name="person" /><span class="person-name">{who.name}</span>
-      </button>
-      <div id="person-menu" class="popover" hidden={!open}>
-        <p class="quiet">{who.name}, {who.role}{who.role === "demo" ? " (read only)" : ""}</p>
-        <a href="/account" onClick={() => setOpen(false)}>Account and tokens</a>
-        <a href="/docs" onClick={() => setOpen(false)}>Documentation</a>
-        <button type="button" onClick={leave}>Sign out</button>
-      </div>
-    </div>
+    <Popover id="person-menu" button="bare" label={`Your account, ${who.name}`} title={<><Icon name="person" /><span class="person-name">{who.name}</span></>}>
+      {(close) => (
+        <>
+          <p class="quiet">{who.name}, {who.role}{who.role === "demo" ? " (read only)" : ""}</p>
+          <a href="/account" onClick={close}>Account and tokens</a>
+          <a href="/docs" onClick={close}>Documentation</a>
+          <button type="button" onClick={leave}>Sign out</button>
+        </>
+      )}
+    </Popover>
   );
 }
 

@@ -12,6 +12,8 @@ export interface Column<T> {
   width?: string;
   /** The row's name: a heading of its row, and the head of its card. */
   heading?: boolean;
+  /** Takes the whole width of a card. */
+  long?: boolean;
   /** Not worth the place on a narrow screen. */
   wideOnly?: boolean;
 }
@@ -65,7 +67,7 @@ export function Table<T>({ caption, columns, rows, rowKey, rowClass, narrow = "c
 }
 
 const classes = <T,>(column: Column<T>): string | undefined =>
-  [column.numeric ? "number" : "", column.wideOnly ? "wide-only" : ""].filter(Boolean).join(" ") || undefined;
+  [column.numeric ? "number" : "", column.long ? "long" : "", column.wideOnly ? "wide-only" : ""].filter(Boolean).join(" ") || undefined;
 
 /** The end of a paged list. */
 export function More({ more, loading, loadMore, shown }: { more: boolean; loading: boolean; loadMore: () => void; shown: number }) {

@@ -1,10 +1,10 @@
 // Tokens for programs. A token is shown once, when it is made.
 
 import { useState } from "preact/hooks";
-import { api, part } from "../api.ts";
+import { api } from "../api.ts";
 import { say } from "../notices.ts";
 import { date } from "../time.ts";
-import type { Scope, Token } from "../types.ts";
+import type { Schemas, Scope, Token } from "../types.ts";
 import { useAction, useLoad } from "../use.ts";
 import { mayWrite, user } from "../viewer.ts";
 import { CopyBox } from "./copy.tsx";
@@ -25,7 +25,7 @@ const SCOPES: [Scope, string, string][] = [
 
 /** Tokens of the viewer, or of everybody. */
 export function TokenList({ all }: { all?: boolean }) {
-  const { data, error, loading, reload } = useLoad<{ tokens: Token[] }>("/api/tokens");
+  const { data, error, loading, reload } = useLoad<Schemas["Tokens"]>("/api/tokens");
   const [making, setMaking] = useState(false);
   const [revoking, setRevoking] = useState<Token | null>(null);
   const rows = (data?.tokens ?? []).filter((token) => all || token.user === user()?.name);
@@ -45,7 +45,7 @@ export function TokenList({ all }: { all?: boolean }) {
       {making ? <MakeToken onClose={() => setMaking(false)} onMade={reload} /> : null}
       {revoking ? (
         <Confirm title={`Revoke ${revoking.name}`} action="Revoke" danger onClose={() => setRevoking(null)} onConfirm={async () => {
-          await api.delete(`/api/tokens/${part(String(revoking.id))}`);
+          await api.delete(`/api/tokens/${revoking.id}`);
           say(`The token ${revoking.name} was revoked.`);
           reload();
         }}>
@@ -75,7 +75,7 @@ function MakeToken({ onClose, onMade }: { onClose: () => void; onMade: () => voi
   const [ends, setEnds] = useState("");
   const [made, setMade] = useState<string | null>(null);
   const make = useAction(async () => {
-    const answer = await api.post<Token & { token: string }>("/api/tokens", { name, scopes, expires_at: ends ? `${ends}T00:00:00Z` : null });
+    const answer = await api.post<Schemas["NewToken"]>("/api/tokens", { name, scopes, expires_at: ends ? `${ends}T00:00:00Z` : null });
     setMade(answer.token);
     onMade();
   });

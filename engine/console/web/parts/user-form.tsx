@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { api, part } from "../api.ts";
 import { say } from "../notices.ts";
-import type { Permission, Role, User } from "../types.ts";
+import type { Permission, Role, Schemas, User } from "../types.ts";
 import { useAction } from "../use.ts";
 import { user } from "../viewer.ts";
 import { Dialog } from "./dialog.tsx";
@@ -46,10 +46,10 @@ export function UserForm({ existing, onClose, onSaved }: { existing: User | null
         ...(own ? { sources: shared.sources } : { ...shared, disabled }),
         ...(password ? { password } : {}),
         ...(dropFactor ? { totp: false } : {}),
-      });
+      } satisfies Schemas["ChangeBody"]);
       say(`${existing.name} was saved.`);
     } else {
-      const made = await api.post<User>("/api/users", { name, password, ...shared });
+      const made = await api.post<User>("/api/users", { name, password, ...shared } satisfies Schemas["NewUserBody"]);
       say(`${made.name} was added. Hand them the password by a safe way.`);
     }
     onSaved();

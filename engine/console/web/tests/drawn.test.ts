@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { CANDLE_DOWN, CANDLE_UP } from "../chart/colours.ts";
-import { chosenAtFirst, mergeSeries, plan } from "../chart/indicators.ts";
+import { chosenAtFirst, mergeSeries, plan, pointsOf } from "../chart/indicators.ts";
+import { withMissing } from "../chart/bars.ts";
 import { ZonedScale, markText } from "../chart/scale.ts";
 import { DOWN, UP, candlesDrawn } from "../e2e/candles.mjs";
 import { decades, share, ticks } from "../live/scale.ts";
 import { PARTS, rankings, reason } from "../live/score.ts";
-import type { IndicatorSeries, SourceSummary } from "../types.ts";
+import type { Bar, IndicatorSeries, SourceSummary } from "../types.ts";
 
 type Rgb = [number, number, number];
 type Box = [x: number, y: number, width: number, height: number, colour: Rgb];
@@ -71,6 +72,19 @@ test("averages lie on the prices, oscillators below them with their levels", () 
 test("points that come again replace, others stay in order", () => {
   const merged = mergeSeries([series("EMA(20)", ["ema"], [1, 2, 3])], [{ indicator: "EMA(20)", outputs: ["ema"], points: [[60, 9], [180, 4]] }]);
   assert.deepEqual(merged[0]?.points, [[0, 1], [60, 9], [120, 3], [180, 4]]);
+});
+
+test("a line ends where bars are missing, not where the market was closed", () => {
+  const bar = (t: number): Bar => ({ t, bid: null, ask: null, mid: null, last: null, ticks: 1, volume: null, revision: 0, origin: "own", state: "final" });
+  // Minutes 0 and 1, a hole of two minutes, 4 and 5, a closed market, 60 and 61.
+  const bars = [0, 1, 4, 5, 60, 61].map((minute) => bar(minute * 60));
+  const slots = withMissing(bars, [{ from: 130, to: 230 }], "M1");
+  const places = new Map(slots.map(({ t }, n) => [t, n]));
+  const ema: IndicatorSeries = { indicator: "EMA(20)", outputs: ["ema"], points: bars.map(({ t }, n) => [t, n === 4 ? null : n]) };
+  const ends = (one: IndicatorSeries) => pointsOf(one, { output: "ema", index: 1, kind: "line" }, places).map(({ t, isEnd }) => [t / 60, isEnd]);
+  assert.deepEqual(ends(ema), [[0, false], [1, true], [4, false], [5, true], [61, false]]);
+  assert.deepEqual(ends({ ...ema, points: bars.map(({ t }) => [t, 1]) }).filter(([, isEnd]) => isEnd), [[1, true]]);
+  assert.deepEqual(ends({ ...ema, points: [[-60, 1], [0, 1], [7200, 1]] }), [[0, false]]);
 });
 
 test("in New York days begin at its midnight, and the hour that comes twice is two hours", () => {

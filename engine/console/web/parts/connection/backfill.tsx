@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../../api.ts";
 import { date } from "../../time.ts";
-import type { Connection, Job } from "../../types.ts";
+import type { Connection, Job, Schemas } from "../../types.ts";
 import { useAction, useLoad } from "../../use.ts";
 import { Field, Select, errorOf } from "../field.tsx";
 import { JobProgress } from "../job.tsx";
@@ -21,10 +21,10 @@ interface Props {
 export function BackfillForm({ one, path, symbol, timeframe, onDone }: Props) {
   const today = date(Date.now() / 1000, "UTC");
   const [what, setWhat] = useState({ symbol, timeframe, from: date(Date.now() / 1000 - 365 * 86400, "UTC"), to: today });
-  const [job, setJob] = useState<string | null>(null);
+  const [job, setJob] = useState<number | null>(null);
   const start = useAction(async () => {
-    const answer = await api.post<{ job: string | number }>(`${path}/backfill`, what);
-    setJob(String(answer.job));
+    const answer = await api.post<Schemas["BackfillQueued"]>(`${path}/backfill`, what satisfies Schemas["BackfillWanted"]);
+    setJob(answer.job);
   });
   // What is looked at below is what one most likely wants filled.
   useEffect(() => setWhat((before) => ({ ...before, symbol, timeframe })), [symbol, timeframe]);
@@ -44,13 +44,13 @@ export function BackfillForm({ one, path, symbol, timeframe, onDone }: Props) {
           <button type="submit" class="primary" disabled={start.busy}>{start.busy ? "Asking" : "Fetch"}</button>
         </div>
         <FormError error={start.error} fields={["from", "to"]} />
-        {job ? <Progress key={job} id={job} onDone={onDone} /> : null}
+        {job !== null ? <Progress key={job} id={job} onDone={onDone} /> : null}
       </form>
     </Panel>
   );
 }
 
-function Progress({ id, onDone }: { id: string; onDone: () => void }) {
+function Progress({ id, onDone }: { id: number; onDone: () => void }) {
   const [over, setOver] = useState(false);
   const { data, error } = useLoad<Job>(`/api/jobs/${id}`, {}, over ? null : 1000);
   const ended = data ? !["queued", "running"].includes(data.state) : false;

@@ -49,7 +49,7 @@ export function ConnectionData({ one, adapter, path, change }: { one: Connection
           rowKey={(bar) => bar.t}
           loading={loading}
           narrow="scroll"
-          minWidth="700px"
+          minWidth="800px"
           empty={error ? null : <Empty title="No bars stored">{from || to ? "None between these dates." : one.is_active ? "They appear as they close. Older ones come by a backfill." : "Activate the connection, or backfill a period."}</Empty>}
         />
         <More more={more} loading={loading} loadMore={loadMore} shown={rows.length} />
@@ -66,7 +66,7 @@ function columns(side: Side): Column<Bar>[] {
     return padded(values[index]!, digits);
   };
   return [
-    { title: "Opens at", width: "200px", cell: (bar) => <When at={bar.t} /> },
+    { title: "Opens at", heading: true, width: "180px", cell: (bar) => <When at={bar.t} /> },
     { title: "Open", numeric: true, cell: price(0) },
     { title: "High", numeric: true, cell: price(1) },
     { title: "Low", numeric: true, cell: price(2) },

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, part } from "../../api.ts";
-import type { Adapter, Connection, TestResult } from "../../types.ts";
+import type { Adapter, Connection, Schemas, TestResult } from "../../types.ts";
 import { useAction } from "../../use.ts";
 import { may } from "../../viewer.ts";
 import { Check, Field, errorOf } from "../field.tsx";
@@ -44,12 +44,12 @@ export function ConnectionForm({ adapters, existing, onSaved }: FormProps) {
     clear();
     const { name, adapter: _adapter, private: _private, ...changes } = draft();
     let saved = existing
-      ? await api.patch<Connection>(`/api/data-connections/${part(existing.name)}`, changes)
+      ? await api.patch<Connection>(`/api/data-connections/${part(existing.name)}`, changes satisfies Schemas["ChangedConnection"])
       : await api.post<Connection>("/api/data-connections", draft());
     let said: string[] = [];
     if (activate) {
       try {
-        const answer = await api.post<{ connection: Connection; changes: string[] }>(`/api/data-connections/${part(saved.name)}/activate`);
+        const answer = await api.post<Schemas["ChangeDone"]>(`/api/data-connections/${part(saved.name)}/activate`);
         saved = answer.connection;
         said = answer.changes;
       } catch (thrown) {

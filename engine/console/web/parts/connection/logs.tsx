@@ -41,11 +41,11 @@ export function ConnectionLogs({ path }: { path: string }) {
 }
 
 const COLUMNS: Column<LogEntry>[] = [
-  { title: "Time", width: "200px", cell: (entry) => <When at={entry.at} /> },
+  { title: "Time", heading: true, width: "200px", cell: (entry) => <When at={entry.at} /> },
   { title: "Action", width: "138px", cell: (entry) => words(entry.action) },
   { title: "Outcome", width: "124px", cell: (entry) => <Badge state={entry.succeeded ? "succeeded" : "failed"} /> },
-  { title: "Message", cell: (entry) => entry.message },
-  { title: "Details", width: "190px", cell: (entry) => <span class="quiet">{details(entry.metadata)}</span> },
+  { title: "Message", long: true, cell: (entry) => entry.message },
+  { title: "Details", long: true, width: "190px", cell: (entry) => <span class="quiet">{details(entry.metadata)}</span> },
 ];
 
 /** `rows 60, latency_ms 12` in words. */

@@ -2,10 +2,10 @@
 
 import { fixed, money } from "../../decimal.ts";
 import { count, ms, rate, words } from "../../format.ts";
+import { causeOf } from "../../live/states.ts";
 import { span } from "../../time.ts";
-import type { Account, Adapter, Connection, Position } from "../../types.ts";
+import type { Account, Adapter, Connection, Position, Schemas } from "../../types.ts";
 import { useLoad } from "../../use.ts";
-import { Badge } from "../badge.tsx";
 import { LoadError, Notice } from "../notice.tsx";
 import { Facts, Figure, Figures, Panel } from "../panel.tsx";
 import { Table } from "../table.tsx";
@@ -14,7 +14,8 @@ import { Ago, When } from "../time.tsx";
 
 export function Overview({ one, adapter, path }: { one: Connection; adapter: Adapter | undefined; path: string }) {
   const live = one.live;
-  const trouble = one.last_error ?? live?.cause ?? null;
+  const cause = causeOf(live?.cause);
+  const trouble = one.last_error ?? (cause && (cause[1] || cause[0]));
   return (
     <div class="stack">
       {trouble && one.status !== "active" && one.status !== "inactive" ? (
@@ -61,15 +62,14 @@ const SYMBOLS: Column<[string, string]>[] = [
 ];
 
 const POSITIONS: Column<Position>[] = [
-  { title: "Symbol", heading: true, cell: (row) => row.symbol },
-  { title: "Side", width: "86px", cell: (row) => <Badge state={row.side} tone={row.side === "buy" ? "info" : "mute"} /> },
+  { title: "Symbol", heading: true, width: "44%", cell: (row) => <>{row.symbol}<span class="sub">{words(row.side)}</span></> },
   { title: "Size", numeric: true, cell: (row) => row.size },
   { title: "Profit", numeric: true, cell: (row) => <span class={row.profit?.startsWith("-") ? "down" : "up"}>{row.profit === null ? "–" : fixed(row.profit, 2)}</span> },
 ];
 
 function AccountPanel({ path }: { path: string }) {
   const account = useLoad<Account>(`${path}/account`, {}, 15_000);
-  const positions = useLoad<{ positions: Position[] }>(`${path}/positions`, {}, 15_000);
+  const positions = useLoad<Schemas["Positions"]>(`${path}/positions`, {}, 15_000);
   if (account.error?.code === "not_offered") return null;
   const data = account.data;
   return (
@@ -79,8 +79,8 @@ function AccountPanel({ path }: { path: string }) {
         {data ? (
           <Facts facts={[
             ["Account", data.id ?? "–"],
-            ["Balance", `${money(data.balance)} ${data.currency}`],
-            ["Equity", `${money(data.equity)} ${data.currency}`],
+            ["Balance", `${money(data.balance)} ${data.currency ?? ""}`],
+            ["Equity", `${money(data.equity)} ${data.currency ?? ""}`],
             ["Margin used", money(data.margin_used)],
             ["Margin available", money(data.margin_available)],
           ]} />

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { api, part } from "../../api.ts";
-import type { Adapter, Connection, Draft, VenueSymbol } from "../../types.ts";
+import type { Adapter, Connection, Draft, Schemas, VenueSymbol } from "../../types.ts";
 import { useAction } from "../../use.ts";
 import { Field } from "../field.tsx";
 import { Icon } from "../icon.tsx";
@@ -33,8 +33,8 @@ export function SymbolPicker({ adapter, rows, draft, existing, error, instrument
     const typed = draft();
     const stored = existing && Object.keys(typed.secrets).length === 0;
     const answer = stored
-      ? await api.get<{ symbols: VenueSymbol[] }>(`/api/data-connections/${part(existing.name)}/symbols`, { search, limit: 100 })
-      : await api.post<{ symbols: VenueSymbol[] }>("/api/data-connections/symbols", { ...typed, search, limit: 100 });
+      ? await api.get<Schemas["VenueSymbols"]>(`/api/data-connections/${part(existing.name)}/symbols`, { search, limit: 100 })
+      : await api.post<Schemas["VenueSymbols"]>("/api/data-connections/symbols", { ...typed, search, limit: 100 } satisfies Schemas["DraftConnection"]);
     setFound(answer.symbols);
   });
   const add = (venue: string, canonical: string | null) => {

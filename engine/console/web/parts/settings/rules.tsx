@@ -1,13 +1,13 @@
 // When alerts are raised.
 
 import { words } from "../../format.ts";
-import type { AlertRule } from "../../types.ts";
+import type { AlertRule, RuleSettings } from "../../types.ts";
 import { Panel } from "../panel.tsx";
 import { Table } from "../table.tsx";
 import type { Column } from "../table.tsx";
 
 /** What a rule watches, and the unit of its threshold. */
-const ABOUT: Record<string, [string, string]> = {
+const ABOUT: Record<AlertRule, [string, string]> = {
   connection_error: ["A connection is in error.", ""],
   source_mute: ["An active source sends nothing.", ""],
   symbol_crossed: ["The best bid of a symbol is above its best ask.", ""],
@@ -18,14 +18,14 @@ const ABOUT: Record<string, [string, string]> = {
 };
 
 interface Props {
-  rules: Record<string, AlertRule>;
-  onChange: (rules: Record<string, AlertRule>) => void;
+  rules: Record<string, RuleSettings>;
+  onChange: (rules: Record<string, RuleSettings>) => void;
 }
 
 export function AlertRules({ rules, onChange }: Props) {
-  const set = (rule: string, changes: Partial<AlertRule>) => onChange({ ...rules, [rule]: { ...rules[rule]!, ...changes } });
-  const columns: Column<[string, AlertRule]>[] = [
-    { title: "Rule", heading: true, cell: ([rule]) => <>{words(rule)}<span class="sub">{ABOUT[rule]?.[0]}</span></> },
+  const set = (rule: string, changes: Partial<RuleSettings>) => onChange({ ...rules, [rule]: { ...rules[rule]!, ...changes } });
+  const columns: Column<[string, RuleSettings]>[] = [
+    { title: "Rule", heading: true, cell: ([rule]) => <>{words(rule)}<span class="sub">{ABOUT[rule as AlertRule]?.[0]}</span></> },
     {
       title: "On", width: "76px",
       cell: ([rule, { enabled }]) => <input type="checkbox" aria-label={`${words(rule)}: on`} checked={enabled} onChange={(e) => set(rule, { enabled: e.currentTarget.checked })} />,
@@ -36,7 +36,7 @@ export function AlertRules({ rules, onChange }: Props) {
         threshold === null ? <span class="quiet">none</span> : (
           <span class="row tight-row">
             <input class="short-input" type="number" step="any" min="0" required aria-label={`${words(rule)}: threshold`} disabled={!enabled} value={threshold} onInput={(e) => set(rule, { threshold: e.currentTarget.valueAsNumber })} />
-            {ABOUT[rule]?.[1]}
+            {ABOUT[rule as AlertRule]?.[1]}
           </span>
         ),
     },

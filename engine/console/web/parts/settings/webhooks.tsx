@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { api } from "../../api.ts";
 import { words } from "../../format.ts";
-import type { Webhook } from "../../types.ts";
+import type { AlertRule, EditedWebhook, Schemas } from "../../types.ts";
 import { useAction } from "../../use.ts";
 import { Check, Field } from "../field.tsx";
 import { FormError, Notice } from "../notice.tsx";
@@ -11,17 +11,17 @@ import { Panel } from "../panel.tsx";
 import { Ago } from "../time.tsx";
 
 interface Props {
-  webhooks: Webhook[];
-  rules: string[];
+  webhooks: EditedWebhook[];
+  rules: AlertRule[];
   /** Whether the settings have changes that are not saved: a test tries what is saved. */
   changed: boolean;
-  onChange: (webhooks: Webhook[]) => void;
+  onChange: (webhooks: EditedWebhook[]) => void;
 }
 
 export function Webhooks({ webhooks, rules, changed, onChange }: Props) {
-  const set = (index: number, changes: Partial<Webhook>) => onChange(webhooks.map((hook, at) => (at === index ? { ...hook, ...changes } : hook)));
+  const set = (index: number, changes: Partial<EditedWebhook>) => onChange(webhooks.map((hook, at) => (at === index ? { ...hook, ...changes } : hook)));
   return (
-    <Panel title="Webhooks" aside={<button type="button" onClick={() => onChange([...webhooks, { id: null, url: "", has_secret: false, rules: null, enabled: true }])}>Add a webhook</button>}>
+    <Panel title="Webhooks" aside={<button type="button" onClick={() => onChange([...webhooks, { url: "", has_secret: false, rules: null, enabled: true }])}>Add a webhook</button>}>
       {webhooks.length === 0 ? <p class="quiet">None. Alerts are shown in the console and counted in <code>/metrics</code>; a webhook also posts them to an address as JSON, signed with HMAC-SHA-256.</p> : null}
       <div class="stack">
         {webhooks.map((hook, index) => (
@@ -32,11 +32,11 @@ export function Webhooks({ webhooks, rules, changed, onChange }: Props) {
   );
 }
 
-function One({ hook, rules, changed, onChange, onRemove }: { hook: Webhook; rules: string[]; changed: boolean; onChange: (changes: Partial<Webhook>) => void; onRemove: () => void }) {
-  const [result, setResult] = useState<{ succeeded: boolean; status: number | string | null; error: string | null } | null>(null);
+function One({ hook, rules, changed, onChange, onRemove }: { hook: EditedWebhook; rules: AlertRule[]; changed: boolean; onChange: (changes: Partial<EditedWebhook>) => void; onRemove: () => void }) {
+  const [result, setResult] = useState<Schemas["Tried"] | null>(null);
   const test = useAction(async () => {
     setResult(null);
-    setResult(await api.post(`/api/alerts/webhooks/${hook.id}/test`));
+    setResult(await api.post<Schemas["Tried"]>(`/api/alerts/webhooks/${hook.id}/test`));
   });
   const last = hook.last_delivery;
   return (
@@ -48,7 +48,7 @@ function One({ hook, rules, changed, onChange, onRemove }: { hook: Webhook; rule
         <Field label="Secret to sign with" optional={!hook.has_secret} help="16 characters or more. The receiver checks the signature with it.">
           {(props) => <input {...props} type="password" autocomplete="new-password" placeholder={hook.has_secret ? "Stored; leave empty to keep it" : undefined} value={hook.secret ?? ""} onInput={(e) => {
             const secret = e.currentTarget.value;
-            onChange({ secret: secret || undefined } as Partial<Webhook>);
+            onChange({ secret: secret || undefined });
           }} />}
         </Field>
       </div>
@@ -69,7 +69,7 @@ function One({ hook, rules, changed, onChange, onRemove }: { hook: Webhook; rule
       <div class="row between">
         <span class="quiet">{last ? <>Last delivery <Ago at={last.at} />: {last.error ?? `answered ${last.status}`}</> : "Nothing sent yet."}</span>
         <span class="row">
-          {hook.id !== null ? <button type="button" class="small" disabled={test.busy || changed} title={changed ? "Save first: a test tries what is saved" : undefined} onClick={() => void test.run()}>{test.busy ? "Sending" : "Send a test"}</button> : null}
+          {hook.id !== undefined ? <button type="button" class="small" disabled={test.busy || changed} title={changed ? "Save first: a test tries what is saved" : undefined} onClick={() => void test.run()}>{test.busy ? "Sending" : "Send a test"}</button> : null}
           <button type="button" class="small danger" aria-label={`Remove ${hook.url || "this webhook"}`} onClick={onRemove}>Remove</button>
         </span>
       </div>
