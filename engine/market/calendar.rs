@@ -131,12 +131,18 @@ impl Calendar {
     }
 
     /// Whether the market is open at `now_ns`.
+    #[inline]
     pub fn is_open(&mut self, now_ns: i64) -> bool {
         if let Some((stretch, open)) = self.known_session
             && stretch.contains(now_ns)
         {
             return open;
         }
+        self.is_open_then(now_ns)
+    }
+
+    #[cold]
+    fn is_open_then(&mut self, now_ns: i64) -> bool {
         match self.session(now_ns) {
             Some(answer) => {
                 self.known_session = Some(answer);

@@ -62,8 +62,11 @@ pub struct Aggregate {
     /// What the common price says, by instrument.
     best: Vec<Published>,
     /// Receive time of the oldest price that counts, by instrument; timers need no look before that is too old. `i64::MAX`
-    /// when none counts.
+    /// when none counts. Or earlier than that: between two scans it is not kept up.
     oldest_ns: Vec<i64>,
+    /// Whether each price that there was counted in the last scan, by instrument: then none comes to count again by a clock
+    /// that runs backwards.
+    complete: Vec<bool>,
     /// The sources that are not common property.
     private: Vec<usize>,
 }
@@ -126,9 +129,10 @@ impl Aggregate {
     #[inline]
     fn best_of(&mut self, instrument: usize, now_ns: i64) -> Published {
         let horizon_ns = self.horizon_ns(now_ns);
-        let (mut bid, mut ask, mut sources, mut oldest_ns) = (NO_SIDE, NO_SIDE, 0, i64::MAX);
+        let (mut bid, mut ask, mut sources, mut oldest_ns, mut complete) = (NO_SIDE, NO_SIDE, 0, i64::MAX, true);
         for (id, latest) in self.latest.global(instrument) {
             if !latest.valid || latest.ts_recv_ns < horizon_ns {
+                complete &= !latest.valid;
                 continue;
             }
             oldest_ns = oldest_ns.min(latest.ts_recv_ns);
@@ -141,12 +145,22 @@ impl Aggregate {
             }
         }
         self.oldest_ns[instrument] = oldest_ns;
+        self.complete[instrument] = complete;
         let mut found = Published { ever: true, bid, ask, sources, state: 0, flags: 0 };
         found.state = state_of(&found).code();
         if found.state == QuoteState::Crossed.code() && self.is_cross_source(instrument, horizon_ns, &found) {
             found.flags = quote_flag::CROSS_SOURCE;
         }
         found
+    }
+
+    /// What `oldest_ns` would be after a scan.
+    fn oldest_of(&self, instrument: usize) -> i64 {
+        if !self.complete[instrument] {
+            return self.oldest_ns[instrument];
+        }
+        let counted = self.latest.global(instrument).filter(|(_, latest)| latest.valid);
+        counted.map(|(_, latest)| latest.ts_recv_ns).min().unwrap_or(i64::MAX)
     }
 
     /// Whether one source bids more than another asks. The best bid and ask of one and the same source may hide it.
@@ -161,10 +175,50 @@ impl Aggregate {
         })
     }
 
-    /// Publishes the common price of an instrument if it changed.
+    /// What a scan would find after a tick of a global source whose price counted before, where that can be said without a
+    /// look at the others: theirs all still count, and the tick improves on a best price, keeps its own, or changes none.
     #[inline]
+    fn moved(&self, tick: &Tick, instrument: usize) -> Option<Published> {
+        let before = &self.best[instrument];
+        let (id, bid_e9, ask_e9) = (tick.head.source_id, tick.bid_e9, tick.ask_e9);
+        let is_known = self.complete[instrument] && self.oldest_ns[instrument] >= self.horizon_ns(tick.ts_recv_ns);
+        if !is_known || [bid_e9, ask_e9, before.bid.0, before.ask.0].contains(&NO_PRICE) {
+            return None;
+        }
+        let better = |by: std::cmp::Ordering, holds: bool| match by {
+            std::cmp::Ordering::Greater => Some(true),
+            std::cmp::Ordering::Equal if holds => Some(true),
+            std::cmp::Ordering::Less if !holds => Some(false),
+            // Two at one price, or who had the best one has left it.
+            _ => None,
+        };
+        let is_bid = better(bid_e9.cmp(&before.bid.0), before.bid.2 == id)?;
+        let is_ask = better(before.ask.0.cmp(&ask_e9), before.ask.2 == id)?;
+        let bid = if is_bid { (bid_e9, tick.bid_size_e8, id) } else { before.bid };
+        let ask = if is_ask { (ask_e9, tick.ask_size_e8, id) } else { before.ask };
+        if bid.0 >= ask.0 {
+            return None;
+        }
+        let state = if before.sources > 1 { QuoteState::Ok } else { QuoteState::Single }.code();
+        Some(Published { ever: true, bid, ask, sources: before.sources, state, flags: 0 })
+    }
+
+    /// Publishes the common price of an instrument if it changed.
     fn refresh(&mut self, instrument: usize, now_ns: i64, event_ns: i64, force: bool, out: &mut Derived<'_>) {
         let found = self.best_of(instrument, now_ns);
+        self.publish(instrument, found, (now_ns, event_ns), force, out);
+    }
+
+    /// Publishes what was found unless it is what was published before.
+    #[inline]
+    fn publish(
+        &mut self,
+        instrument: usize,
+        found: Published,
+        (now_ns, event_ns): (i64, i64),
+        force: bool,
+        out: &mut Derived<'_>,
+    ) {
         let before = &mut self.best[instrument];
         // A price that never was needs no notice that it is absent.
         if (found == *before && !force) || (!before.ever && found.sources == 0) {
@@ -177,7 +231,9 @@ impl Aggregate {
 
     #[inline]
     fn on_tick(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
-        *self.latest.at(pair) = Latest {
+        let latest = self.latest.at(pair);
+        let counted = latest.valid;
+        *latest = Latest {
             bid_e9: tick.bid_e9,
             ask_e9: tick.ask_e9,
             bid_size_e8: tick.bid_size_e8,
@@ -186,7 +242,14 @@ impl Aggregate {
             valid: true,
         };
         if self.latest.places[pair.0] < self.latest.global_ids.len() {
-            self.refresh(pair.1, tick.ts_recv_ns, tick.ts_event_ns, self.every_tick, out);
+            let times = (tick.ts_recv_ns, tick.ts_event_ns);
+            match self.moved(tick, pair.1).filter(|_| counted) {
+                Some(found) => {
+                    self.oldest_ns[pair.1] = self.oldest_ns[pair.1].min(times.0);
+                    self.publish(pair.1, found, times, self.every_tick, out);
+                }
+                None => self.refresh(pair.1, times.0, times.1, self.every_tick, out),
+            }
         } else {
             self.on_private(tick, pair, out);
         }
@@ -296,6 +359,7 @@ impl Stage for Aggregate {
             own: PerPair::new(market),
             best: vec![Published::default(); market.instruments().len()],
             oldest_ns: vec![i64::MAX; market.instruments().len()],
+            complete: vec![false; market.instruments().len()],
             private: (0..market.sources().len()).filter(|source| !market.is_global(*source)).collect(),
             market: market.clone(),
         })
@@ -328,8 +392,8 @@ impl Stage for Aggregate {
         }
         by_source.save(&self.market, |latest: &Latest| latest.ts_recv_ns != 0, &mut latest);
         self.own.save(&self.market, |own| own.ever, &mut own);
-        let instruments = self.market.instruments().iter().zip(&self.best).zip(&self.oldest_ns);
-        let best: Vec<_> = instruments.map(|((i, best), oldest_ns)| (i.id.0, *best, *oldest_ns)).collect();
+        let instruments = self.market.instruments().iter().zip(&self.best).enumerate();
+        let best: Vec<_> = instruments.map(|(at, (i, best))| (i.id.0, *best, self.oldest_of(at))).collect();
         super::group::save_value(&(latest, own, best), out);
     }
 

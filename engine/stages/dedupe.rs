@@ -73,6 +73,7 @@ impl Recent {
     }
 
     /// Lets go of keys from before `horizon_ns`.
+    #[inline]
     fn expire(&mut self, horizon_ns: i64) {
         while self.in_order.front().is_some_and(|(at, _)| *at < horizon_ns) {
             self.in_order.pop_front();
@@ -80,6 +81,23 @@ impl Recent {
         while self.late.front().is_some_and(|(at, _)| *at < horizon_ns) {
             self.forget_late();
         }
+    }
+
+    /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
+    /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
+    #[inline]
+    fn goes_on(&mut self, seen: &Seen, limit: usize) -> bool {
+        let (None, Some(at)) = (seen.seq, seen.event_ns) else { return false };
+        let is_later = self.last_event_ns.is_none_or(|last| at > last)
+            && self.in_order.back().is_none_or(|(_, greatest)| at > greatest.0);
+        if !is_later || at > seen.now_ns || !self.late.is_empty() || self.in_order.len() >= limit {
+            return false;
+        }
+        self.late_run = 0;
+        self.previous = Some(seen.key);
+        self.last_event_ns = Some(at);
+        self.in_order.push_back((seen.now_ns, seen.key));
+        true
     }
 
     /// Takes up a key that is not in the window; beyond `limit` the oldest leaves.
@@ -132,6 +150,10 @@ impl Dedupe {
     #[inline]
     fn check(recent: &mut Recent, seen: &Seen, limit: usize, window_ns: i64) -> (Verdict, u32) {
         recent.expire(seen.now_ns - window_ns);
+        if recent.goes_on(seen, limit) { (Verdict::Accepted, 0) } else { Self::check_any(recent, seen, limit) }
+    }
+
+    fn check_any(recent: &mut Recent, seen: &Seen, limit: usize) -> (Verdict, u32) {
         let (mut verdict, mut flags) = match (seen.seq, seen.event_ns) {
             (None, None) => (if recent.previous == Some(seen.key) { Verdict::Duplicate } else { Verdict::Accepted }, 0),
             _ if recent.knows(&seen.key) => (Verdict::Duplicate, 0),
@@ -183,6 +205,7 @@ struct Seen {
 }
 
 impl Seen {
+    #[inline]
     fn new(now_ns: i64, seq: u64, event_ns: i64, rest: [u64; 4]) -> Seen {
         let seq = (seq != NO_NUMBER).then_some(seq);
         let event_ns = (event_ns != NO_TIME).then_some(event_ns);

@@ -65,11 +65,24 @@ pub struct Validate {
     last_trade_sum: PerPair<i64>,
 }
 
+/// What is absent is neither positive nor above anything.
+const _: () = assert!(NO_PRICE < 0);
+
 impl Validate {
     /// Checks that look at this tick alone.
     #[inline]
     fn own_checks(limits: &Limits, tick: &Tick) -> u32 {
         let (bid, ask) = (tick.bid_e9, tick.ask_e9);
+        let stamps = stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags);
+        // Nearly always. An absent price is no positive number, so both sides are there.
+        if 0 < bid && bid <= ask {
+            return if limits.too_wide(bid, ask) { stamps | Check::Spread.bit() } else { stamps };
+        }
+        stamps | Self::price_checks(limits, bid, ask)
+    }
+
+    /// Checks of prices of which something is wrong: the same for any prices.
+    fn price_checks(limits: &Limits, bid: i64, ask: i64) -> u32 {
         let mut failed = 0;
         if bid == NO_PRICE || ask == NO_PRICE {
             failed |= Check::EmptySide.bit();
@@ -84,7 +97,7 @@ impl Validate {
                 failed |= Check::Spread.bit();
             }
         }
-        failed | stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags)
+        failed
     }
 
     /// The level to compare with: the source's own, for its first price another's, if one is fresh. 0 when there is none.
@@ -215,6 +228,9 @@ fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32
 /// Twice the mid, or twice the one side there is; 0 when there is none.
 #[inline]
 fn sum_of(tick: &Tick) -> i64 {
+    if tick.bid_e9 > 0 && tick.ask_e9 > 0 {
+        return tick.bid_e9.saturating_add(tick.ask_e9);
+    }
     match (tick.bid_e9, tick.ask_e9) {
         (NO_PRICE, NO_PRICE) => 0,
         (NO_PRICE, one) | (one, NO_PRICE) => one.saturating_mul(2),
