@@ -143,6 +143,10 @@ metrics! {
         FANOUT_DELIVERIES "fanout_deliveries_total" "Records handed to terminals' connections.",
         FANOUT_CONFLATED "fanout_conflated_total" "Records replaced by a newer one before a terminal took them.",
         FANOUT_BYTES "fanout_bytes_total" "Bytes handed to terminals' connections.",
+        FANOUT_PACKETS "fanout_packets_total" "Packets that the loop sent to terminals.",
+        FANOUT_SENDS "fanout_sends_total" "System calls that it took to send them.",
+        FANOUT_PACKETS_REFUSED "fanout_packets_refused_total" "Packets that the kernel refused, as one too long for the path.",
+        FANOUT_SENDS_BLOCKED "fanout_sends_blocked_total" "Times that the kernel had no room for packets to terminals.",
     }
     gauges {
         TERMINALS "terminals" "Terminals connected.",

@@ -56,6 +56,9 @@ pub trait Outlet: Send {
     /// Ready when [`Outlet::drain`] has something to say; else wakes the task of `cx` when it has. For consumers that
     /// also wait for sockets; those that do nothing else park their thread.
     fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()>;
+
+    /// For a consumer that was told to wait and goes on for another reason: it need not be woken any more.
+    fn awake(&mut self) {}
 }
 
 impl Outlet for Box<dyn Outlet> {
@@ -65,6 +68,10 @@ impl Outlet for Box<dyn Outlet> {
 
     fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
         (**self).poll_ready(cx)
+    }
+
+    fn awake(&mut self) {
+        (**self).awake();
     }
 }
 

@@ -5,13 +5,14 @@
 mod fanout_common;
 
 use fanout_common::*;
-use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES};
+use tickwire::fanout::Transport;
+use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES, FANOUT_PACKETS, FANOUT_SENDS};
 use tickwire_terminal::{Delivery, Kind, Subscribe};
 
 /// Encodes, copies and deliveries of 500 quotes sent to `terminals`, each of which subscribes to `all` and `latest`
 /// while quotes flow, so that snapshots count too.
-async fn cost(terminals: usize) -> [u64; 3] {
-    let mut engine = engine(&config());
+async fn cost(over: Transport, terminals: usize) -> [u64; 3] {
+    let mut engine = engine(&config(over));
     let before = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
     for n in 1..=200 {
         engine.feed.quote(EURUSD, n);
@@ -27,6 +28,7 @@ async fn cost(terminals: usize) -> [u64; 3] {
         }
         std::mem::forget(terminal);
     }
+    let sent = [FANOUT_PACKETS.get(), FANOUT_SENDS.get()];
     for n in 201..=500 {
         engine.feed.quote(EURUSD, n);
     }
@@ -39,15 +41,23 @@ async fn cost(terminals: usize) -> [u64; 3] {
             }
         }
     }
+    let [packets, calls] = [FANOUT_PACKETS.get() - sent[0], FANOUT_SENDS.get() - sent[1]];
+    match over {
+        Transport::Loop if terminals > 64 => assert!(packets >= 200 && packets > 8 * calls, "{packets} in {calls}"),
+        Transport::Loop => assert!(packets > 0),
+        Transport::Tokio => assert_eq!(packets, 0),
+    }
     let after = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
     [after[0] - before[0], after[1] - before[1], after[2] - before[2]]
 }
 
 #[tokio::test]
 async fn encodes_and_copies_are_equal_with_1_and_with_200_terminals() {
-    let [encodes, copies, deliveries] = cost(1).await;
-    let [encodes_200, copies_200, deliveries_200] = cost(200).await;
-    assert_eq!((encodes, copies), (500, 500));
-    assert_eq!((encodes_200, copies_200), (500, 500));
-    assert!(deliveries >= 300 && deliveries_200 >= 200 * 300, "{deliveries} {deliveries_200}");
+    for over in [Transport::Tokio, Transport::Loop] {
+        let [encodes, copies, deliveries] = cost(over, 1).await;
+        let [encodes_200, copies_200, deliveries_200] = cost(over, 200).await;
+        assert_eq!((encodes, copies), (500, 500));
+        assert_eq!((encodes_200, copies_200), (500, 500));
+        assert!(deliveries >= 300 && deliveries_200 >= 200 * 300, "{deliveries} {deliveries_200}");
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fanout_common::*;
 use quinn::{Connection, ConnectionError, Endpoint};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use tickwire::fanout::Transport;
 use tickwire_schemas::control::{self, CloseCode, Control, ControlKind, ErrorCode, Hello, Subscribe};
 use tickwire_schemas::frame::{Frame, Header};
 use tickwire_terminal::{Kind, Terminal, Trust};
@@ -52,9 +53,8 @@ async fn answer(engine: &Engine, bytes: &[u8]) -> (control::Error, u64, String) 
     (error.unwrap(), close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
 }
 
-#[tokio::test]
-async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on() {
-    let mut engine = engine(&config());
+async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on(over: Transport) {
+    let mut engine = engine(&config(over));
     let bystander = engine.connect("").await.unwrap();
     let mut quotes = bystander.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
     let hello = Hello { version: 1, ..Hello::default() }.to_frame();
@@ -80,9 +80,8 @@ async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_
     }
 }
 
-#[tokio::test]
-async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits() {
-    let engine = engine(&config());
+async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits(over: Transport) {
+    let engine = engine(&config(over));
     let error = raw(&engine, b"h3").await.unwrap_err();
     assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error}");
     let connection = raw(&engine, b"tickwire/1").await.unwrap();
@@ -95,12 +94,17 @@ async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_
     }
 }
 
-#[tokio::test]
-async fn a_certificate_is_trusted_through_its_authority() {
-    let engine = engine(&config());
+async fn a_certificate_is_trusted_through_its_authority(over: Transport) {
+    let engine = engine(&config(over));
     let trust = |server_name: &str| Trust::Roots { roots: roots(&engine), server_name: server_name.into() };
     let terminal = Terminal::connect(engine.handle.local_addr(), &trust("localhost"), "").await.unwrap();
     assert_eq!(terminal.welcome().engine_id, "test");
     let error = Terminal::connect(engine.handle.local_addr(), &trust("example.org"), "").await.err().unwrap();
     assert!(error.to_string().contains("example.org"), "{error}");
 }
+
+over_both![
+    oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on,
+    another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits,
+    a_certificate_is_trusted_through_its_authority,
+];

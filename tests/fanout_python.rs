@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use fanout_common::*;
 use serde_json::{Value, json};
+use tickwire::fanout::Transport;
 use tickwire_schemas::record::Quote;
 use tickwire_schemas::{NO_PRICE, NO_TIME};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
@@ -43,9 +44,8 @@ fn published(bid_e9: i64, ask_e9: i64) -> Quote {
     }
 }
 
-#[tokio::test]
-async fn a_foreign_client_decodes_quotes_by_the_documentation() {
-    let mut engine = engine(&config());
+async fn a_foreign_client_decodes_quotes_by_the_documentation(over: Transport) {
+    let mut engine = engine(&config(over));
     engine.feed.send(published(1_085_100_000, 1_085_230_000), 0, EURUSD);
     engine.feed.send(published(60_000_123_456_789, NO_PRICE), 0, BTCUSDT);
     engine.settle().await;
@@ -79,9 +79,8 @@ async fn a_foreign_client_decodes_quotes_by_the_documentation() {
     assert!(child.wait().await.unwrap().success());
 }
 
-#[tokio::test]
-async fn a_foreign_client_is_told_what_is_wrong() {
-    let engine = engine(&config());
+async fn a_foreign_client_is_told_what_is_wrong(over: Transport) {
+    let engine = engine(&config(over));
     for (token, symbols, code) in [("wrong", "*", "unauthorized"), ("", "CHEESE", "unknown_symbol")] {
         let (mut child, _) = client(&engine, token, symbols, 1);
         let mut said = String::new();
@@ -90,3 +89,5 @@ async fn a_foreign_client_is_told_what_is_wrong() {
         assert!(said.contains(code), "{said}");
     }
 }
+
+over_both![a_foreign_client_decodes_quotes_by_the_documentation, a_foreign_client_is_told_what_is_wrong,];

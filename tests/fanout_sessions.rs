@@ -4,7 +4,7 @@
 mod fanout_common;
 
 use fanout_common::*;
-use tickwire::fanout::{FanoutConfig, FanoutError, TokenConfig, start};
+use tickwire::fanout::{FanoutConfig, FanoutError, TokenConfig, Transport, start};
 use tickwire_schemas::control::{CloseCode, ErrorCode, Resume};
 use tickwire_terminal::{Data, Delivery, Event, Follow, Followed, Kind, Subscribe, TerminalError, Trust};
 
@@ -19,9 +19,8 @@ fn refusal<T>(result: Result<T, TerminalError>) -> (ErrorCode, String, String) {
     }
 }
 
-#[tokio::test]
-async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes() {
-    let mut engine = engine(&config());
+async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes(over: Transport) {
+    let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(EURUSD, 2);
     engine.feed.quote(BTCUSDT, 3);
@@ -50,9 +49,8 @@ async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes() {
     assert_eq!(engine.handle.stats().terminals(), 1);
 }
 
-#[tokio::test]
-async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on() {
-    let mut engine = engine(&config());
+async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on(over: Transport) {
+    let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let (code, field, text) = refusal(terminal.subscribe(request(&["EURUSD", "CHEESE"], &[Kind::Quote])).await);
     assert_eq!((code, field.as_str()), (ErrorCode::UnknownSymbol, "symbols"));
@@ -71,10 +69,9 @@ async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on() {
     assert_eq!(bid(&record(&mut quotes).await.0), 1);
 }
 
-#[tokio::test]
-async fn who_may_not_come_is_told_why() {
-    let engine_of_one = engine(&FanoutConfig { max_terminals: 1, ..config() });
-    let engine = engine(&FanoutConfig { allow_anonymous_loopback: false, ..config() });
+async fn who_may_not_come_is_told_why(over: Transport) {
+    let engine_of_one = engine(&FanoutConfig { max_terminals: 1, ..config(over) });
+    let engine = engine(&FanoutConfig { allow_anonymous_loopback: false, ..config(over) });
     for token in ["", "wrong"] {
         let (code, field, _) = refusal(engine.connect(token).await);
         assert_eq!((code, field.as_str()), (ErrorCode::Unauthorized, "token"));
@@ -92,23 +89,21 @@ async fn who_may_not_come_is_told_why() {
     first.close().await;
 }
 
-#[tokio::test]
-async fn an_occupied_port_and_a_bad_certificate_are_one_sentence() {
-    let engine = engine(&config());
-    let taken = FanoutConfig { listen: engine.handle.local_addr(), ..config() };
+async fn an_occupied_port_and_a_bad_certificate_are_one_sentence(over: Transport) {
+    let engine = engine(&config(over));
+    let taken = FanoutConfig { listen: engine.handle.local_addr(), ..config(over) };
     let (_, fake) = outlet();
     let error = start(&taken, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
     assert!(matches!(error, FanoutError::Occupied(_)), "{error}");
     assert!(error.to_string().contains(&engine.handle.local_addr().to_string()));
-    let missing = FanoutConfig { certificate: "nowhere.pem".into(), key: "nowhere.key".into(), ..config() };
+    let missing = FanoutConfig { certificate: "nowhere.pem".into(), key: "nowhere.key".into(), ..config(over) };
     let (_, fake) = outlet();
     let error = start(&missing, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
     assert!(error.to_string().starts_with("fanout.certificate nowhere.pem: "), "{error}");
 }
 
-#[tokio::test]
-async fn all_is_contiguous_and_resumes_after_the_last_record() {
-    let mut engine = engine(&config());
+async fn all_is_contiguous_and_resumes_after_the_last_record(over: Transport) {
+    let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let mut quotes = terminal.subscribe(all(&["EURUSD"], &[Kind::Quote])).await.unwrap();
     snapshot(&mut quotes).await;
@@ -132,9 +127,8 @@ async fn all_is_contiguous_and_resumes_after_the_last_record() {
     }
 }
 
-#[tokio::test]
-async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap() {
-    let mut engine = engine(&FanoutConfig { window_records: 10, ..config() });
+async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap(over: Transport) {
+    let mut engine = engine(&FanoutConfig { window_records: 10, ..config(over) });
     for n in 0..100 {
         engine.feed.quote(EURUSD, n);
     }
@@ -162,9 +156,8 @@ async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap() {
 }
 
 /// It reads nothing while 400,000 quotes go by; the other reads all of them.
-#[tokio::test]
-async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_hole() {
-    let mut engine = engine(&config());
+async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_hole(over: Transport) {
+    let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 0);
     engine.feed.quote(BTCUSDT, 0);
     engine.settle().await;
@@ -198,9 +191,8 @@ async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_ho
     assert!(skipped_in_all.iter().all(|skipped| *skipped > total / 2), "{skipped_in_all:?}");
 }
 
-#[tokio::test]
-async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason() {
-    let mut engine = engine(&FanoutConfig { window_records: 1000, ..config() });
+async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(over: Transport) {
+    let mut engine = engine(&FanoutConfig { window_records: 1000, ..config(over) });
     let stopped = engine.connect("").await.unwrap();
     let mut slow = stopped.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
     for n in 0..20_000 {
@@ -223,9 +215,8 @@ async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(
 }
 
 /// It never reads: its connection cannot take more, and yet it is closed.
-#[tokio::test]
-async fn a_reader_of_all_that_never_reads_is_closed_too() {
-    let mut engine = engine(&FanoutConfig { window_records: 1000, ..config() });
+async fn a_reader_of_all_that_never_reads_is_closed_too(over: Transport) {
+    let mut engine = engine(&FanoutConfig { window_records: 1000, ..config(over) });
     let stopped = engine.connect("").await.unwrap();
     let mut unread = stopped.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
     let other = engine.connect("").await.unwrap();
@@ -251,9 +242,8 @@ async fn a_reader_of_all_that_never_reads_is_closed_too() {
     assert_eq!(record(&mut read).await.2, 0);
 }
 
-#[tokio::test]
-async fn a_private_source_reaches_its_owner_and_nobody_else() {
-    let mut engine = engine(&config());
+async fn a_private_source_reaches_its_owner_and_nobody_else(over: Transport) {
+    let mut engine = engine(&config(over));
     engine.feed.tick(ANNS, EURUSD);
     engine.settle().await;
     let everything = [Kind::Tick, Kind::Trade, Kind::Quote, Kind::Bar, Kind::Indicator, Kind::Gap, Kind::SourceState];
@@ -289,8 +279,7 @@ async fn a_private_source_reaches_its_owner_and_nobody_else() {
     assert_eq!(mine, [ANNS, ANNS, ANNS, 1]);
 }
 
-#[tokio::test]
-async fn a_token_sees_no_more_than_it_says() {
+async fn a_token_sees_no_more_than_it_says(over: Transport) {
     let narrow = TokenConfig {
         symbols: vec!["EUR*".into()],
         kinds: vec!["quote".into()],
@@ -298,7 +287,7 @@ async fn a_token_sees_no_more_than_it_says() {
         max_rate_hz: 1000,
         ..token("eve")
     };
-    let mut engine = engine(&FanoutConfig { tokens: vec![narrow], ..config() });
+    let mut engine = engine(&FanoutConfig { tokens: vec![narrow], ..config(over) });
     let terminal = engine.connect("eve-secret").await.unwrap();
     assert_eq!(terminal.welcome().catalogue.instruments.len(), 1);
     assert_eq!(terminal.welcome().catalogue.sources.len(), 0);
@@ -313,9 +302,8 @@ async fn a_token_sees_no_more_than_it_says() {
     assert_eq!(bid(&record(&mut quotes).await.0), 2);
 }
 
-#[tokio::test]
-async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back() {
-    let mut first = engine(&config());
+async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back(over: Transport) {
+    let mut first = engine(&config(over));
     first.feed.quote(EURUSD, 1);
     first.settle().await;
     let mut follow = Follow::new(first.target(), all(&["*"], &[Kind::Quote]));
@@ -327,7 +315,7 @@ async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back() {
     let Followed::Lost { error, .. } = follow.next().await.unwrap() else { panic!("not lost") };
     assert!(error.to_string().contains("the engine is stopping"), "{error}");
     let (_feed, fake) = outlet();
-    let again = FanoutConfig { listen: address, ..config() };
+    let again = FanoutConfig { listen: address, ..config(over) };
     let _second = start(&again, catalogue(), "test".into(), EPOCH + 1, state.path(), None, fake).unwrap();
     loop {
         match follow.next().await.unwrap() {
@@ -338,3 +326,18 @@ async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back() {
     }
     assert!(matches!(follow.next().await.unwrap(), Followed::Event(Event::ResumeGone(_))));
 }
+
+over_both![
+    a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes,
+    what_a_subscription_gets_wrong_is_named_and_the_session_goes_on,
+    who_may_not_come_is_told_why,
+    an_occupied_port_and_a_bad_certificate_are_one_sentence,
+    all_is_contiguous_and_resumes_after_the_last_record,
+    a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap,
+    a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_hole,
+    a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason,
+    a_reader_of_all_that_never_reads_is_closed_too,
+    a_private_source_reaches_its_owner_and_nobody_else,
+    a_token_sees_no_more_than_it_says,
+    an_engine_that_stops_says_goodbye_and_a_follower_comes_back,
+];

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use fanout_common::*;
 use serde_json::{Value, json};
+use tickwire::fanout::Transport;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -25,9 +26,8 @@ fn watch(engine: &Engine, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-#[tokio::test]
-async fn json_lines_up_to_the_limit() {
-    let mut engine = engine(&config());
+async fn json_lines_up_to_the_limit(over: Transport) {
+    let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(BTCUSDT, 2);
     engine.settle().await;
@@ -43,9 +43,8 @@ async fn json_lines_up_to_the_limit() {
     assert!(child.wait().await.unwrap().success());
 }
 
-#[tokio::test]
-async fn a_reader_that_has_enough_is_no_failure() {
-    let mut engine = engine(&config());
+async fn a_reader_that_has_enough_is_no_failure(over: Transport) {
+    let mut engine = engine(&config(over));
     let mut child = watch(&engine, &["--plain", "--kinds", "quote,tick"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     engine.feed.tick(1, EURUSD);
@@ -61,9 +60,8 @@ async fn a_reader_that_has_enough_is_no_failure() {
     assert!(status.success(), "{status}");
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_one_sentence_and_a_failure() {
-    let engine = engine(&config());
+async fn what_is_wrong_is_one_sentence_and_a_failure(over: Transport) {
+    let engine = engine(&config(over));
     for (arguments, expected) in [
         (&["--token", "wrong"][..], "the token is not known"),
         (&["--symbols", "CHEESE"], "there is no instrument CHEESE"),
@@ -75,3 +73,9 @@ async fn what_is_wrong_is_one_sentence_and_a_failure() {
         assert!(!out.status.success() && said.contains(expected) && said.trim().lines().count() == 1, "{said}");
     }
 }
+
+over_both![
+    json_lines_up_to_the_limit,
+    a_reader_that_has_enough_is_no_failure,
+    what_is_wrong_is_one_sentence_and_a_failure,
+];

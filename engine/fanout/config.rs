@@ -6,6 +6,21 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError, Secret};
+use crate::ring::Idle;
+
+/// Cores are numbered below this.
+const CORES_MAX: usize = 1024;
+
+/// Who moves the datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// A task for each terminal and subscription, woken when there is news.
+    #[default]
+    Tokio,
+    /// One loop that takes what is new, gives each terminal what it can send, and sends for all with one call.
+    Loop,
+}
 
 /// Addresses, certificate, limits and tokens of the QUIC endpoint. What each key does is in `config/default.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +40,12 @@ pub struct FanoutConfig {
     pub window_records: u32,
     /// Least time between two deliveries to terminals, milliseconds.
     pub flush_ms: u32,
+    /// Who moves the datagrams.
+    pub transport: Transport,
+    /// What [`Transport::Loop`] does without work.
+    pub idle: Idle,
+    /// The core that [`Transport::Loop`] is pinned to, at most one; empty: it is not pinned.
+    pub cores: Vec<usize>,
     /// Who may come.
     pub tokens: Vec<TokenConfig>,
 }
@@ -68,6 +89,9 @@ impl Default for FanoutConfig {
             max_terminals: 1000,
             window_records: 262_144,
             flush_ms: 0,
+            transport: Transport::default(),
+            idle: Idle::SpinThenPark,
+            cores: Vec::new(),
             tokens: Vec::new(),
         }
     }
@@ -93,6 +117,12 @@ impl FanoutConfig {
         if parsed.flush_ms > 1000 {
             return bad("flush_ms", "expected 0 to 1000");
         }
+        if parsed.cores.len() > 1 {
+            return bad("cores", "expected at most one core: there is one thread");
+        }
+        if let Some(core) = parsed.cores.iter().find(|core| **core >= CORES_MAX) {
+            return bad("cores", &format!("core {core} is not below {CORES_MAX}"));
+        }
         Ok(parsed)
     }
 }
@@ -115,6 +145,8 @@ mod tests {
         assert!(error("[fanout]\nlissen = 1").contains("fanout.lissen"));
         assert!(error("[fanout]\ncertificate = \"a.pem\"").contains("fanout.certificate: certificate and key"));
         assert!(error("[fanout]\nmax_terminals = 0").contains("fanout.max_terminals: expected 1"));
+        assert!(error("[fanout]\ntransport = \"pigeon\"").contains("fanout.transport"));
+        assert!(error("[fanout]\ncores = [0, 1]").contains("fanout.cores: expected at most one"));
         assert!(error("[[fanout.tokens]]\nname = \"a\"").contains("missing field `token`"));
     }
 }

@@ -1,7 +1,7 @@
 //! Subscriptions, conflation and resume; QUIC sessions.
 //!
 //! [`access`], [`catalogue`], [`subscription`], [`window`], [`delivery`] and [`session`] are pure: bytes and a time in,
-//! bytes and actions out. `transport` alone knows sockets and could be replaced. Each record is copied out of the
+//! bytes and actions out. Two transports know sockets, `transport` and `io_loop`; `hub` is what they share. Each record is copied out of the
 //! outbound ring once and framed once, into a block that every terminal shares; terminals pull from there when their
 //! connection has room. There is no queue per terminal, so none of them can hold up another or the engine.
 
@@ -10,6 +10,8 @@ pub mod board;
 pub mod catalogue;
 pub mod config;
 pub mod delivery;
+mod hub;
+mod io_loop;
 pub mod session;
 pub mod subscription;
 pub mod tls;
@@ -24,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,7 +36,7 @@ use crate::ring::Outlet;
 pub use access::{Access, ConfiguredTokens, Grant};
 pub use board::{Subscribed, TerminalShown};
 pub use catalogue::Catalogue;
-pub use config::{FanoutConfig, TokenConfig};
+pub use config::{FanoutConfig, TokenConfig, Transport};
 
 use access::Either;
 use window::Window;
@@ -68,7 +71,7 @@ type Growth = (Catalogue, oneshot::Sender<()>);
 
 /// Lets a running fan-out have more instruments and sources.
 #[derive(Clone)]
-pub struct FanoutGrowth(mpsc::Sender<Growth>);
+pub struct FanoutGrowth(mpsc::Sender<Growth>, Waker);
 
 impl FanoutGrowth {
     /// Gives it a catalogue that begins with the one it has. When this returns true, no terminal gets a record of what is
@@ -77,7 +80,12 @@ impl FanoutGrowth {
     #[must_use]
     pub fn grow(&self, catalogue: Catalogue) -> bool {
         let (tell, done) = oneshot::channel();
-        self.0.blocking_send((catalogue, tell)).is_ok() && done.blocking_recv().is_ok()
+        let FanoutGrowth(sender, thread) = self;
+        if sender.blocking_send((catalogue, tell)).is_err() {
+            return false;
+        }
+        thread.wake_by_ref();
+        done.blocking_recv().is_ok()
     }
 }
 
@@ -151,6 +159,8 @@ pub struct FanoutHandle {
     stats: Arc<FanoutStats>,
     growth: FanoutGrowth,
     stop: watch::Sender<bool>,
+    /// Makes the thread look at what it was told.
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -186,6 +196,7 @@ impl FanoutHandle {
 
     fn shut(&mut self) {
         self.stop.send_replace(true);
+        self.waker.wake_by_ref();
         if let Some(thread) = self.thread.take() {
             // A panic aborts the process; there is nothing in the result.
             let _ = thread.join();
@@ -226,7 +237,7 @@ pub fn start(
     let (stop, stopped) = watch::channel(false);
     // One at a time.
     let (growth, growths) = mpsc::channel(1);
-    let setup = transport::Setup {
+    let setup = hub::Setup {
         socket,
         tls: tls.config,
         core: Core { catalogue, grown: 0, access, window, engine_id, epoch },
@@ -237,12 +248,20 @@ pub fn start(
         stopped,
     };
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name("tw-fanout".into())
-        .spawn(move || transport::run(setup, Box::new(outlet), &ready))
-        .map_err(|e| FanoutError::Thread(e.to_string()))?;
-    let (growth, thread) = (FanoutGrowth(growth), Some(thread));
-    let handle = FanoutHandle { local_addr, fingerprint: tls.fingerprint, stats, growth, stop, thread };
+    let outlet: Box<dyn Outlet> = Box::new(outlet);
+    let thread = std::thread::Builder::new().name("tw-fanout".into());
+    let (thread, waker) = match config.transport {
+        Transport::Tokio => (thread.spawn(move || transport::run(setup, outlet, &ready)), Waker::noop().clone()),
+        Transport::Loop => {
+            let bell = io_loop::Bell::new().map_err(|e| FanoutError::Thread(e.to_string()))?;
+            let (waker, core) = (Waker::from(Arc::clone(&bell)), config.cores.first().copied());
+            let pace = io_loop::Pace { idle: config.idle, core, bell };
+            (thread.spawn(move || io_loop::run(setup, outlet, pace, &ready)), waker)
+        }
+    };
+    let thread = Some(thread.map_err(|e| FanoutError::Thread(e.to_string()))?);
+    let growth = FanoutGrowth(growth, waker.clone());
+    let handle = FanoutHandle { local_addr, fingerprint: tls.fingerprint, stats, growth, stop, waker, thread };
     match is_ready.recv() {
         Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(FanoutError::Thread(error)),

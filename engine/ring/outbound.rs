@@ -96,6 +96,10 @@ impl Outlet for RingOutlet {
         self.bell.waker().register(cx.waker());
         if self.bell.may_sleep(|| self.poller.has_events()) { TaskPoll::Pending } else { TaskPoll::Ready(()) }
     }
+
+    fn awake(&mut self) {
+        self.bell.unrung();
+    }
 }
 
 /// Builds the outbound ring of `slots` (a power of two) with two consumers: the journal's and the fan-out's.

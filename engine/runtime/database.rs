@@ -116,7 +116,8 @@ fn store_cores(settings: &Settings) -> Vec<usize> {
     if !settings.storage.cores.is_empty() {
         return settings.storage.cores.clone();
     }
-    let pinned: Vec<usize> = settings.threads.cores.iter().chain(&settings.ingest.cores).copied().collect();
+    let pinned: Vec<usize> =
+        settings.threads.cores.iter().chain(&settings.ingest.cores).chain(&settings.fanout.cores).copied().collect();
     let all = core_affinity::get_core_ids().unwrap_or_default();
     all.iter().map(|core| core.id).filter(|core| !pinned.contains(core)).collect()
 }

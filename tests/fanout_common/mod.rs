@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tempfile::TempDir;
 use tickwire::clock::now_ns;
 use tickwire::config::Secret;
-use tickwire::fanout::{Catalogue, FanoutConfig, FanoutHandle, TokenConfig, start};
+use tickwire::fanout::{Catalogue, FanoutConfig, FanoutHandle, TokenConfig, Transport, start};
 use tickwire::market::{
     Class, IndicatorId, IndicatorName, Instrument, InstrumentId, Price, Scope, Source, SourceId, VolumeOf,
 };
@@ -16,6 +16,25 @@ use tickwire_schemas::record::{Gap, Head, Quote, RECORD_BYTES_MAX, Record, Tick,
 use tickwire_schemas::words::Kind;
 use tickwire_terminal::{Data, Event, Subscribe, Subscription, Target, Terminal, TerminalError, Trust};
 use tokio::sync::mpsc;
+
+/// Makes a test of each function for each transport.
+#[macro_export]
+macro_rules! over_both {
+    ($($test:ident),* $(,)?) => {
+        mod over_tokio {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(tickwire::fanout::Transport::Tokio).await;
+            })*
+        }
+        mod over_the_loop {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(tickwire::fanout::Transport::Loop).await;
+            })*
+        }
+    };
+}
 
 pub const EPOCH: u32 = 7;
 pub const EURUSD: u32 = 1;
@@ -134,9 +153,9 @@ pub fn token(name: &str) -> TokenConfig {
     }
 }
 
-pub fn config() -> FanoutConfig {
+pub fn config(transport: Transport) -> FanoutConfig {
     let listen = "127.0.0.1:0".parse().unwrap();
-    FanoutConfig { listen, tokens: vec![token("ann"), token("bob")], ..FanoutConfig::default() }
+    FanoutConfig { listen, transport, tokens: vec![token("ann"), token("bob")], ..FanoutConfig::default() }
 }
 
 pub fn outlet() -> (Feed, impl Outlet + 'static) {

@@ -8,8 +8,7 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::Hub;
-use super::Tally;
+use super::{Hub, Tally, Tasks};
 use crate::clock::monotonic_ns;
 use crate::fanout::delivery::{Batch, Pulled, Subscription};
 
@@ -18,7 +17,7 @@ const BEHIND_CHECK: Duration = Duration::from_millis(500);
 
 /// Writes one subscription to a stream of its own until that, or the task, ends.
 pub(super) async fn deliver(
-    (hub, tally): (Rc<Hub>, Rc<Tally>),
+    (all, tally): (Rc<Tasks>, Rc<Tally>),
     connection: Connection,
     mut subscription: Subscription,
     subscribed: Bytes,
@@ -28,9 +27,9 @@ pub(super) async fn deliver(
     if stream.write_chunk(subscribed).await.is_err() {
         return;
     }
-    let mut batch = Batch::default();
+    let (hub, mut batch) = (&*all.hub, Batch::default());
     loop {
-        let news = hub.news.notified();
+        let news = all.news.notified();
         let pulled = {
             let core = hub.core.borrow();
             subscription.keep_up(&core);
@@ -42,7 +41,7 @@ pub(super) async fn deliver(
                 let written = tokio::select! {
                     biased;
                     written = stream.write_all_chunks(&mut batch.chunks) => written.is_ok(),
-                    () = falls_behind(&hub, &subscription) => return too_far_behind(&behind, &subscription).await,
+                    () = falls_behind(hub, &subscription) => return too_far_behind(&behind, &subscription).await,
                 };
                 if !written {
                     return;

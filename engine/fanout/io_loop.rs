@@ -1,0 +1,387 @@
+//! The transport that pulls: one thread, no runtime, `quinn-proto` for the protocol and batches of datagrams for the kernel.
+//!
+//! A turn takes what is new from the ring, encoded once for all; gives a number of terminals what their connections can
+//! send now; and hands all their packets to the kernel together. While it works the ring fills, so the next terminals in
+//! the round get what is newest then: under load batches grow, `latest` conflates, and a delivery costs less. Between,
+//! it reads what came in and does what is due. Nothing is queued for a terminal beyond one batch that its connection has
+//! not sent.
+
+mod delivery;
+mod pace;
+mod peer;
+mod timers;
+mod wire;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use quinn_proto::{AckFrequencyConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming, VarInt};
+use tokio::sync::{mpsc, watch};
+
+use super::Growth;
+use super::delivery::Batch;
+use super::hub::{self, Arrival, CLOSE_WITHIN, Hub, STOP_WITHIN, Setup};
+use super::udp::{self, Inbox, Socket};
+use crate::ring::Outlet;
+use peer::{Peer, Tools};
+use timers::Timers;
+use wire::Wire;
+
+pub(super) use pace::{Bell, Pace};
+
+/// Terminals served in a turn before the ring and the socket are looked at again: some 0.3 ms.
+const SERVED_PER_TURN: usize = 64;
+
+/// Reads in a turn: no more datagrams than a turn answers.
+const RECEIVES_PER_TURN: usize = 64 / udp::BATCH;
+
+/// Room in the kernel for datagrams in each direction: the answers of 10,000 terminals to one packet each.
+const SOCKET_BYTES: usize = 8 * 1024 * 1024;
+
+/// Packets that a terminal acknowledges together, where it can be asked to. Without asking it is every second one, and
+/// reading acknowledgements then costs a third of everything.
+const PACKETS_PER_ACK: u32 = 10;
+
+/// How often other threads see new figures.
+const FIGURES_EVERY: Duration = Duration::from_secs(1);
+
+/// How far the end has come.
+enum Phase {
+    Serving,
+    /// Goodbyes are on their way.
+    Stopping(Instant),
+    /// Connections are closed; the last packets are on their way.
+    Closing(Instant),
+}
+
+/// Runs until stopped; `ready` gets the outcome of the start.
+pub(super) fn run(setup: Setup, outlet: Box<dyn Outlet>, pace: Pace, ready: &SyncSender<Result<(), String>>) {
+    match Loop::new(setup, outlet, pace) {
+        Ok(mut all) => {
+            drop(ready.send(Ok(())));
+            all.run();
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    }
+}
+
+struct Loop {
+    hub: Rc<Hub>,
+    endpoint: Endpoint,
+    wire: Wire,
+    inbox: Option<Box<Inbox>>,
+    /// What the endpoint itself answers.
+    answer: Vec<u8>,
+    /// By the number of their connection.
+    peers: Vec<Option<Box<Peer>>>,
+    /// Those to attend to, each once.
+    dirty: Vec<usize>,
+    timers: Timers,
+    tools: Tools,
+    outlet: Box<dyn Outlet>,
+    ended: bool,
+    growths: mpsc::Receiver<Growth>,
+    stopped: watch::Receiver<bool>,
+    /// Counts what is new; a terminal that has seen this number has nothing to get.
+    news: u64,
+    /// The next in the round, and how many of it are left.
+    next: usize,
+    left: usize,
+    flush: Option<Duration>,
+    /// There is something new that waits for this time.
+    unseen_until: Option<Instant>,
+    last_flush: Instant,
+    next_figures: Instant,
+    pace: pace::Sleeper,
+    phase: Phase,
+}
+
+impl Loop {
+    fn new(setup: Setup, outlet: Box<dyn Outlet>, pace: Pace) -> Result<Loop, String> {
+        let tls = quinn_proto::crypto::rustls::QuicServerConfig::try_from(setup.tls).map_err(|e| e.to_string())?;
+        let mut server = quinn_proto::ServerConfig::with_crypto(Arc::new(tls));
+        let mut transport = hub::transport_config();
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK));
+        transport.ack_frequency_config(Some(acks));
+        server.transport_config(Arc::new(transport));
+        let socket = Socket::new(setup.socket, SOCKET_BYTES).map_err(|e| e.to_string())?;
+        let config = Arc::new(EndpointConfig::default());
+        let endpoint = Endpoint::new(config, Some(Arc::new(server)), !socket.may_fragment(), None);
+        let now = Instant::now();
+        Ok(Loop {
+            hub: Rc::new(Hub::new(setup.core, setup.stats, setup.max_terminals)?),
+            endpoint,
+            wire: Wire::new(socket),
+            inbox: Some(Box::default()),
+            answer: Vec::new(),
+            peers: Vec::new(),
+            dirty: Vec::new(),
+            timers: Timers::default(),
+            tools: Tools { batch: Batch::default(), actions: Vec::new() },
+            outlet,
+            ended: false,
+            growths: setup.growths,
+            stopped: setup.stopped,
+            news: 0,
+            next: 0,
+            left: 0,
+            flush: (setup.flush_ms > 0).then(|| Duration::from_millis(u64::from(setup.flush_ms))),
+            unseen_until: None,
+            last_flush: now,
+            next_figures: now,
+            pace: pace.start(),
+            phase: Phase::Serving,
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let worked = self.turn();
+            if self.is_over() {
+                return;
+            }
+            // A kernel without room is waited for, whatever else there is to do.
+            if worked && self.wire.has_room() {
+                self.pace.busy();
+            } else {
+                let until = self.next_due();
+                let outlet = (!self.ended).then_some(self.outlet.as_mut());
+                self.pace.idle(self.wire.socket(), !self.wire.is_empty(), outlet, until);
+            }
+        }
+    }
+
+    /// Does what there is to do now, a bounded part of each kind. False: nothing.
+    fn turn(&mut self) -> bool {
+        let mut worked = self.take_news();
+        worked |= self.serve();
+        worked |= self.wire.flush();
+        worked |= self.receive();
+        worked |= self.expire();
+        worked |= self.grow();
+        worked |= self.attend();
+        worked | self.wire.flush()
+    }
+
+    fn take_news(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let (got, end) = self.hub.drain(self.outlet.as_mut());
+        self.ended = end;
+        if got || end {
+            self.unseen_until.get_or_insert(self.flush.map_or(self.last_flush, |flush| self.last_flush + flush));
+        }
+        let due = self.unseen_until.is_some_and(|until| self.flush.is_none() || end || Instant::now() >= until);
+        if due {
+            self.unseen_until = None;
+            if self.flush.is_some() {
+                self.last_flush = Instant::now();
+            }
+            self.spread();
+        }
+        got
+    }
+
+    /// There is news for every terminal: another round, which begins where the last one stands.
+    fn spread(&mut self) {
+        self.news += 1;
+        self.left = self.peers.len();
+    }
+
+    /// Gives the next terminals of the round what is new.
+    fn serve(&mut self) -> bool {
+        let mut served = 0;
+        while self.left > 0 && served < SERVED_PER_TURN && self.wire.has_room() {
+            self.left -= 1;
+            let at = if self.next < self.peers.len() { self.next } else { 0 };
+            self.next = at + 1;
+            let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
+            if peer.seen == self.news || !peer.is_subscribed() {
+                continue;
+            }
+            peer.seen = self.news;
+            served += 1;
+            peer.serve(&self.hub, &mut self.wire, &mut self.tools, Instant::now());
+            self.look_after(at);
+        }
+        served > 0
+    }
+
+    /// Attends to all that something happened to.
+    fn attend(&mut self) -> bool {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let worked = !dirty.is_empty();
+        for at in dirty.drain(..) {
+            let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
+            peer.is_dirty = false;
+            // It is looked at whole, whatever the reason.
+            peer.seen = self.news;
+            let gone = peer.attend(&mut self.endpoint, &self.hub, &mut self.wire, &mut self.tools, Instant::now());
+            if gone {
+                self.timers.forget(at, &mut peer.armed);
+                self.peers[at] = None;
+            } else {
+                self.look_after(at);
+            }
+        }
+        // Whoever has more to do than fits in a turn is in the new list.
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+        worked
+    }
+
+    /// Notes when this one is due next, and whether that is at once.
+    fn look_after(&mut self, at: usize) {
+        let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { return };
+        let due = peer.due();
+        self.timers.arm(at, &mut peer.armed, due);
+        if peer.has_more() {
+            mark(&mut self.dirty, at, peer);
+        }
+    }
+
+    fn expire(&mut self) -> bool {
+        let now = Instant::now();
+        let mut worked = false;
+        while let Some(at) = self.timers.due(now) {
+            worked = true;
+            if let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) {
+                peer.armed = None;
+                mark(&mut self.dirty, at, peer);
+            }
+        }
+        if now >= self.next_figures {
+            self.next_figures = now + FIGURES_EVERY;
+            let mut shown: Vec<_> = self.peers.iter().flatten().filter_map(|peer| peer.shown()).collect();
+            shown.sort_unstable_by_key(|terminal| terminal.id);
+            self.hub.publish(shown);
+        }
+        worked
+    }
+
+    fn grow(&mut self) -> bool {
+        let Ok((catalogue, done)) = self.growths.try_recv() else { return false };
+        self.hub.core.borrow_mut().grow(catalogue);
+        for (at, peer) in self.peers.iter_mut().enumerate() {
+            if let Some(peer) = peer {
+                peer.grown(&self.hub, &mut self.tools);
+                mark(&mut self.dirty, at, peer);
+            }
+        }
+        // Nobody need wait for it.
+        let _ = done.send(());
+        true
+    }
+
+    fn receive(&mut self) -> bool {
+        let Some(mut inbox) = self.inbox.take() else { return false };
+        let mut worked = false;
+        for _ in 0..RECEIVES_PER_TURN {
+            let count = self.wire.receive(&mut inbox);
+            worked |= count > 0;
+            let now = Instant::now();
+            for datagram in inbox.datagrams() {
+                self.answer.clear();
+                let (remote, local_ip, ecn) = (datagram.remote, datagram.local_ip, datagram.ecn);
+                match self.endpoint.handle(now, remote, local_ip, ecn, datagram.to_bytes(), &mut self.answer) {
+                    Some(DatagramEvent::ConnectionEvent(ConnectionHandle(at), event)) => {
+                        if let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) {
+                            peer.take(event);
+                            mark(&mut self.dirty, at, peer);
+                        }
+                    }
+                    Some(DatagramEvent::NewConnection(incoming)) => self.arrive(incoming, now),
+                    Some(DatagramEvent::Response(transmit)) => self.wire.answer(&transmit, &self.answer),
+                    None => {}
+                }
+            }
+            if count < udp::BATCH {
+                break;
+            }
+        }
+        self.inbox = Some(inbox);
+        worked
+    }
+
+    /// Somebody knocks.
+    fn arrive(&mut self, incoming: Incoming, now: Instant) {
+        if !matches!(self.phase, Phase::Serving) {
+            return self.endpoint.ignore(incoming);
+        }
+        let (full, count) = match self.hub.knock() {
+            Arrival::Welcome(count) => (false, count),
+            Arrival::Full(count) => (true, count),
+            Arrival::Refuse => {
+                let transmit = self.endpoint.refuse(incoming, &mut self.answer);
+                return self.wire.answer(&transmit, &self.answer);
+            }
+        };
+        match self.endpoint.accept(incoming, now, &mut self.answer, None) {
+            Ok((ConnectionHandle(at), connection)) => {
+                if self.peers.len() <= at {
+                    self.peers.resize_with(at + 1, || None);
+                }
+                let mut peer = Box::new(Peer::new(ConnectionHandle(at), connection, full, count, now));
+                mark(&mut self.dirty, at, &mut peer);
+                self.peers[at] = Some(peer);
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.wire.answer(&transmit, &self.answer);
+                }
+            }
+        }
+    }
+
+    /// The earliest time that something is due.
+    fn next_due(&self) -> Instant {
+        let end = match self.phase {
+            Phase::Serving => None,
+            Phase::Stopping(until) | Phase::Closing(until) => Some(until),
+        };
+        let waiting = self.unseen_until.filter(|_| self.flush.is_some());
+        let first = [self.timers.first(), end, waiting].into_iter().flatten().min();
+        first.map_or(self.next_figures, |first| first.min(self.next_figures))
+    }
+
+    /// Says goodbye, then closes, then waits for the last packets; true when all that is done or has taken too long.
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Serving if self.ended || *self.stopped.borrow() => {
+                self.phase = Phase::Stopping(now + STOP_WITHIN);
+                self.each(|peer, hub, tools| peer.say_goodbye(hub, tools, now));
+                false
+            }
+            Phase::Stopping(until) if self.hub.connections() == 0 || now >= until => {
+                self.phase = Phase::Closing(now + CLOSE_WITHIN);
+                self.each(|peer, _, _| peer.shut(now));
+                false
+            }
+            Phase::Closing(until) => now >= until || self.peers.iter().all(Option::is_none),
+            _ => false,
+        }
+    }
+
+    fn each(&mut self, act: impl Fn(&mut Peer, &Rc<Hub>, &mut Tools)) {
+        for (at, peer) in self.peers.iter_mut().enumerate() {
+            if let Some(peer) = peer {
+                act(peer, &self.hub, &mut self.tools);
+                mark(&mut self.dirty, at, peer);
+            }
+        }
+    }
+}
+
+/// This one is to be attended to.
+fn mark(dirty: &mut Vec<usize>, at: usize, peer: &mut Peer) {
+    if !peer.is_dirty {
+        peer.is_dirty = true;
+        dirty.push(at);
+    }
+}

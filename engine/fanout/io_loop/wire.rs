@@ -1,0 +1,84 @@
+//! The socket and the packets that wait for it.
+
+use quinn_proto::{Connection, Transmit};
+use std::time::Instant;
+
+use crate::fanout::udp::{Counts, Inbox, Outbox, Socket};
+use crate::metrics::{FANOUT_PACKETS, FANOUT_PACKETS_REFUSED, FANOUT_SENDS, FANOUT_SENDS_BLOCKED};
+
+/// Packets of one turn and the socket that they go to.
+pub(super) struct Wire {
+    socket: Socket,
+    outbox: Outbox,
+    /// What the metrics know of the socket's counts.
+    told: Counts,
+    /// A socket that cannot be read was told once.
+    is_told: bool,
+}
+
+impl Wire {
+    pub(super) fn new(socket: Socket) -> Wire {
+        Wire { socket, outbox: Outbox::default(), told: Counts::default(), is_told: false }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Whether another packet may be written, after sending what fills a call.
+    pub(super) fn has_room(&mut self) -> bool {
+        if self.outbox.is_full() {
+            self.socket.flush(&mut self.outbox);
+        }
+        !self.outbox.is_full()
+    }
+
+    /// Sends what waits; false when that is nothing, or the kernel takes nothing.
+    pub(super) fn flush(&mut self) -> bool {
+        let before = self.outbox.len();
+        self.socket.flush(&mut self.outbox);
+        let (now, told) = (self.socket.counts(), self.told);
+        if now == told {
+            return false;
+        }
+        FANOUT_PACKETS.add(now.sent - told.sent);
+        FANOUT_SENDS.add(now.send_calls - told.send_calls);
+        FANOUT_PACKETS_REFUSED.add(now.refused - told.refused);
+        FANOUT_SENDS_BLOCKED.add(now.blocked - told.blocked);
+        self.told = now;
+        self.outbox.len() < before
+    }
+
+    /// Takes the next packet of a connection: its length, or `None` when it has none that it may send now.
+    pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> Option<usize> {
+        let transmit = connection.poll_transmit(now, 1, self.outbox.buffer())?;
+        self.outbox.push(&transmit);
+        Some(transmit.size)
+    }
+
+    /// A packet that belongs to no connection. Without room it is lost, as it might be on its way.
+    pub(super) fn answer(&mut self, transmit: &Transmit, bytes: &[u8]) {
+        if self.has_room() {
+            self.outbox.buffer().extend_from_slice(bytes);
+            self.outbox.push(transmit);
+        }
+    }
+
+    /// Reads what came in.
+    pub(super) fn receive(&mut self, inbox: &mut Inbox) -> usize {
+        match self.socket.receive(inbox) {
+            Ok(count) => count,
+            Err(error) => {
+                if !self.is_told {
+                    tracing::error!(%error, "the fan-out's socket cannot be read");
+                    self.is_told = true;
+                }
+                0
+            }
+        }
+    }
+}
