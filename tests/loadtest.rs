@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use engine_support::{BINARY, Engine, QUIET, command, free_port, http};
 use fanout_common::{BTCUSDT, EURUSD};
 use serde_json::Value;
+use tickwire::fanout::Transport;
 
 const TERMINALS: u64 = 50;
 
@@ -66,9 +67,10 @@ fn loadtest(engine: &fanout_common::Engine, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-#[tokio::test]
-async fn the_snapshot_counts_as_delivered_and_not_as_measured() {
-    let mut engine = fanout_common::engine(&fanout_common::config());
+over_both!(the_snapshot_counts_as_delivered_and_not_as_measured);
+
+async fn the_snapshot_counts_as_delivered_and_not_as_measured(transport: Transport) {
+    let mut engine = fanout_common::engine(&fanout_common::config(transport));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(BTCUSDT, 2);
     engine.settle().await;
@@ -79,7 +81,7 @@ async fn the_snapshot_counts_as_delivered_and_not_as_measured() {
 
 #[test]
 fn what_is_wrong_is_one_sentence_and_a_failure() {
-    let engine = fanout_common::engine(&fanout_common::config());
+    let engine = fanout_common::engine(&fanout_common::config(Transport::default()));
     for (arguments, code, expected) in [
         (&["--token", "wrong"][..], 1, "the token is not known"),
         (&["--symbols", "CHEESE"], 1, "there is no instrument CHEESE"),

@@ -4,7 +4,8 @@
 //! part (`raw`, `cells`, `socket`, `saturation`, `envelope`) or of a cell (`1000x1000`). Server and publisher have core 0, the load
 //! generator core 1, each a process of its own; sides take turns in each round. With `TICKWIRE_BENCH_OUT=DIR` each part
 //! writes a file there. `benches/README.md` says how to read it.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod hop;
 mod nats;

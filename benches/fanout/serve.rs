@@ -30,6 +30,10 @@ impl Outlet for Both {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.fanout.poll_ready(cx)
     }
+
+    fn awake(&mut self) {
+        self.fanout.awake();
+    }
 }
 
 /// The configuration of the fan-out with these keys of `[fanout]`; an error names the key that there is not.
