@@ -23,6 +23,9 @@ use super::sides::{Cell, Values, this_program, transport_exists};
 /// Ticks a second of one symbol, one terminal.
 const RATE: u64 = 1000;
 
+/// The simulator's factor for some so many: 780 to 1,200 by the hour of the day, for which see `records_per_s`.
+const SIMULATED: f64 = 30.0;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tickwire");
 
 pub fn run(options: &Options) {
@@ -82,7 +85,7 @@ fn engine(cell: Cell, config: &str) -> Result<Values, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (port, at) = (free_port()?, folder.path());
     let simulator = format!(
-        "[simulators.binance]\nbroker = \"binance\"\nlisten = \"127.0.0.1:{port}\"\nsymbols = [\"BTCUSDT\"]\nrate = {RATE}.0\n"
+        "[simulators.binance]\nbroker = \"binance\"\nlisten = \"127.0.0.1:{port}\"\nsymbols = [\"BTCUSDT\"]\nrate = {SIMULATED:.1}\n"
     );
     let source = format!(
         "[console]\nlisten = \"127.0.0.1:0\"\n[instruments.BTCUSDT]\nclass = \"crypto\"\ndigits = 2\npip = \"0.01\"\n\

@@ -52,8 +52,9 @@ pub fn run(options: &Options) {
     if options.wants("raw") || options.wants("cells") {
         raw_part(options);
     }
-    if options.wants("cells") || CELLS.iter().any(|cell| options.wants(&cell.name())) {
-        cells(options);
+    let chosen = chosen(options);
+    if !chosen.is_empty() {
+        cells(options, &chosen);
     }
     if options.wants("socket") {
         hop::run(options);
@@ -64,6 +65,14 @@ pub fn run(options: &Options) {
     if options.wants("envelope") && (options.filter.is_some() || !options.quick) {
         envelope(options);
     }
+}
+
+/// The cell that the filter names, or all; a quick look leaves out what takes long to connect.
+fn chosen(options: &Options) -> Vec<Cell> {
+    let named = options.filter.as_deref().and_then(Cell::named);
+    let all = CELLS.into_iter().filter(|cell| options.wants("cells") && !(options.quick && cell.terminals > 1000));
+    let cells = named.map_or_else(|| all.collect(), |cell| vec![cell]);
+    cells.into_iter().map(|cell| options.sized(cell)).collect()
 }
 
 fn case(cell: Cell, side: &Side) -> Value {
@@ -102,19 +111,13 @@ fn raw_part(options: &Options) {
     results.print(&["packets_per_s", "received_per_s"]);
 }
 
-fn cells(options: &Options) {
+fn cells(options: &Options, chosen: &[Cell]) {
     let mut results = Results::new("fanout", "How late is a quote at a terminal, and what does its delivery cost?");
     let always = sides(options.side.as_deref(), options.quick);
     // One terminal alone: the only cell for which a whole core may be burnt on waiting.
     let only = |side: &Side| options.side.as_deref().is_none_or(|only| side.name().contains(only));
     let spinning = spinning().filter(only);
-    for cell in CELLS {
-        // A quick look leaves out what takes long to connect.
-        let long = options.quick && cell.terminals > 1000;
-        if !options.wants(&cell.name()) && (long || !options.wants("cells")) {
-            continue;
-        }
-        let cell = options.sized(cell);
+    for &cell in chosen {
         let spins = spinning.iter().filter(|_| cell.terminals == 1);
         let sides: Vec<&Side> = always.iter().chain(spins).collect();
         let mut found: Vec<Vec<Values>> = vec![Vec::new(); sides.len()];
@@ -129,16 +132,16 @@ fn cells(options: &Options) {
         }
     }
     results.print(&COLUMNS);
-    against_the_rival(&results, always.iter().chain(&spinning));
+    against_the_rival(&results, chosen, always.iter().chain(&spinning));
 }
 
 /// The same as shares of the rival's figures. A cell counts only where both sides deliver nearly all.
-fn against_the_rival<'a>(results: &Results, sides: impl Iterator<Item = &'a Side>) {
+fn against_the_rival<'a>(results: &Results, cells: &[Cell], sides: impl Iterator<Item = &'a Side>) {
     println!(
         "\n| cell | side | p50 x nats | p99 x nats | CPU per delivery x nats | counts |\n|---|---|---|---|---|---|"
     );
     let ours: Vec<String> = sides.filter(|side| matches!(side, Side::Tickwire { .. })).map(Side::name).collect();
-    for cell in CELLS {
+    for cell in cells {
         let of = |side: &str, name: &str| {
             let case = json!({"terminals": cell.terminals, "rate": cell.rate, "side": side});
             results.get(&case, name)

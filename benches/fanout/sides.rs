@@ -36,6 +36,12 @@ impl Cell {
     pub fn name(&self) -> String {
         format!("{}x{}", self.terminals, self.rate)
     }
+
+    /// The cell of such a name.
+    pub fn named(name: &str) -> Option<Cell> {
+        let (terminals, rate) = name.split_once('x')?;
+        Some(Cell::new(terminals.parse().ok().filter(|n| *n > 0)?, rate.parse().ok().filter(|n| *n > 0)?))
+    }
 }
 
 /// Who serves.
@@ -140,9 +146,10 @@ fn measure(
     let memory_idle = memory_of(pid);
     go(&mut load)?;
     load.until("measuring")?;
-    let cpu = cpu_seconds_of(pid);
+    let (cpu, began) = (cpu_seconds_of(pid), Instant::now());
     load.until("measured")?;
-    let cpu = cpu_seconds_of(pid) - cpu;
+    // A load generator that is too busy says so late.
+    let cpu = (cpu_seconds_of(pid) - cpu) * cell.seconds as f64 / began.elapsed().as_secs_f64();
     let memory_busy = memory_of(pid);
     let report = load.report()?;
     Ok(values(cell, &report, cpu, [memory_before, memory_idle, memory_busy]))
