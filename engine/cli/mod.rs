@@ -5,6 +5,7 @@ mod backfill;
 mod check_config;
 mod connections;
 mod jobs;
+pub mod loadtest;
 mod record;
 mod reload;
 mod replay;
@@ -67,6 +68,8 @@ enum Command {
     Sources(sources::Options),
     /// Shows records as they come: a live table, lines, or JSON
     Watch(watch_arguments::Watch),
+    /// Holds many terminals in one process and says how fast and how completely records arrive
+    Loadtest(loadtest::Options),
     /// Fetches a venue's past bars into the database; the same again goes on where it stopped
     Backfill(backfill::Options),
     /// Data connections kept in the state directory: makes, changes, tests and shows them
@@ -175,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Sql { query, format, write } => run_sql(&common, &query, &format, write),
         Command::Sources(options) => run_sources(&common, &options),
         Command::Watch(watch) => watch::run(&watch.options(common.state_dir)).map_err(Failure::failed),
+        Command::Loadtest(options) => loadtest::run(&common, &options),
         Command::Backfill(options) => backfill::run(&common, options),
         Command::Connections { action } => connections::run(&common, action),
         Command::Jobs { action } => jobs::run(&common, action),

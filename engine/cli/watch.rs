@@ -50,7 +50,8 @@ pub struct WatchOptions {
 /// # Errors
 /// One sentence: no engine, connection refused, wrong certificate or token, unknown symbol or kind.
 pub fn run(options: &WatchOptions) -> Result<ExitCode, String> {
-    let target = find(options)?;
+    let WatchOptions { connect, fingerprint, token, .. } = options;
+    let target = find(&options.state_dir, connect.as_deref(), fingerprint.as_deref(), token.as_deref())?;
     let request = request(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let as_table = !options.json && !options.plain && options.limit.is_none() && io::stdout().is_terminal();
@@ -79,16 +80,22 @@ struct EngineFile {
     fingerprint: String,
 }
 
-fn find(options: &WatchOptions) -> Result<Target, String> {
-    let token = options.token.clone().map(Secret::new).map_or(Ok(String::new()), |secret| secret.resolve());
+/// The engine that `--connect`, `--fingerprint` and `--token` name; the local one of `state_dir` where they are left out.
+pub(super) fn find(
+    state_dir: &Path,
+    connect: Option<&str>,
+    fingerprint: Option<&str>,
+    token: Option<&str>,
+) -> Result<Target, String> {
+    let token = token.map(Secret::new).map_or(Ok(String::new()), |secret| secret.resolve());
     let token = token.map_err(|e| format!("--token: {e}"))?;
-    let local = || local_engine(&options.state_dir);
-    let (address, fingerprint) = match (&options.connect, &options.fingerprint) {
+    let local = || local_engine(state_dir);
+    let (address, fingerprint) = match (connect, fingerprint) {
         (None, fingerprint) => {
             let engine = local()?;
-            (engine.quic, fingerprint.clone().unwrap_or(engine.fingerprint))
+            (engine.quic, fingerprint.map_or(engine.fingerprint, String::from))
         }
-        (Some(connect), Some(fingerprint)) => (resolve(connect)?, fingerprint.clone()),
+        (Some(connect), Some(fingerprint)) => (resolve(connect)?, fingerprint.into()),
         (Some(connect), None) => {
             let address = resolve(connect)?;
             let known = local().ok().filter(|engine| engine.quic == address);
@@ -125,10 +132,15 @@ fn request(options: &WatchOptions) -> Result<Subscribe, String> {
     request.delivery = options.delivery;
     request.sources = (!options.sources.is_empty()).then(|| options.sources.clone());
     if !options.kinds.is_empty() {
-        let kind = |word: &String| Kind::from_word(word).ok_or_else(|| format!("--kinds: there is no kind {word}"));
-        request.kinds = options.kinds.iter().map(kind).collect::<Result<_, _>>()?;
+        request.kinds = kinds(&options.kinds)?;
     }
     Ok(request)
+}
+
+/// The kinds that `--kinds` names.
+pub(super) fn kinds(words: &[String]) -> Result<Vec<Kind>, String> {
+    let kind = |word: &String| Kind::from_word(word).ok_or_else(|| format!("--kinds: there is no kind {word}"));
+    words.iter().map(kind).collect()
 }
 
 /// The first connection has to succeed; later ones are tried again for as long as it takes.

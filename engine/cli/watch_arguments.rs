@@ -8,11 +8,20 @@ use tickwire_terminal::Delivery;
 use super::watch::WatchOptions;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeliveryWord {
+pub(super) enum DeliveryWord {
     /// The newest value of each chain
     Latest,
     /// Everything, in order
     All,
+}
+
+impl From<DeliveryWord> for Delivery {
+    fn from(word: DeliveryWord) -> Delivery {
+        match word {
+            DeliveryWord::Latest => Delivery::Latest,
+            DeliveryWord::All => Delivery::All,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -52,10 +61,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn options(self, state_dir: PathBuf) -> WatchOptions {
         let Watch { json, plain, connect, fingerprint, token, symbols, kinds, sources, delivery, limit } = self;
-        let delivery = match delivery {
-            DeliveryWord::Latest => Delivery::Latest,
-            DeliveryWord::All => Delivery::All,
-        };
+        let delivery = delivery.into();
         WatchOptions { state_dir, connect, fingerprint, token, symbols, kinds, sources, delivery, limit, json, plain }
     }
 }

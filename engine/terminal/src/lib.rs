@@ -29,7 +29,7 @@ mod trust;
 pub use error::TerminalError;
 pub use follow::{Follow, Followed, Target};
 pub use subscription::{Data, Event, Subscription};
-pub use terminal::{ClockSample, Terminal};
+pub use terminal::{ClockSample, Terminal, refuses};
 pub use tickwire_schemas as schemas;
 pub use tickwire_schemas::control::{Catalogue, Delivery, Subscribe, Welcome};
 pub use tickwire_schemas::words::Kind;

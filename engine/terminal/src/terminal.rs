@@ -225,7 +225,8 @@ impl Drop for Terminal {
 
 /// Whether this machine says at once that nobody listens on one of its own ports. QUIC itself would wait for an answer
 /// until its time runs out. One byte is no QUIC packet: an engine drops it.
-fn refuses(address: SocketAddr) -> bool {
+#[must_use]
+pub fn refuses(address: SocketAddr) -> bool {
     let probe = || -> std::io::Result<usize> {
         let socket = UdpSocket::bind(if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" })?;
         socket.connect(address)?;

@@ -25,14 +25,19 @@ pub enum Trust {
 
 impl Trust {
     /// The name to ask for in the handshake.
-    pub(crate) fn server_name(&self) -> &str {
+    #[must_use]
+    pub fn server_name(&self) -> &str {
         match self {
             Trust::Fingerprint(_) => "localhost",
             Trust::Roots { server_name, .. } => server_name,
         }
     }
 
-    pub(crate) fn client_config(&self) -> Result<rustls::ClientConfig, TerminalError> {
+    /// The TLS side of a connection, for whoever drives QUIC themselves.
+    ///
+    /// # Errors
+    /// [`TerminalError::Setup`]: a fingerprint that is none.
+    pub fn client_config(&self) -> Result<rustls::ClientConfig, TerminalError> {
         let setup = |e: rustls::Error| TerminalError::Setup(e.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider.clone())

@@ -1,0 +1,219 @@
+//! The parts of the benchmark, each a question.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+
+use super::Options;
+use super::results::{Results, medians};
+use super::sides::{Cell, Side, Values, sides, spinning};
+use super::{hop, raw};
+
+/// Terminals x quotes a second.
+const CELLS: [Cell; 6] = [
+    Cell::new(1, 1000),
+    Cell::new(100, 1000),
+    Cell::new(1000, 1000),
+    Cell::new(1000, 3000),
+    Cell::new(5000, 200),
+    Cell::new(10_000, 20),
+];
+
+/// Rates tried with 1,000 terminals until one is too much.
+const LADDER: [u64; 12] = [250, 500, 750, 1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000, 10_000];
+
+const ENVELOPE_TERMINALS: [u64; 9] = [1, 10, 50, 100, 200, 500, 1000, 2000, 5000];
+const ENVELOPE_RATES: [u64; 8] = [10, 50, 100, 200, 500, 1000, 2000, 4000];
+
+/// Sustained: nearly all arrives, and not too late.
+const DELIVERED_MIN: f64 = 0.99;
+const SUSTAINED_P99_US: f64 = 150_000.0;
+
+/// Where the envelope ends.
+const ENVELOPE_P99_US: f64 = 1_000.0;
+
+const COLUMNS: [&str; 9] = [
+    "delivered",
+    "p50_us",
+    "p90_us",
+    "p99_us",
+    "p999_us",
+    "max_us",
+    "server_cpu_us_per_delivery",
+    "packets_per_s",
+    "memory_busy_kb_per_terminal",
+];
+
+pub fn run(options: &Options) {
+    // Ten thousand sockets of the rival, in its server and its load.
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if options.wants("raw") || options.wants("cells") {
+        raw_part(options);
+    }
+    let chosen = chosen(options);
+    if !chosen.is_empty() {
+        cells(options, &chosen);
+    }
+    if options.wants("socket") {
+        hop::run(options);
+    }
+    if options.wants("saturation") && (options.filter.is_some() || !options.quick) {
+        saturation(options);
+    }
+    if options.wants("envelope") && (options.filter.is_some() || !options.quick) {
+        envelope(options);
+    }
+}
+
+/// The cell that the filter names, or all; a quick look leaves out what takes long to connect.
+fn chosen(options: &Options) -> Vec<Cell> {
+    let named = options.filter.as_deref().and_then(Cell::named);
+    let all = CELLS.into_iter().filter(|cell| options.wants("cells") && !(options.quick && cell.terminals > 1000));
+    let cells = named.map_or_else(|| all.collect(), |cell| vec![cell]);
+    cells.into_iter().map(|cell| options.sized(cell)).collect()
+}
+
+fn case(cell: Cell, side: &Side) -> Value {
+    json!({"terminals": cell.terminals, "rate": cell.rate, "side": side.name()})
+}
+
+/// Measures once; a failure is told and counts as nothing.
+fn measure(side: &Side, cell: Cell) -> Option<Values> {
+    match side.measure(cell) {
+        Ok(values) => {
+            let value = |name: &str| values.get(name).copied().unwrap_or_default();
+            eprintln!(
+                "{:>10} {:<24} delivered {:.4}, p50 {:.0} us, p99 {:.0} us",
+                cell.name(),
+                side.name(),
+                value("delivered"),
+                value("p50_us"),
+                value("p99_us")
+            );
+            Some(values)
+        }
+        Err(problem) => {
+            eprintln!("{:>10} {:<24} {problem}", cell.name(), side.name());
+            None
+        }
+    }
+}
+
+fn raw_part(options: &Options) {
+    let mut results = Results::new("fanout_raw", "How many datagrams a second does the kernel take from one core?");
+    let length = Duration::from_secs(if options.quick { 1 } else { 3 });
+    for destinations in [1, 7, 64] {
+        let rounds: Vec<Values> = (0..options.rounds).map(|_| raw::sendmmsg(length, destinations)).collect();
+        results.add(json!({"destinations": destinations, "bytes": 150}), &rounds);
+    }
+    results.print(&["packets_per_s", "received_per_s"]);
+}
+
+fn cells(options: &Options, chosen: &[Cell]) {
+    let mut results = Results::new("fanout", "How late is a quote at a terminal, and what does its delivery cost?");
+    let always = sides(options.side.as_deref(), options.quick);
+    // One terminal alone: the only cell for which a whole core may be burnt on waiting.
+    let only = |side: &Side| options.side.as_deref().is_none_or(|only| side.name().contains(only));
+    let spinning = spinning().filter(only);
+    for &cell in chosen {
+        let spins = spinning.iter().filter(|_| cell.terminals == 1);
+        let sides: Vec<&Side> = always.iter().chain(spins).collect();
+        let mut found: Vec<Vec<Values>> = vec![Vec::new(); sides.len()];
+        // A B, A B: what disturbs the machine disturbs all sides.
+        for _ in 0..options.rounds {
+            for (side, rounds) in sides.iter().zip(&mut found) {
+                rounds.extend(measure(side, cell));
+            }
+        }
+        for (side, rounds) in sides.iter().zip(&found).filter(|(_, rounds)| !rounds.is_empty()) {
+            results.add(case(cell, side), rounds);
+        }
+    }
+    results.print(&COLUMNS);
+    against_the_rival(&results, chosen, always.iter().chain(&spinning));
+}
+
+/// The same as shares of the rival's figures. A cell counts only where both sides deliver nearly all.
+fn against_the_rival<'a>(results: &Results, cells: &[Cell], sides: impl Iterator<Item = &'a Side>) {
+    println!(
+        "\n| cell | side | p50 x nats | p99 x nats | CPU per delivery x nats | counts |\n|---|---|---|---|---|---|"
+    );
+    let ours: Vec<String> = sides.filter(|side| matches!(side, Side::Tickwire { .. })).map(Side::name).collect();
+    for cell in cells {
+        let of = |side: &str, name: &str| {
+            let case = json!({"terminals": cell.terminals, "rate": cell.rate, "side": side});
+            results.get(&case, name)
+        };
+        for side in &ours {
+            let ratio = |name: &str| match (of(side, name), of("nats-server", name)) {
+                (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.3}", ours / theirs),
+                _ => String::new(),
+            };
+            let whole = |side: &str| of(side, "delivered").is_some_and(|share| share >= DELIVERED_MIN);
+            let counts = if whole(side) && whole("nats-server") { "yes" } else { "no" };
+            let (p50, p99, cpu) = (ratio("p50_us"), ratio("p99_us"), ratio("server_cpu_us_per_delivery"));
+            if !p50.is_empty() {
+                println!("| {} | {side} | {p50} | {p99} | {cpu} | {counts} |", cell.name());
+            }
+        }
+    }
+}
+
+fn saturation(options: &Options) {
+    let question = "How many deliveries a second does 1,000 terminals' server sustain, and what happens at twice that?";
+    let mut results = Results::new("fanout_saturation", question);
+    for side in sides(options.side.as_deref(), false) {
+        let mut sustained = 0;
+        for rate in LADDER {
+            let cell = options.sized(Cell { seconds: 5, warmup: 2, ..Cell::new(1000, rate) });
+            let rounds: Vec<Values> = (0..options.rounds).filter_map(|_| measure(&side, cell)).collect();
+            let found = medians(&rounds);
+            let value = |name: &str| found.get(name).copied();
+            let holds = value("p99_us").is_some_and(|p99| p99 <= SUSTAINED_P99_US)
+                && value("delivered").is_some_and(|share| share >= DELIVERED_MIN);
+            if !rounds.is_empty() {
+                results.add(load_case(cell, &side, if holds { "sustained" } else { "too much" }), &rounds);
+            }
+            if !holds {
+                break;
+            }
+            sustained = rate;
+        }
+        let double = options.sized(Cell { seconds: 5, warmup: 2, ..Cell::new(1000, 2 * sustained) });
+        if sustained > 0
+            && let Some(values) = measure(&side, double)
+        {
+            results.add(load_case(double, &side, "twice"), &[values]);
+        }
+    }
+    results.print(&["deliveries_per_s", "delivered", "conflated", "p50_us", "p99_us", "server_cpu_share"]);
+}
+
+fn load_case(cell: Cell, side: &Side, load: &str) -> Value {
+    let mut case = case(cell, side);
+    case["load"] = json!(load);
+    case
+}
+
+fn envelope(options: &Options) {
+    let question = "Up to how many terminals and quotes a second does p99 stay under 1 ms?";
+    let mut results = Results::new("fanout_envelope", question);
+    let side = options.side.as_deref().unwrap_or("tickwire");
+    let ours = sides(Some(side), true).into_iter().filter(|side| matches!(side, Side::Tickwire { .. }));
+    for side in ours {
+        for terminals in ENVELOPE_TERMINALS {
+            for rate in ENVELOPE_RATES {
+                let cell = options.sized(Cell { seconds: 3, warmup: 1, ..Cell::new(terminals, rate) });
+                let Some(values) = measure(&side, cell) else { break };
+                let p99 = values.get("p99_us").copied().unwrap_or(f64::MAX);
+                results.add(case(cell, &side), &[values]);
+                if p99 > 4.0 * ENVELOPE_P99_US {
+                    break;
+                }
+            }
+        }
+    }
+    results.print(&["p50_us", "p99_us", "delivered", "server_cpu_share"]);
+}
