@@ -38,6 +38,7 @@ pub(crate) fn sources() -> Vec<Source> {
         owner: String::new(),
         priority: 100,
         volume: VolumeOf::default(),
+        stores_ticks: true,
     };
     (1..).zip(["alpha", "beta"]).map(of).collect()
 }
