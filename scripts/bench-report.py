@@ -93,7 +93,6 @@ def criterion_of(folder):
             "high_ns": interval["upper_bound"] / elements,
         }
         rows.append({"case": {"group": what["group_id"], "case": what["function_id"] or ""}, "values": values})
-    # The order in which they were measured.
     return rows
 
 
@@ -121,11 +120,17 @@ def table(head, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
 
 
+def place_of(key):
+    """Percentiles in their order, the greatest last; everything else keeps its place behind them."""
+    found = re.match(r"p([\d.]+)(_|$)", key)
+    return float(found[1]) if found else 100.0 if key.startswith("max") else 101.0
+
+
 def keys_of(rows, part):
     found = []
     for row in rows:
         found += [key for key in row[part] if key not in found]
-    return found
+    return sorted(found, key=place_of)
 
 
 def tables_of(rows):
