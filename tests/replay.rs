@@ -135,6 +135,43 @@ fn sources_merge_by_time_and_ties_in_the_order_of_the_manifest() {
     );
 }
 
+/// Rows of the usual form are read several at a time, but not where the entry is cut to a stretch of time.
+#[test]
+fn rows_read_ahead_are_those_read_one_by_one() {
+    let bench = Bench::new();
+    let row = |row: i64| match row {
+        17 => "\r\n".into(),
+        30 => "nonsense\r\n".into(),
+        45 => format!("{row},11e-1,1.2\n"),
+        60 => format!("{row},1.1,1.2,1.3\n"),
+        99 => format!("{row},1.1,1.2"),
+        _ if row % 3 == 0 => format!("{row},1.1,1.2\r\n"),
+        _ => format!("{row},1.1,1.2\n"),
+    };
+    bench.write("20140501.csv", (0..100).map(row).collect::<String>());
+    let read = |more: &str| {
+        bench.write("m.toml", source("a", LEAN, Path::new("20140501.csv"), "EURUSD", more));
+        let manifest = Manifest::read(&bench.path("m.toml")).unwrap();
+        let mut recording = Recording::open(&manifest, &BTreeMap::new()).unwrap();
+        let (mut ticks, mut rows) = (Vec::new(), Vec::new());
+        while let Some(input) = recording.next().unwrap() {
+            if let tickwire::market::Input::Tick(tick) = input {
+                ticks.push(tick);
+                rows.push(recording.rows()[0]);
+            }
+        }
+        let notes: Vec<String> = std::iter::from_fn(|| recording.take_note()).collect();
+        (ticks, rows, notes, recording.rows())
+    };
+    let ahead = read("");
+    assert_eq!(read("from = \"2014-05-01T00:00:00Z\"\nto = \"2014-05-02T00:00:00Z\""), ahead);
+    let (ticks, rows, notes, all) = ahead;
+    let times: Vec<i64> = ticks.iter().map(|tick| tick.ts_recv_ns % 86_400_000_000_000 / 1_000_000).collect();
+    assert_eq!(times, (0..100).filter(|row| ![17, 30, 60].contains(row)).collect::<Vec<_>>());
+    assert_eq!((rows[0], rows[20], &all), (1, 22, &vec![100]), "each is counted when its turn comes");
+    assert!(notes.len() == 2 && notes[0].contains("line 31:") && notes[1].contains("line 61:"), "{notes:?}");
+}
+
 #[test]
 fn bars_close_by_the_clock_and_what_still_forms_is_provisional() {
     let bench = Bench::new();

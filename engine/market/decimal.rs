@@ -137,7 +137,9 @@ fn scaled(text: &[u8], places: u8) -> Result<u64, DecimalError> {
 #[inline]
 fn plain(text: &[u8], places: u8) -> Option<u64> {
     let (left, right) = words(text)?;
-    aligned(left, right, *text.first()?, places)
+    let first = *text.first()?;
+    // Of up to eight characters one word is all there is: half the work.
+    if left == 0 { aligned(0, right, first, places) } else { aligned(left, right, first, places) }
 }
 
 /// The same of what `bytes` begin with, up to a quote among the first sixteen of them; and how long it is. For templates.
@@ -182,7 +184,7 @@ fn words(text: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// The value of a decimal in two words of digits, whose last byte is the last; with zeros in front of its `first`.
-#[inline]
+#[inline(always)]
 fn aligned(mut left: u64, mut right: u64, first: u8, places: u8) -> Option<u64> {
     const POINT: u8 = b'.' ^ b'0';
     const TOO_MUCH: u64 = 0x7676_7676_7676_7676;

@@ -74,6 +74,7 @@ impl Buffer {
     }
 
     /// Steps over bytes that are available.
+    #[inline]
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         self.offset += bytes as u64;
@@ -111,6 +112,23 @@ impl Buffer {
         let line = &self.bytes[line];
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
+    }
+
+    /// The next line without its end, if all of it is in memory, and its length with its end: it is stepped over by
+    /// [`Buffer::step_over_line`].
+    #[inline]
+    pub(super) fn line_in_memory(&self) -> Option<(&[u8], usize)> {
+        let available = &self.bytes[self.start..self.end];
+        let end = memchr::memchr(b'\n', available)?;
+        let line = &available[..end];
+        Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
+    }
+
+    /// Steps over a line that is in memory, of this length with its end.
+    #[inline]
+    pub(super) fn step_over_line(&mut self, length: usize) {
+        self.consume(length);
+        self.line += 1;
     }
 
     /// Reads a chunk behind what is available; false at the end of the file.

@@ -14,7 +14,7 @@ use super::summary::Summary;
 use crate::journal::Snapshot;
 
 const MAGIC: &[u8; 8] = b"TICKWRPL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A replay between two inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ const HOUR_NS: i64 = 3_600_000_000_000;
 const MINUTE_NS: i64 = 60_000_000_000;
 
 /// What times can be: nanoseconds end soon after, and clocks must be able to go on.
-const TIMES: std::ops::Range<i64> = 0..9_190_000_000_000_000_000;
+pub(super) const TIMES: std::ops::Range<i64> = 0..9_190_000_000_000_000_000;
 
 /// Most malformed rows that are described; all are counted.
 const NOTES_MAX: usize = 20;
@@ -67,6 +67,7 @@ impl Recording {
             decoder: Decoder::new(entry, &market),
             bytes: None,
             ready: Vec::new(),
+            ahead: 0,
             next: 0,
             key_ns: i64::MIN,
             begins: false,
@@ -156,6 +157,10 @@ impl Recording {
         let track = &mut self.tracks[at];
         track.next += 1;
         if track.next < track.ready.len() {
+            if track.next >= track.ahead {
+                track.rows += 1;
+                track.inputs += 1;
+            }
             track.advance_key();
             self.keys[at] = track.key_ns;
             return Ok(());
@@ -230,8 +235,10 @@ struct Track {
     decoder: Decoder,
     /// The file that is open.
     bytes: Option<(std::path::PathBuf, Buffer)>,
-    /// What the last row gave, and which of it is next.
+    /// What the last row gave, and from `ahead` on an input for each of some rows that were read ahead: these are counted as
+    /// their turn comes. And which of all is next.
     ready: Vec<Input>,
+    ahead: usize,
     next: usize,
     /// Time of the next input, or of a later one before it in the file.
     key_ns: i64,
@@ -278,6 +285,10 @@ impl Track {
                             return Err(ReplayError::File(format!(
                                 "{path}: it begins before the end of the file before it; expected files in the order of their times"
                             )));
+                        }
+                        self.ahead = self.ready.len();
+                        if (from_ns, to_ns) == (i64::MIN, i64::MAX) {
+                            self.decoder.read_ahead(bytes, &mut self.ready);
                         }
                         self.advance_key();
                         return Ok(Step::Ready);

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::{Lines, Names, price, whole};
 use crate::market::decimal::{byte_in, digits};
 use crate::market::{BrokerClock, Input, Price};
+use crate::replay::buffer::Buffer;
 use crate::replay::manifest::date_of_name;
+use crate::replay::merge::TIMES;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -28,6 +30,26 @@ impl Lean {
         self.midnight_ns =
             date.ok_or("its rows have no day; expected the key `date`, or a name that begins with YYYYMMDD")?;
         Ok(())
+    }
+}
+
+/// Rows read ahead at most: what costs the same for one row as for several is paid once for so many. They stay in the
+/// nearest cache.
+const AHEAD_MAX: usize = 16;
+
+impl Lean {
+    /// Reads on as long as rows are plain and in memory; any other waits for its turn. Each gives one input.
+    pub(super) fn read_ahead(&mut self, bytes: &mut Buffer, out: &mut Vec<Input>) {
+        for _ in 0..AHEAD_MAX {
+            let Some((line, length)) = bytes.line_in_memory() else { return };
+            let Some((ms, bid, ask)) = plain(line) else { return };
+            let at_ns = self.clock.utc_ns(self.midnight_ns + ms * 1_000_000);
+            if !TIMES.contains(&at_ns) {
+                return;
+            }
+            out.push(self.names.tick(at_ns, (Some(bid), Some(ask)), (None, None)));
+            bytes.step_over_line(length);
+        }
     }
 }
 

@@ -95,6 +95,14 @@ impl Decoder {
             Decoder::Journal(journal) => journal.next(bytes, out),
         }
     }
+
+    /// Reads some rows more, as far as they are of the usual form; each gives one input. For formats that have such a form.
+    #[inline]
+    pub(super) fn read_ahead(&mut self, bytes: &mut Buffer, out: &mut Vec<Input>) {
+        if let Decoder::Lean(lean) = self {
+            lean.read_ahead(bytes, out);
+        }
+    }
 }
 
 #[inline]
@@ -128,6 +136,7 @@ pub(super) struct Names {
 
 impl Names {
     /// A tick of which the recording has one stamp: of the source and of receipt alike.
+    #[inline]
     fn tick(self, at_ns: i64, prices: (Option<Price>, Option<Price>), sizes: (Option<Size>, Option<Size>)) -> Input {
         Input::from(TickInput {
             source: self.source,
