@@ -7,12 +7,11 @@
 //! # How a question is found
 //! `bars` is ordered by (symbol, source, timeframe, origin, basis, open_ts) and cut by month. A page of the newest bars
 //! does not know how far back it reaches, and origin and basis stand before the time, so that reading "from the end" would
-//! read the whole series. So it asks within a window of the newest time first, twice as long as such a page is without
-//! holes; when that was too little (a weekend, a source that has stopped) within one at the end of the series; and at last
-//! without one. In the wide ones the earliest opening of the page is found over one column, and only then the rows behind
-//! it are read. `ticks`,
-//! `rejects` and `quotes` are ordered by (symbol, source, ts_recv) and cut by day: a page is read backwards, in windows of
-//! an hour, of four days, and at last of all days, since every day that is open costs a read.
+//! read the whole series. So it asks within a window of the newest time first, half as long again as such a page is
+//! without holes; when that was too little (a weekend, a source that has stopped) within one at the end of the series; and
+//! at last without one. In the wide ones the earliest opening of the page is found over one column, and only then the rows
+//! behind it are read. `ticks`, `rejects` and `quotes` are ordered by (symbol, source, ts_recv) and cut by day: a page is
+//! read backwards, in windows of an hour, of four days, and at last of all days, since every day that is open costs a read.
 
 mod bars;
 mod gaps;
@@ -183,9 +182,9 @@ pub const fn length_ns(timeframe: Timeframe) -> i64 {
     }
 }
 
-/// How far back `limit` bars reach, with as much again for short pauses, and the time until the newest is stored.
+/// How far back `limit` bars reach, with half as much again for weekends, and the time until the newest is stored.
 fn width_ns(timeframe: Timeframe, limit: u32) -> i64 {
-    length_ns(timeframe).saturating_mul(2 * i64::from(limit)).saturating_add(HOUR_NS)
+    length_ns(timeframe).saturating_mul(3 * i64::from(limit)).saturating_div(2).saturating_add(HOUR_NS)
 }
 
 /// A long weekend.

@@ -164,9 +164,13 @@ const NEWEST: &str = concat!(bars_of!("", of_series!("open_ts"), "DESC"), " LIMI
 
 const SPAN: &str = bars_of!("", of_series!("open_ts"), "ASC");
 
+/// The newest opening of a span, looked for in the last month that has the series: to find that reads no column of times.
 const NEWEST_OPENING: &str = concat!(
     "SELECT count() AS rows, toInt64(0) AS first_ns, toUnixTimestamp64Nano(max(open_ts)) AS last_ns FROM bars WHERE ",
-    of_series!("open_ts")
+    of_series!("open_ts"),
+    " AND _partition_id = (SELECT max(_partition_id) FROM bars WHERE symbol = {symbol:String} AND source = {source:String} \
+     AND timeframe = {timeframe:String} AND \
+     _partition_id <= toString(toYYYYMM(fromUnixTimestamp64Nano({to:Int64} - 1, 'UTC'))))"
 );
 
 const EXTENT: &str = concat!(
@@ -207,9 +211,10 @@ impl MarketData {
             return Ok(bars);
         }
         // It has a pause now, or ended before: where does it end?
-        let mut end = self.extent_of(NEWEST_OPENING, series, range_to_now.last(width_ns + PAUSE_NS)).await?;
+        let mut end = self.extent_of(NEWEST_OPENING, series, range_to_now).await?;
         if end.rows == 0 {
-            end = self.extent_of(NEWEST_OPENING, series, range).await?;
+            // That month may have only what is newer.
+            end = self.extent_of(EXTENT, series, range).await?;
         }
         if end.rows == 0 {
             return Ok(Vec::new());
