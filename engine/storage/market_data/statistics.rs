@@ -177,7 +177,7 @@ impl MarketData {
         }
     }
 
-    /// Counts as soon as there is a database: all of it the first time, a second for some 50 million bars, which nobody
+    /// Counts as soon as there is a database: all of it the first time, half a second for ten million bars, which nobody
     /// should have to wait for.
     pub async fn count_once_up(&self) {
         let mut endpoint = self.endpoint.clone();
