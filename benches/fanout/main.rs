@@ -21,6 +21,10 @@ use std::process::ExitCode;
 
 use sides::{Cell, LOAD_CORE};
 
+/// As in the engine.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What the arguments say.
 #[derive(Clone, Debug)]
 pub struct Options {

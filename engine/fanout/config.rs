@@ -16,9 +16,9 @@ const CORES_MAX: usize = 1024;
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// A task for each terminal and subscription, woken when there is news.
-    #[default]
     Tokio,
     /// One loop that takes what is new, gives each terminal what it can send, and sends for all with one call.
+    #[default]
     Loop,
 }
 

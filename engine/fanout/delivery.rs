@@ -15,7 +15,7 @@ use crate::metrics::{FANOUT_CONFLATED, FANOUT_ENCODES};
 use super::Core;
 use super::access::Grant;
 use super::subscription::{Filter, compile};
-use super::window::{Chunk, SnapshotHeaders, Window};
+use super::window::{Run, SnapshotHeaders, Window};
 
 /// Most records of `latest` handed to a connection at a time: what is behind them can still be replaced by newer ones.
 const LATEST_AT_ONCE: usize = 64;
@@ -43,9 +43,9 @@ impl Batch {
         self.published_ns.clear();
     }
 
-    fn live(&mut self, chunk: &Chunk) {
+    fn live(&mut self, published_ns: i64) {
         self.records += 1;
-        self.published_ns.push(chunk.published_ns());
+        self.published_ns.push(published_ns);
     }
 }
 
@@ -182,6 +182,13 @@ impl Subscription {
         matches!(self.mode, Mode::All) && self.cursor < window.start()
     }
 
+    /// Whether nothing is left to pull now.
+    #[must_use]
+    pub fn is_up_to_date(&self, window: &Window) -> bool {
+        let has_missed = matches!(&self.mode, Mode::Latest(latest) if !latest.missed.is_empty());
+        self.opening.is_empty() && self.cursor == window.head() && !has_missed
+    }
+
     fn snapshot(&mut self, epoch: u32, window: &Window) {
         let chains = window.chains().iter().filter(|c| c.is_state() && self.filter.matches(c));
         self.opening.extend(chains.map(|c| Piece::Snapshot(c.kind, c.newest.record())));
@@ -220,21 +227,21 @@ fn pull_all(filter: &Filter, cursor: &mut u64, window: &Window, batch: &mut Batc
     if *cursor < window.start() {
         return Pulled::TooFarBehind;
     }
-    let mut run: Option<Chunk> = None;
+    let mut run: Option<Run> = None;
     for entry in window.between(*cursor, window.head()) {
         *cursor += 1;
         if !window.chains().get(entry.chain as usize).is_some_and(|c| filter.matches(c)) {
             continue;
         }
-        batch.live(&entry.chunk);
-        if !run.as_mut().is_some_and(|run| run.extend(&entry.chunk)) {
-            batch.chunks.extend(run.replace(entry.chunk.clone()).map(|run| run.frame()));
+        batch.live(entry.published_ns);
+        if !run.as_mut().is_some_and(|run| run.extend(entry)) {
+            batch.chunks.extend(run.replace(entry.run).map(|run| window.bytes(run)));
         }
         if batch.records >= ALL_AT_ONCE as u64 {
             break;
         }
     }
-    batch.chunks.extend(run.map(|run| run.frame()));
+    batch.chunks.extend(run.map(|run| window.bytes(run)));
     if batch.chunks.is_empty() { Pulled::Idle } else { Pulled::Write }
 }
 
@@ -303,14 +310,14 @@ impl Latest {
         FANOUT_CONFLATED.add(replaced);
         batch.skipped += replaced;
         self.sent[at] = chain.number;
-        batch.live(&chain.newest);
+        batch.live(chain.published_ns);
         batch.chunks.push(chain.newest.frame());
     }
 }
 
 /// The hole between what the terminal had and the snapshot, as a frame. It is in no chain: its number is 0.
 fn gap(resume: Resume, epoch: u32, window: &Window) -> Bytes {
-    let newest = window.chains().iter().map(|c| c.newest.published_ns()).max().unwrap_or(NO_TIME);
+    let newest = window.chains().iter().map(|c| c.published_ns).max().unwrap_or(NO_TIME);
     let gap = Gap {
         head: Head { epoch, seq: window.last_seq(), chain: 0, ts_publish_ns: newest, ..Head::default() },
         ts_recv_ns: newest,

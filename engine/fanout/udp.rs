@@ -28,6 +28,9 @@ pub const SEND_BATCH: usize = 64;
 /// Longest datagram read. QUIC endpoints of this engine and of its tools announce 1,472 bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
+/// Longest piece in which the kernel hands over datagrams that came from one sender one after the other.
+const PIECE_BYTES_MAX: usize = 65_536;
+
 /// What every datagram is marked with unless it says otherwise: QUIC marks nearly all so, and a mark that the socket has
 /// need not be sent along with each.
 const USUAL_MARK: EcnCodepoint = EcnCodepoint::Ect0;
@@ -73,29 +76,41 @@ impl Datagram<'_> {
 /// Room for one batch of arrivals.
 pub struct Inbox {
     room: Box<[u8]>,
+    /// Bytes of room for each.
+    each: usize,
     meta: [RecvMeta; BATCH],
     count: usize,
 }
 
 impl Default for Inbox {
+    /// For a socket that is handed single datagrams.
     fn default() -> Self {
-        Inbox {
-            room: vec![0; BATCH * DATAGRAM_BYTES_MAX].into_boxed_slice(),
-            meta: [RecvMeta::default(); BATCH],
-            count: 0,
-        }
+        Inbox::of(DATAGRAM_BYTES_MAX)
     }
 }
 
 impl Inbox {
+    /// For a socket that is handed [`Socket::whole_pieces`]: 2 MiB.
+    #[must_use]
+    pub fn of_pieces() -> Inbox {
+        Inbox::of(PIECE_BYTES_MAX)
+    }
+
+    fn of(each: usize) -> Inbox {
+        Inbox { room: vec![0; BATCH * each].into_boxed_slice(), each, meta: [RecvMeta::default(); BATCH], count: 0 }
+    }
+
     /// What the last [`Socket::receive`] brought.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        let pairs = self.meta.iter().zip(self.room.chunks(DATAGRAM_BYTES_MAX)).take(self.count);
-        pairs.map(|(meta, room)| Datagram {
-            remote: meta.addr,
-            local_ip: meta.dst_ip,
-            ecn: meta.ecn.and_then(|mark| EcnCodepoint::from_bits(mark as u8)),
-            bytes: room.get(..meta.len).unwrap_or_default(),
+        let pairs = self.meta.iter().zip(self.room.chunks(self.each)).take(self.count);
+        pairs.flat_map(|(meta, room)| {
+            let bytes = room.get(..meta.len).unwrap_or_default();
+            bytes.chunks(meta.stride.max(1)).map(|bytes| Datagram {
+                remote: meta.addr,
+                local_ip: meta.dst_ip,
+                ecn: meta.ecn.and_then(|mark| EcnCodepoint::from_bits(mark as u8)),
+                bytes,
+            })
         })
     }
 }
@@ -264,7 +279,7 @@ impl Socket {
     /// What the system says.
     pub fn new(socket: UdpSocket, buffer_bytes: usize) -> io::Result<Socket> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // Nobody here sends in segments that would arrive as one.
+        // Room for whole pieces is wanted by few.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &false);
         // The first of each needs a privilege.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, buffer_bytes)
@@ -289,6 +304,14 @@ impl Socket {
     /// What the system says.
     pub fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Socket> {
         Socket::new(UdpSocket::bind(address)?, buffer_bytes)
+    }
+
+    /// From now on the kernel may hand over in one piece what came from one sender one after the other; it must be read into
+    /// [`Inbox::of_pieces`]. A kernel that cannot hands over single datagrams as before.
+    #[must_use]
+    pub fn whole_pieces(self) -> Socket {
+        let _ = setsockopt(&self.socket, sockopt::UdpGroSegment, &true);
+        self
     }
 
     /// Where it is bound.
@@ -318,19 +341,20 @@ impl Socket {
         self.counts
     }
 
-    /// Reads what is there, at most [`BATCH`] datagrams, and says how many; 0 when there is nothing now.
+    /// Reads what is there, at most [`BATCH`] datagrams or pieces, and says how many; 0 when there is nothing now.
     ///
     /// # Errors
     /// What the system says. What a peer causes, as a port where nobody listens, is none.
     pub fn receive(&mut self, inbox: &mut Inbox) -> io::Result<usize> {
         inbox.count = 0;
-        let mut rooms = inbox.room.chunks_mut(DATAGRAM_BYTES_MAX);
+        let mut rooms = inbox.room.chunks_mut(inbox.each);
         let mut slices: [IoSliceMut<'_>; BATCH] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
         match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut inbox.meta) {
             Ok(count) => {
                 inbox.count = count;
-                self.counts.received += count as u64;
+                let datagrams = inbox.meta.iter().take(count).map(|meta| meta.len.div_ceil(meta.stride.max(1)));
+                self.counts.received += datagrams.sum::<usize>() as u64;
                 self.counts.receive_calls += u64::from(count > 0);
                 Ok(count)
             }

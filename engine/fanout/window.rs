@@ -1,24 +1,25 @@
 //! The newest records, encoded once for all terminals: a ring of them in order, and the newest of each chain.
 //!
-//! A record is copied out of the outbound ring once, straight behind its frame header, into a block that all terminals
-//! share. Nothing here knows a terminal, and nothing grows with their number.
+//! A record is copied out of the outbound ring once, straight behind its frame header, into the open block. What is in it
+//! is shown to all terminals at once, as one piece of memory that they share: so whoever takes several neighbouring
+//! records takes one slice, however they came. Nothing here knows a terminal, and nothing grows with their number.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tickwire_schemas::WIRE_VERSION;
 use tickwire_schemas::frame::{FLAG_SNAPSHOT, HEADER_BYTES, Header};
-use tickwire_schemas::record::{self, RECORD_BYTES_MAX, TS_PUBLISH_OFFSET};
+use tickwire_schemas::record::{self, RECORD_BYTES_MAX};
 use tickwire_schemas::words::Kind;
 
 use crate::metrics::{FANOUT_COPIES, FANOUT_ENCODES};
 
 use super::catalogue::Catalogue;
 
-/// Room that blocks are cut from. One record of a silent chain may keep that much alive, so it is small: 1,000 silent
-/// chains hold at most 16 MiB.
-const ARENA_BYTES: usize = 16 * 1024;
+/// Length of a block. The open one is copied each time that something new is shown, and one record of a silent chain keeps
+/// a copy alive, so it is small: 1,000 silent chains hold at most 4 MiB.
+const BLOCK_BYTES: usize = 4096;
 
 /// Offsets of the fields that tell the chains of bars and indicators apart.
 const BAR_TIMEFRAME_AT: usize = 166;
@@ -55,19 +56,22 @@ impl Chunk {
     pub fn record(&self) -> Bytes {
         self.block.slice(self.start as usize + HEADER_BYTES..self.end as usize)
     }
+}
 
-    /// When the engine published the record.
-    #[must_use]
-    pub fn published_ns(&self) -> i64 {
-        let at = self.start as usize + HEADER_BYTES + TS_PUBLISH_OFFSET;
-        self.block.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, i64::from_le_bytes)
-    }
+/// Neighbouring frames of one block.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    block: u64,
+    start: u32,
+    end: u32,
+}
 
-    /// Adds `next` to this slice when it lies right behind it in the same block: many frames in one piece.
-    pub fn extend(&mut self, next: &Chunk) -> bool {
-        let adjacent = self.end == next.start && self.block.as_ptr() == next.block.as_ptr();
+impl Run {
+    /// Adds the frame that lies right behind.
+    pub fn extend(&mut self, next: &Entry) -> bool {
+        let adjacent = self.block == next.run.block && self.end == next.run.start;
         if adjacent {
-            self.end = next.end;
+            self.end = next.run.end;
         }
         adjacent
     }
@@ -82,8 +86,10 @@ pub struct Entry {
     pub number: u64,
     /// Its position in the engine's output.
     pub seq: u64,
-    /// The frame.
-    pub chunk: Chunk,
+    /// When the engine published it.
+    pub published_ns: i64,
+    /// Where its frame is: [`Window::bytes`].
+    pub run: Run,
 }
 
 /// The newest record of a chain.
@@ -101,6 +107,8 @@ pub struct Chain {
     pub number: u64,
     /// The newest record.
     pub newest: Chunk,
+    /// When the engine published it.
+    pub published_ns: i64,
 }
 
 impl Chain {
@@ -111,10 +119,12 @@ impl Chain {
     }
 }
 
+/// A record of the open block that is not shown yet.
 struct Pending {
     key: ChainKey,
     seq: u64,
     number: u64,
+    published_ns: i64,
     start: u32,
     end: u32,
 }
@@ -130,7 +140,11 @@ pub struct Window {
     last_seq: u64,
     chains: Vec<Chain>,
     by_key: HashMap<ChainKey, u32>,
-    arena: BytesMut,
+    /// What is shown of the blocks that entries are in, from the number `first_block` on; the last one is open.
+    blocks: VecDeque<Bytes>,
+    first_block: u64,
+    /// The open block with what is not shown yet.
+    open: Vec<u8>,
     pending: Vec<Pending>,
     catalogue: Arc<Catalogue>,
 }
@@ -148,7 +162,9 @@ impl Window {
             last_seq: 0,
             chains: Vec::new(),
             by_key: HashMap::new(),
-            arena: BytesMut::new(),
+            blocks: VecDeque::from([Bytes::new()]),
+            first_block: 0,
+            open: Vec::with_capacity(BLOCK_BYTES),
             pending: Vec::new(),
         }
     }
@@ -166,20 +182,22 @@ impl Window {
         }
         let Ok(head) = record::read_head(kind, record) else { return };
         let Some((timeframe, indicator)) = discriminants(kind, record) else { return };
-        if self.arena.capacity() - self.arena.len() < HEADER_BYTES + RECORD_BYTES_MAX {
+        if self.open.len() + HEADER_BYTES + RECORD_BYTES_MAX > BLOCK_BYTES {
             self.seal();
-            self.arena = BytesMut::with_capacity(ARENA_BYTES);
+            self.open.clear();
+            self.blocks.push_back(Bytes::new());
         }
-        let start = self.arena.len() as u32;
-        self.arena.put_slice(&header(kind, record.len(), 0));
-        self.arena.put_slice(record);
-        let end = self.arena.len() as u32;
+        let start = self.open.len() as u32;
+        self.open.extend_from_slice(&header(kind, record.len(), 0));
+        self.open.extend_from_slice(record);
+        let end = self.open.len() as u32;
         FANOUT_ENCODES.inc();
         FANOUT_COPIES.inc();
         let (source, instrument) = (head.source_id, head.instrument_id);
         let key = ChainKey { kind, timeframe, source, instrument, indicator };
         self.gone_seq.get_or_insert(head.seq.saturating_sub(1));
-        self.pending.push(Pending { key, seq: head.seq, number: head.chain, start, end });
+        let (seq, number, published_ns) = (head.seq, head.chain, head.ts_publish_ns);
+        self.pending.push(Pending { key, seq, number, published_ns, start, end });
     }
 
     /// Makes what was pushed visible, and forgets the oldest records beyond the capacity.
@@ -187,7 +205,11 @@ impl Window {
         if self.pending.is_empty() {
             return;
         }
-        let block = self.arena.split().freeze();
+        let block = Bytes::copy_from_slice(&self.open);
+        let number_of_block = self.first_block + self.blocks.len() as u64 - 1;
+        if let Some(open) = self.blocks.back_mut() {
+            *open = block.clone();
+        }
         for new in self.pending.drain(..) {
             let chunk = Chunk { block: block.clone(), start: new.start, end: new.end };
             let (chains, catalogue) = (&mut self.chains, &self.catalogue);
@@ -195,11 +217,12 @@ impl Window {
                 let (kind, number, newest) = (new.key.kind, new.number, chunk.clone());
                 let source = catalogue.source_index(new.key.source);
                 let instrument = catalogue.instrument_index(new.key.instrument);
-                chains.push(Chain { kind, source, instrument, first: number, number, newest });
+                let published_ns = new.published_ns;
+                chains.push(Chain { kind, source, instrument, first: number, number, newest, published_ns });
                 chains.len() as u32 - 1
             });
             let chain = &mut self.chains[index as usize];
-            (chain.number, chain.newest) = (new.number, chunk.clone());
+            (chain.number, chain.newest, chain.published_ns) = (new.number, chunk, new.published_ns);
             self.last_seq = new.seq;
             if self.entries.len() == self.capacity
                 && let Some(oldest) = self.entries.pop_front()
@@ -207,8 +230,23 @@ impl Window {
                 self.start += 1;
                 self.gone_seq = Some(oldest.seq);
             }
-            self.entries.push_back(Entry { chain: index, number: new.number, seq: new.seq, chunk });
+            let run = Run { block: number_of_block, start: new.start, end: new.end };
+            let (number, seq, published_ns) = (new.number, new.seq, new.published_ns);
+            self.entries.push_back(Entry { chain: index, number, seq, published_ns, run });
         }
+        let needed = self.entries.front().map_or(number_of_block, |oldest| oldest.run.block);
+        while self.first_block < needed {
+            self.blocks.pop_front();
+            self.first_block += 1;
+        }
+    }
+
+    /// The bytes of neighbouring frames that are in the window.
+    #[must_use]
+    pub fn bytes(&self, run: Run) -> Bytes {
+        let at = run.block.checked_sub(self.first_block).and_then(|at| usize::try_from(at).ok());
+        let block = at.and_then(|at| self.blocks.get(at));
+        block.map(|block| block.slice(run.start as usize..run.end as usize)).unwrap_or_default()
     }
 
     /// Most records that it holds.

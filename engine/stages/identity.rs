@@ -154,10 +154,10 @@ fn rows_of(market: &Market) -> (usize, usize) {
     (market.sources().len() + 1, market.instruments().len() + 1)
 }
 
-/// Hashes a [`Series`]: ids that nobody chooses to do harm, so a multiplication each makes enough of a mess. The default
-/// hasher is made against those who choose their keys, and costs several times as much.
+/// Hashes ids that nobody chooses to do harm, so a multiplication each makes enough of a mess. The default hasher is made
+/// against those who choose their keys, and costs several times as much.
 #[derive(Debug, Default, Clone, Copy)]
-struct Mixer(u64);
+pub(crate) struct Mixer(u64);
 
 impl Mixer {
     #[inline]

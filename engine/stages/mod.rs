@@ -13,6 +13,7 @@ mod table;
 
 pub use emit::{Best, Derived, Emit, Recorder};
 pub use group::{BuildError, Group, Layout, StateError};
+pub(crate) use identity::Mixer;
 pub use identity::{Chains, Identity};
 pub use laps::Laps;
 pub use table::{Market, Pair, PerPair};

@@ -91,7 +91,7 @@ impl Fleet {
         let links = (0..sockets).map(|_| Link::new(orders.engine)).collect::<Result<Vec<_>, _>>()?;
         let (tally, chains, wheel) = (Tally::new(), Chains::new(orders.since_receive), Wheel::new(Instant::now()));
         let shared = Shared { tally, chains, wheel, live: 0, failed: 0, past: 0, first_failure: None, closing: false };
-        let (members, inbox) = (Vec::with_capacity(terminals), Inbox::default());
+        let (members, inbox) = (Vec::with_capacity(terminals), Inbox::of_pieces());
         let (dirty, due, ready) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Fleet { orders, links, members, shared, inbox, dirty, due, ready, busy: false })
     }

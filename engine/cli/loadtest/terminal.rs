@@ -2,6 +2,7 @@
 //! clock. It asks for one subscription and never reconnects.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use tickwire_schemas::control::{
     self, Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Goodbye, SnapshotEnd, Subscribed, Welcome,
@@ -11,6 +12,7 @@ use tickwire_schemas::record::{Bar, Indicator, TS_PUBLISH_OFFSET};
 use tickwire_schemas::words::Kind;
 
 use super::measure::Tally;
+use crate::stages::Mixer;
 
 /// Offsets of the head's fields that number a chain, see `schemas/wire.md`.
 const CHAIN_AT: usize = 12;
@@ -26,7 +28,7 @@ type ChainKey = (u8, u32, u32, u8, u32);
 /// Dense numbers of chains, the same for all terminals, and which stamp of a record is its time.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    index: HashMap<ChainKey, u32>,
+    index: HashMap<ChainKey, u32, BuildHasherDefault<Mixer>>,
     /// Of ticks, trades and quotes the time at which the engine read them from the broker's socket, not of publication.
     since_receive: bool,
 }

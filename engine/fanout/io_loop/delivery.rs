@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, FinishError, StreamId, WriteError};
 
-use crate::clock::monotonic_ns;
+use super::peer::Tools;
 use crate::fanout::Core;
 use crate::fanout::board::Tally;
 use crate::fanout::delivery::{Batch, Pulled, Subscription};
@@ -68,13 +68,18 @@ impl Delivery {
         self.subscription.is_too_far_behind(&core.window)
     }
 
-    /// Writes what is left of the last batch, then the next one. `batch` is used for it; `written` becomes true when the
-    /// connection has taken anything.
+    /// Whether all that there is now is with the connection.
+    pub(super) fn is_up_to_date(&self, core: &Core) -> bool {
+        self.rest.is_none() && self.subscription.is_up_to_date(&core.window)
+    }
+
+    /// Writes what is left of the last batch, then the next one; `written` becomes true when the connection has taken
+    /// anything.
     pub(super) fn advance(
         &mut self,
         connection: &mut Connection,
         (core, hub, tally): (&Core, &Hub, &Tally),
-        batch: &mut Batch,
+        tools: &mut Tools,
         written: &mut bool,
     ) -> Delivered {
         let stream = match self.stream.or_else(|| connection.streams().open(Dir::Uni)) {
@@ -93,7 +98,8 @@ impl Delivery {
             }
         }
         self.subscription.keep_up(core);
-        match self.subscription.pull(&core.window, &hub.headers, monotonic_ns(), batch) {
+        let Tools { batch, now_ns, .. } = tools;
+        match self.subscription.pull(&core.window, &hub.headers, *now_ns, batch) {
             Pulled::Write => {}
             Pulled::Idle => return Delivered::Nothing,
             Pulled::Wait(until_ns) => return Delivered::Wait(until_ns),

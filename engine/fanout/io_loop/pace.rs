@@ -1,5 +1,6 @@
 //! What the loop does without work: spin, yield, or sleep until the socket, the ring or another thread has something.
 
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -58,6 +59,8 @@ impl Pace {
         {
             tracing::warn!("the fan-out cannot be pinned to core {core}; it runs unpinned");
         }
+        // Short sleeps end on time: the kernel's habit is 50 us later.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let waker = Waker::from(Arc::clone(&self.bell));
         Sleeper { idle: self.idle, spins: 0, bell: self.bell, waker }
     }
@@ -78,26 +81,28 @@ impl Sleeper {
     }
 
     /// There was none: waits, at most until `until`, for the bell, for the ring where there is one, and for the socket,
-    /// also to become writable when packets wait for it.
+    /// also to become writable when packets wait for it. False: it came back at once, to look again.
     pub(super) fn idle(
         &mut self,
         socket: &Socket,
         packets_wait: bool,
         outlet: Option<&mut (dyn Outlet + 'static)>,
         until: Instant,
-    ) {
+    ) -> bool {
         self.spins = self.spins.saturating_add(1);
         if self.idle == Idle::Spin || self.spins < SPINS {
-            return std::hint::spin_loop();
+            std::hint::spin_loop();
+            return self.spins >= SPINS;
         }
         if self.idle == Idle::SpinThenYield {
-            return thread::yield_now();
+            thread::yield_now();
+            return true;
         }
         let mut outlet = outlet;
         if let Some(outlet) = outlet.as_deref_mut()
             && outlet.poll_ready(&mut Context::from_waker(&self.waker)).is_ready()
         {
-            return;
+            return false;
         }
         let wait = until.saturating_duration_since(Instant::now());
         let wait = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
@@ -111,5 +116,6 @@ impl Sleeper {
         if let Some(outlet) = outlet {
             outlet.awake();
         }
+        true
     }
 }

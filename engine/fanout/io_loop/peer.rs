@@ -12,7 +12,7 @@ use quinn_proto::{
 use tickwire_schemas::control::{CONTROL_BYTES_MAX, CloseCode};
 
 use super::delivery::{Delivered, Delivery};
-use super::wire::Wire;
+use super::wire::{Taken, Wire};
 use crate::clock::{monotonic_ns, now_ns};
 use crate::fanout::board::{Subscribed, TerminalShown};
 use crate::fanout::delivery::Batch;
@@ -31,9 +31,20 @@ const BATCHES_AT_ONCE: usize = 4;
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
 /// What all peers use in turn.
+#[derive(Default)]
 pub(super) struct Tools {
     pub(super) batch: Batch,
     pub(super) actions: Vec<Action>,
+    /// On the clock of [`monotonic_ns`], by which rates go: read once for a number of terminals.
+    pub(super) now_ns: i64,
+}
+
+impl Tools {
+    /// What time it is now, on both clocks.
+    pub(super) fn look_at_the_clock(&mut self) -> Instant {
+        self.now_ns = monotonic_ns();
+        Instant::now()
+    }
 }
 
 /// Where a connection stands.
@@ -201,12 +212,12 @@ impl Peer {
                 drop(core);
                 return self.left_behind(behind, hub, wire, tools, now);
             }
-            let (wrote, behind) = self.deliver(hub, tools, now);
-            if wrote || self.written {
+            let (more, behind) = self.deliver(hub, tools, now);
+            if self.written {
                 self.transmit(wire, now);
             }
             self.left_behind(behind, hub, wire, tools, now);
-            if !wrote {
+            if !more {
                 return;
             }
         }
@@ -222,19 +233,14 @@ impl Peer {
         self.transmit(wire, now);
     }
 
-    /// Writes a batch of each subscription: whether there was one, and which of them has lost its place in the window.
+    /// Writes a batch of each subscription: whether there may be another, and which of them has lost its place in the window.
     fn deliver(&mut self, hub: &Hub, tools: &mut Tools, now: Instant) -> (bool, Option<u32>) {
         let Some(admitted) = self.admitted.as_ref() else { return (false, None) };
         let core = hub.core.borrow();
-        let (mut wrote, mut behind, mut wait_ns) = (false, None, None::<i64>);
+        let (mut more, mut behind, mut wait_ns) = (false, None, None::<i64>);
         self.deliveries.retain_mut(|delivery| {
-            match delivery.advance(
-                &mut self.connection,
-                (&core, hub, &admitted.tally),
-                &mut tools.batch,
-                &mut self.written,
-            ) {
-                Delivered::Batch => wrote = true,
+            match delivery.advance(&mut self.connection, (&core, hub, &admitted.tally), tools, &mut self.written) {
+                Delivered::Batch => more |= !delivery.is_up_to_date(&core),
                 Delivered::Wait(until_ns) => wait_ns = Some(wait_ns.map_or(until_ns, |ns| ns.min(until_ns))),
                 Delivered::TooFarBehind => behind = Some(delivery.id()),
                 Delivered::Nothing | Delivered::Stuck => {}
@@ -243,10 +249,10 @@ impl Peer {
             true
         });
         self.rate_until = wait_ns.map(|until_ns| {
-            let ns = u64::try_from(until_ns - monotonic_ns()).unwrap_or(0);
+            let ns = u64::try_from(until_ns - tools.now_ns).unwrap_or(0);
             now + Duration::from_nanos(ns)
         });
-        (wrote, behind)
+        (more, behind)
     }
 
     /// Takes its packets, as many as one turn allows. When it has none although something was written, the network holds
@@ -256,7 +262,12 @@ impl Peer {
             if !wire.has_room() {
                 break;
             }
-            if !wire.take(&mut self.connection, now) {
+            let taken = wire.take(&mut self.connection, now);
+            if taken == Taken::Last {
+                (self.unsent, self.written) = (Unsent::Nothing, false);
+                return;
+            }
+            if taken == Taken::Nothing {
                 let doubt = match self.unsent {
                     Unsent::Held { doubt } => doubt,
                     _ => now + DOUBT_AFTER,

@@ -10,6 +10,17 @@ use crate::metrics::{FANOUT_PACKETS, FANOUT_PACKETS_REFUSED, FANOUT_SENDS, FANOU
 /// once. Terminals get that many only when they are behind.
 const PACKETS_IN_ONE_PIECE: usize = 10;
 
+/// What a connection had to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Nothing that it may send now.
+    Nothing,
+    /// Whole packets; there may be more.
+    Full,
+    /// The last packet has room left, which nothing else wanted: what the network allows is sent.
+    Last,
+}
+
 /// Packets of one turn and the socket that they go to.
 pub(super) struct Wire {
     socket: Socket,
@@ -57,12 +68,13 @@ impl Wire {
         self.outbox.len() < before
     }
 
-    /// Takes the next packet of a connection, or several in one piece; false when it has none that it may send now.
-    pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> bool {
+    /// Takes the next packet of a connection, or several in one piece.
+    pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> Taken {
         let most = self.socket.segments_max().min(PACKETS_IN_ONE_PIECE);
-        let Some(transmit) = connection.poll_transmit(now, most, self.outbox.buffer()) else { return false };
+        let Some(transmit) = connection.poll_transmit(now, most, self.outbox.buffer()) else { return Taken::Nothing };
         self.outbox.push(&transmit);
-        true
+        let packet = transmit.segment_size.unwrap_or_else(|| connection.current_mtu().into()).max(1);
+        if transmit.size % packet == 0 { Taken::Full } else { Taken::Last }
     }
 
     /// A packet that belongs to no connection. Without room it is lost, as it might be on its way.

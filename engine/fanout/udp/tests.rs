@@ -95,3 +95,22 @@ fn one_that_the_kernel_refuses_does_not_hold_up_the_rest() {
     let found: Vec<_> = read(&mut reader, 2).into_iter().map(|(_, _, bytes)| bytes).collect();
     assert_eq!(found, [b"before".to_vec(), b"after".to_vec()]);
 }
+
+#[test]
+fn what_was_sent_in_one_piece_may_be_read_in_one_piece() {
+    let (mut sender, mut reader) = (loopback(), loopback().whole_pieces());
+    let (to, from) = (reader.local_addr().unwrap(), sender.local_addr().unwrap());
+    let bytes: Vec<u8> = (0..1000_u32).map(|n| n as u8).collect();
+    let mut outbox = Outbox::default();
+    put(&mut outbox, to, Some(USUAL_MARK), &bytes, Some(300));
+    put(&mut outbox, to, Some(USUAL_MARK), b"alone", None);
+    assert!(sender.flush(&mut outbox));
+    let (mut inbox, mut found) = (Inbox::of_pieces(), Vec::new());
+    while found.len() < 5 {
+        assert!(reader.receive(&mut inbox).unwrap() > 0, "{} arrived", found.len());
+        found.extend(inbox.datagrams().map(|d| (d.remote, d.ecn, d.bytes.to_vec())));
+    }
+    let expected = bytes.chunks(300).chain([&b"alone"[..]]);
+    assert_eq!(found, expected.map(|bytes| (from, Some(USUAL_MARK), bytes.to_vec())).collect::<Vec<Arrival>>());
+    assert_eq!(reader.counts().received, 5);
+}
