@@ -15,16 +15,19 @@ use tickwire_schemas::record::{Quote, RECORD_BYTES_MAX, Record, TS_PUBLISH_OFFSE
 use tickwire_terminal::Trust;
 
 use super::Options;
-use super::process::{Load, Owned};
+use super::process::{Load, Owned, spawn_on};
 use super::quotes::Schedule;
 use super::results::Results;
-use super::sides::{Cell, Values, this_program, transport_exists};
+use super::sides::{Cell, LOAD_CORE, SERVER_CORE, Values, this_program};
 
 /// Ticks a second of one symbol, one terminal.
 const RATE: u64 = 1000;
 
 /// The simulator's factor for some so many: 780 to 1,200 by the hour of the day, for which see `records_per_s`.
 const SIMULATED: f64 = 30.0;
+
+/// A fan-out that has a core for itself; everything else, the terminal too, shares the other one.
+const SPINNING: &str = "engine, storage off, loop spinning";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tickwire");
 
@@ -33,21 +36,23 @@ pub fn run(options: &Options) {
     let mut results = Results::new("fanout_socket", question);
     let cell = options.sized(Cell::new(1, RATE));
     let quiet = "[storage]\nmode = \"off\"\n";
-    let mut sides = vec![("bare quinn", None), ("engine, parking, storage off", Some(quiet.to_string()))];
-    if transport_exists("loop") {
-        let spin = format!("{quiet}[fanout]\ntransport = \"loop\"\nidle = \"spin\"\n");
-        let park = format!("{quiet}[fanout]\ntransport = \"loop\"\n");
-        sides.extend([
-            ("engine, loop parking, storage off", Some(park)),
-            ("engine, loop spinning, storage off", Some(spin)),
-        ]);
-    }
+    let of = |keys: &str| Some(format!("{quiet}[fanout]\n{keys}\n"));
+    let spinning = format!(
+        "transport = \"loop\"\nidle = \"spin\"\ncores = [{SERVER_CORE}]\n[ingest]\ncores = [{LOAD_CORE}]\n[pipeline]\ncores = [{LOAD_CORE}]"
+    );
+    let sides = [
+        ("bare quinn", None),
+        ("engine, storage off, loop parking", of("transport = \"loop\"")),
+        (SPINNING, of(&spinning)),
+        ("engine, storage off, tokio", of("transport = \"tokio\"")),
+        ("engine, everything on, loop parking", Some(String::new())),
+    ];
     let mut found: Vec<Vec<Values>> = vec![Vec::new(); sides.len()];
     for _ in 0..options.rounds {
         for ((name, config), rounds) in sides.iter().zip(&mut found) {
             let measured = match config {
                 None => bare(cell),
-                Some(config) => engine(cell, config),
+                Some(config) => engine(cell, config, (*name == SPINNING).then_some(LOAD_CORE)),
             };
             match measured {
                 Ok(values) => rounds.push(values),
@@ -58,7 +63,7 @@ pub fn run(options: &Options) {
     for ((name, _), rounds) in sides.iter().zip(&found).filter(|(_, rounds)| !rounds.is_empty()) {
         results.add(json!({"side": name, "terminals": 1, "rate": RATE}), rounds);
     }
-    results.print(&["p50_us", "p90_us", "p99_us", "p999_us", "max_us", "records_per_s"]);
+    results.print(&["p50_us", "p90_us", "p99_us", "p999_us", "max_us", "records_per_s", "start_s"]);
 }
 
 fn values(report: &Report) -> Values {
@@ -80,8 +85,9 @@ fn free_port() -> Result<u16, String> {
     socket.map(|address| address.port()).map_err(|e| e.to_string())
 }
 
-/// A simulated broker in a process of its own, the engine in another, one terminal in a third; no core is pinned.
-fn engine(cell: Cell, config: &str) -> Result<Values, String> {
+/// A simulated broker in a process of its own, the engine in another, one terminal in a third; all on `core` but for threads
+/// that pin themselves, or wherever the kernel puts them.
+fn engine(cell: Cell, config: &str, core: Option<usize>) -> Result<Values, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (port, at) = (free_port()?, folder.path());
     let simulator = format!(
@@ -96,26 +102,36 @@ fn engine(cell: Cell, config: &str) -> Result<Values, String> {
     let write = |name: &str, text: String| std::fs::write(at.join(name), text).map_err(|e| e.to_string());
     write("simulator.toml", simulator)?;
     write("engine.toml", config + &source)?;
-    let _simulator = start(at, "simulate", "simulator.toml")?;
-    let _engine = start(at, "run", "engine.toml")?;
+    let _simulator = start(at, "simulate", "simulator.toml", core)?;
     let began = Instant::now();
+    let _engine = start(at, "run", "engine.toml", core)?;
     while !at.join("state/engine.json").exists() {
         if began.elapsed() > Duration::from_secs(20) {
             return Err("the engine did not start".into());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(2));
     }
+    let start_s = began.elapsed().as_secs_f64();
     let mut command = Command::new(PROGRAM);
     command.args(["loadtest", "--json", "--terminals", "1", "--delivery", "all", "--since", "receive", "--state-dir"]);
     command.arg(at.join("state"));
     command.args(["--seconds", &cell.seconds.to_string(), "--warmup", &cell.warmup.to_string()]);
-    Ok(values(&Load::start_anywhere(&mut command).report()?))
+    let load = match core {
+        Some(core) => Load::start(core, &mut command),
+        None => Load::start_anywhere(&mut command),
+    };
+    let mut found = values(&load.report()?);
+    found.insert("start_s".into(), start_s);
+    Ok(found)
 }
 
-fn start(at: &Path, subcommand: &str, config: &str) -> Result<Owned, String> {
+fn start(at: &Path, subcommand: &str, config: &str, core: Option<usize>) -> Result<Owned, String> {
     let mut command = Command::new(PROGRAM);
     command.arg(subcommand).arg("--config").arg(at.join(config)).arg("--state-dir").arg(at.join("state"));
     command.env("TICKWIRE_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(core) = core {
+        return Ok(Owned(spawn_on(core, &mut command)));
+    }
     command.spawn().map(Owned).map_err(|e| format!("{PROGRAM}: {e}"))
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::results::{Results, medians};
-use super::sides::{Cell, Side, Values, sides, spinning};
+use super::sides::{Cell, Side, Values, is_wanted, sides, spinning};
 use super::{hop, raw};
 
 /// Terminals x quotes a second.
@@ -115,8 +115,7 @@ fn cells(options: &Options, chosen: &[Cell]) {
     let mut results = Results::new("fanout", "How late is a quote at a terminal, and what does its delivery cost?");
     let always = sides(options.side.as_deref(), options.quick);
     // One terminal alone: the only cell for which a whole core may be burnt on waiting.
-    let only = |side: &Side| options.side.as_deref().is_none_or(|only| side.name().contains(only));
-    let spinning = spinning().filter(only);
+    let spinning = spinning().filter(|side| is_wanted(&side.name(), options.side.as_deref()));
     for &cell in chosen {
         let spins = spinning.iter().filter(|_| cell.terminals == 1);
         let sides: Vec<&Side> = always.iter().chain(spins).collect();

@@ -200,8 +200,14 @@ pub fn spinning() -> Option<Side> {
     transport_exists("loop").then(|| ours("tickwire-loop-spinning", &keys, "all", true))
 }
 
-/// The sides that this build and this machine have. `only` keeps those whose name contains it; `few` leaves `latest` out.
+/// Whether the name of a side contains one of the words of `only`, which commas separate.
+pub fn is_wanted(name: &str, only: Option<&str>) -> bool {
+    only.is_none_or(|only| only.split(',').any(|word| name.contains(word)))
+}
+
+/// The sides that this build and this machine have, of those that `only` wants; `few` leaves `latest` out.
 pub fn sides(only: Option<&str>, few: bool) -> Vec<Side> {
+    let is_wanted = |name: &str| is_wanted(name, only);
     let mut found = Vec::new();
     let transports: Vec<&str> = ["loop", "tokio"].into_iter().filter(|word| transport_exists(word)).collect();
     for delivery in ["all", "latest"].into_iter().take(if few { 1 } else { 2 }) {
@@ -212,13 +218,13 @@ pub fn sides(only: Option<&str>, few: bool) -> Vec<Side> {
             found.push(ours(&format!("tickwire-{word}"), &[("transport", word)], delivery, false));
         }
     }
-    if only.is_none_or(|only| "nats-server".contains(only)) {
+    if is_wanted("nats-server") {
         match nats_server() {
             Ok(program) => found.push(Side::Nats(program)),
             Err(problem) => eprintln!("fanout: without the rival: {problem}"),
         }
     }
-    found.retain(|side| only.is_none_or(|only| side.name().contains(only)));
+    found.retain(|side| is_wanted(&side.name()));
     found
 }
 

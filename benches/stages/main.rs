@@ -2,10 +2,11 @@
 //! (two brokers, two pairs, with the timers of a day between), each time from empty state.
 //!
 //! `cargo bench --bench stages [FILTER]`, with `TICKWIRE_DATA` naming the folder of recordings; without it the ticks are
-//! made up. Records are made in full, with their identity, and then let go; `none` is what that costs for the inputs
+//! made up. `growth` is what a tick costs as symbols and sources become more. Records are made in full, with their identity, and then let go; `none` is what that costs for the inputs
 //! alone, and is in every other figure.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod growth;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -66,4 +67,8 @@ fn main() {
     measure(&mut criterion, &settings, &day, "stages alone", ALONE);
     measure(&mut criterion, &settings, &day, "stages fused", FUSED);
     criterion.final_summary();
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    if filter.is_none_or(|filter| "growth".contains(&filter)) {
+        growth::measure(&settings);
+    }
 }

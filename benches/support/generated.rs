@@ -98,3 +98,53 @@ impl Ticks {
         }
     }
 }
+
+/// A market of so many sources and crypto pairs, which trade at any hour.
+pub(crate) fn wide_market(sources: u32, symbols: u32) -> Market {
+    let source = |id: u32| Source { id: SourceId(id), name: format!("source{id}"), ..self::sources().swap_remove(0) };
+    let instrument = |id: u32| Instrument {
+        id: InstrumentId(id),
+        symbol: format!("SYM{id}USDT"),
+        class: Class::Crypto,
+        digits: 2,
+        pip: Price::from_e9(10_000_000).unwrap(),
+    };
+    Market::new((1..=sources).map(source).collect(), (1..=symbols).map(instrument).collect())
+}
+
+/// Ticks of every source and pair of such a market by turns, 10,000 a second, with a timer each second between.
+pub(crate) fn wide_inputs(sources: u32, symbols: u32, ticks: u64) -> Vec<Input> {
+    const STEP_NS: i64 = 100_000;
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut mids = vec![60_000_000_000_000_i64; symbols as usize];
+    let mut inputs = Vec::with_capacity(ticks as usize + 1_000);
+    for number in 0..ticks {
+        let at_ns = NOON_NS + number as i64 * STEP_NS;
+        if number % 10_000 == 0 {
+            inputs.push(Input::Timer(Timer { now_ns: at_ns, ..Timer::default() }));
+        }
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let (symbol, source) = (number % u64::from(symbols), number / u64::from(symbols) % u64::from(sources));
+        let mid = &mut mids[symbol as usize];
+        *mid += ((random >> 33) as i64 % 5 - 2) * 10_000_000;
+        let half_spread = (1 + (random >> 20) as i64 % 5) * 10_000_000;
+        inputs.push(
+            TickInput {
+                source: SourceId(1 + source as u32),
+                instrument: InstrumentId(1 + symbol as u32),
+                ts_event_ns: Some(at_ns - 1_000_000),
+                ts_recv_ns: at_ns,
+                bid: Price::from_e9(*mid - half_spread),
+                ask: Price::from_e9(*mid + half_spread),
+                bid_size: None,
+                ask_size: None,
+                source_seq: None,
+                snapshot: false,
+            }
+            .into(),
+        );
+    }
+    inputs
+}

@@ -13,12 +13,15 @@ mod timers;
 mod wire;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use quinn_proto::{AckFrequencyConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming, VarInt};
+use quinn_proto::{
+    AckFrequencyConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, Incoming, ServerConfig, VarInt,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::Growth;
@@ -37,12 +40,14 @@ const SERVED_PER_TURN: usize = 64;
 /// Terminals for which the clock is read once: a reading is nothing to one and a tenth of what many cost.
 const SERVED_BY_ONE_CLOCK: usize = 16;
 
-/// A loop that has not slept for so long is behind. It then serves for four fifths of the time at most: batches grow by a
-/// quarter, and what comes in, other threads of this core and whoever has to read all the packets come along too.
+/// A loop that has not slept for so long is behind. Unless its core is its own, it then rests, from serving alone, for three
+/// quarters of the time that serving took: batches grow by as much, and what comes in, other threads and whoever reads all
+/// the packets come along too.
 const BREATHLESS_AFTER: Duration = Duration::from_millis(2);
 
-/// Those attended to in a turn: all that a turn reads something for, and as many for whom something is due.
-const ATTENDED_PER_TURN: usize = 128;
+/// Those attended to in a turn, for whom something came in or is due: what is new does not wait longer than that for
+/// acknowledgements.
+const ATTENDED_PER_TURN: usize = 32;
 
 /// Reads in a turn: no more datagrams than a turn answers.
 const RECEIVES_PER_TURN: usize = 64 / udp::BATCH;
@@ -51,8 +56,9 @@ const RECEIVES_PER_TURN: usize = 64 / udp::BATCH;
 const SOCKET_BYTES: usize = 8 * 1024 * 1024;
 
 /// Packets that a terminal acknowledges together, where it can be asked to. Without asking it is every second one, and
-/// reading acknowledgements then costs a third of everything.
-const PACKETS_PER_ACK: u32 = 10;
+/// reading acknowledgements then costs a third of everything. Terminals are asked for different numbers by turns: they all
+/// get the same packets, and would all answer at the same moment.
+const PACKETS_PER_ACK: RangeInclusive<u32> = 10..=17;
 
 /// How often other threads see new figures.
 const FIGURES_EVERY: Duration = Duration::from_secs(1);
@@ -80,6 +86,8 @@ pub(super) fn run(setup: Setup, outlet: Box<dyn Outlet>, pace: Pace, ready: &Syn
 struct Loop {
     hub: Rc<Hub>,
     endpoint: Endpoint,
+    /// What connections are accepted with, the first one next: [`PACKETS_PER_ACK`].
+    by_turns: VecDeque<Arc<ServerConfig>>,
     wire: Wire,
     inbox: Option<Box<Inbox>>,
     /// What the endpoint itself answers.
@@ -114,19 +122,26 @@ struct Loop {
 impl Loop {
     fn new(setup: Setup, outlet: Box<dyn Outlet>, pace: Pace) -> Result<Loop, String> {
         let tls = quinn_proto::crypto::rustls::QuicServerConfig::try_from(setup.tls).map_err(|e| e.to_string())?;
-        let mut server = quinn_proto::ServerConfig::with_crypto(Arc::new(tls));
-        let mut transport = hub::transport_config();
-        let mut acks = AckFrequencyConfig::default();
-        acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK));
-        transport.ack_frequency_config(Some(acks));
-        server.transport_config(Arc::new(transport));
+        let mut server = ServerConfig::with_crypto(Arc::new(tls));
+        server.transport_config(Arc::new(hub::transport_config()));
+        let server = Arc::new(server);
+        let answering = |packets| {
+            let (mut server, mut transport) = (ServerConfig::clone(&server), hub::transport_config());
+            let mut acks = AckFrequencyConfig::default();
+            acks.ack_eliciting_threshold(VarInt::from_u32(packets));
+            transport.ack_frequency_config(Some(acks));
+            server.transport_config(Arc::new(transport));
+            Arc::new(server)
+        };
+        let by_turns = PACKETS_PER_ACK.map(answering).collect();
         let socket = Socket::new(setup.socket, SOCKET_BYTES).map_err(|e| e.to_string())?;
         let config = Arc::new(EndpointConfig::default());
-        let endpoint = Endpoint::new(config, Some(Arc::new(server)), !socket.may_fragment(), None);
+        let endpoint = Endpoint::new(config, Some(server), !socket.may_fragment(), None);
         let now = Instant::now();
         Ok(Loop {
             hub: Rc::new(Hub::new(setup.core, setup.stats, setup.max_terminals)?),
             endpoint,
+            by_turns,
             wire: Wire::new(socket),
             inbox: Some(Box::default()),
             answer: Vec::new(),
@@ -174,8 +189,7 @@ impl Loop {
     /// Does what there is to do now, a bounded part of each kind. False: nothing.
     fn turn(&mut self) -> bool {
         let mut worked = self.take_news();
-        worked |= self.serve();
-        worked |= self.wire.flush();
+        worked |= self.serve_and_send();
         worked |= self.receive();
         worked |= self.expire();
         worked |= self.grow();
@@ -209,17 +223,26 @@ impl Loop {
         self.left = self.peers.len();
     }
 
-    /// Gives the next terminals of the round what is new.
-    fn serve(&mut self) -> bool {
+    /// Gives the next terminals of the round what is new, and takes a rest after it when that has to be.
+    fn serve_and_send(&mut self) -> bool {
         if self.left == 0 {
-            return false;
+            return self.wire.flush();
         }
-        let mut served = 0;
         let began = self.tools.look_at_the_clock();
         if began < self.next_serve {
-            return false;
+            return self.wire.flush();
         }
-        let mut now = began;
+        let served = self.serve(began);
+        let sent = self.wire.flush();
+        let now = Instant::now();
+        if !self.pace.is_dedicated() && now - self.slept > BREATHLESS_AFTER {
+            self.next_serve = now + (now - began) * 3 / 4;
+        }
+        served || sent
+    }
+
+    fn serve(&mut self, mut now: Instant) -> bool {
+        let mut served = 0;
         while self.left > 0 && served < SERVED_PER_TURN && self.wire.has_room() {
             self.left -= 1;
             let at = if self.next < self.peers.len() { self.next } else { 0 };
@@ -235,10 +258,6 @@ impl Loop {
             }
             peer.serve(&self.hub, &mut self.wire, &mut self.tools, now);
             self.look_after(at);
-        }
-        let now = Instant::now();
-        if now - self.slept > BREATHLESS_AFTER {
-            self.next_serve = now + (now - began) / 4;
         }
         served > 0
     }
@@ -353,7 +372,8 @@ impl Loop {
                 return self.wire.answer(&transmit, &self.answer);
             }
         };
-        match self.endpoint.accept(incoming, now, &mut self.answer, None) {
+        self.by_turns.rotate_left(1);
+        match self.endpoint.accept(incoming, now, &mut self.answer, self.by_turns.front().cloned()) {
             Ok((ConnectionHandle(at), connection)) => {
                 if self.peers.len() <= at {
                     self.peers.resize_with(at + 1, || None);

@@ -90,7 +90,7 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// For a socket that is handed [`Socket::whole_pieces`]: 2 MiB.
+    /// For a client ([`Socket::of_client`]): 2 MiB.
     #[must_use]
     pub fn of_pieces() -> Inbox {
         Inbox::of(PIECE_BYTES_MAX)
@@ -306,11 +306,13 @@ impl Socket {
         Socket::new(UdpSocket::bind(address)?, buffer_bytes)
     }
 
-    /// From now on the kernel may hand over in one piece what came from one sender one after the other; it must be read into
-    /// [`Inbox::of_pieces`]. A kernel that cannot hands over single datagrams as before.
+    /// A client's: the kernel may hand over in one piece what came from one sender one after the other, so it must be read
+    /// into [`Inbox::of_pieces`], and does not say to which address, of which a client has one. A kernel that cannot hands
+    /// over as before.
     #[must_use]
-    pub fn whole_pieces(self) -> Socket {
+    pub fn of_client(self) -> Socket {
         let _ = setsockopt(&self.socket, sockopt::UdpGroSegment, &true);
+        let _ = setsockopt(&self.socket, sockopt::Ipv4PacketInfo, &false);
         self
     }
 

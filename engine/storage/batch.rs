@@ -10,10 +10,13 @@ use super::names::Names;
 use super::rows::{Audience, ENCODING, Lane, Stored, Table};
 use crate::journal::Position;
 
+/// A database that is behind gets so many times as many rows at once: each insert costs it something whatever its length.
+pub const WHEN_BEHIND: u64 = 5;
+
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most rows of one insert.
+    /// Rows of one insert; [`WHEN_BEHIND`] times as many where another batch already waits.
     pub rows: u64,
     /// Bytes of one insert; a batch is cut by the row that reaches it.
     pub bytes: usize,
@@ -217,7 +220,8 @@ impl Lanes {
         open.push(row, names, at);
         self.bytes += open.bytes.len() - before;
         self.rows += 1;
-        if open.rows >= limits.rows || open.bytes.len() >= limits.bytes {
+        let rows = if waiting.full.is_empty() { limits.rows } else { limits.rows.saturating_mul(WHEN_BEHIND) };
+        if open.rows >= rows || open.bytes.len() >= limits.bytes {
             waiting.full.extend(waiting.open.take());
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::batch::Limits;
+use super::batch::{Limits, WHEN_BEHIND};
 use super::client::Endpoint;
 use crate::config::{Config, ConfigError, Secret};
 
@@ -48,7 +48,7 @@ pub struct StorageConfig {
     pub password: Secret,
     /// Database for rows of global sources; those of private ones go to `<database>_private`.
     pub database: String,
-    /// Rows of one insert.
+    /// Rows of one insert; [`super::batch::WHEN_BEHIND`] times as many when the database is behind.
     pub batch_rows: u64,
     /// Longest wait of a row for company, milliseconds.
     pub batch_ms: u64,
@@ -59,7 +59,7 @@ pub struct StorageConfig {
 }
 
 /// Most rows of an insert: one block of the server, so that a batch is one part and one token.
-const BATCH_ROWS_MAX: u64 = 1_000_000;
+const BATCH_ROWS_MAX: u64 = 1_000_000 / WHEN_BEHIND;
 /// Least memory, MiB, of the embedded store: inserts of [`BATCH_BYTES`] were seen to pass with it.
 const MEMORY_MIB_MIN: u64 = 256;
 /// Most memory, MiB: 1 TiB.

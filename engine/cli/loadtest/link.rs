@@ -65,7 +65,7 @@ impl Link {
     pub(super) fn new(engine: SocketAddr) -> Result<Link, String> {
         let any: IpAddr = if engine.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = Socket::bind((any, 0).into(), SOCKET_BUFFER_BYTES).map_err(|e| format!("a UDP socket: {e}"))?;
-        let socket = socket.whole_pieces();
+        let socket = socket.of_client();
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(1472).map_err(|e| e.to_string())?;
         let endpoint = Endpoint::new(Arc::new(config), None, false, None);

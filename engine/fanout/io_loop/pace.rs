@@ -75,6 +75,11 @@ pub(super) struct Sleeper {
 }
 
 impl Sleeper {
+    /// Whether the thread is to have its core for itself.
+    pub(super) fn is_dedicated(&self) -> bool {
+        self.idle == Idle::Spin
+    }
+
     /// Work was found.
     pub(super) fn busy(&mut self) {
         self.spins = 0;

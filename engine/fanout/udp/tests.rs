@@ -98,7 +98,7 @@ fn one_that_the_kernel_refuses_does_not_hold_up_the_rest() {
 
 #[test]
 fn what_was_sent_in_one_piece_may_be_read_in_one_piece() {
-    let (mut sender, mut reader) = (loopback(), loopback().whole_pieces());
+    let (mut sender, mut reader) = (loopback(), loopback().of_client());
     let (to, from) = (reader.local_addr().unwrap(), sender.local_addr().unwrap());
     let bytes: Vec<u8> = (0..1000_u32).map(|n| n as u8).collect();
     let mut outbox = Outbox::default();

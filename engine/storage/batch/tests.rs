@@ -46,6 +46,15 @@ fn a_batch_is_cut_by_rows_and_by_age_and_by_epoch() {
 }
 
 #[test]
+fn batches_grow_while_the_database_is_behind() {
+    let mut lanes = Lanes::new(LIMITS);
+    (1..=30).for_each(|seq| push(&mut lanes, tick(1, seq, 0), 0));
+    let any = |_, _| true;
+    let sizes: Vec<u64> = std::iter::from_fn(|| lanes.next(0, true, any)).map(|batch| batch.rows).collect();
+    assert_eq!(sizes, [4, 20, 6]);
+}
+
+#[test]
 fn a_clock_set_back_does_not_hold_rows_for_ever() {
     let mut lanes = Lanes::new(LIMITS);
     push(&mut lanes, tick(1, 1, 0), 1_000_000);
@@ -138,7 +147,7 @@ proptest! {
         }
         let mut last: BTreeMap<Lane, u64> = BTreeMap::new();
         for batch in batches(&rows, limit, &busy) {
-            prop_assert!(batch.rows <= limit && batch.rows > 0);
+            prop_assert!(batch.rows <= limit * WHEN_BEHIND && batch.rows > 0);
             prop_assert!(last.insert(batch.lane, batch.last_seq).is_none_or(|last| last < batch.first_seq));
             let seqs = expected.get_mut(&(batch.lane, batch.epoch)).unwrap();
             let taken: Vec<u64> = seqs.drain(..batch.rows as usize).collect();
