@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::batch::{Limits, WHEN_BEHIND};
 use super::client::Endpoint;
+use super::store::memory_limit;
 use crate::config::{Config, ConfigError, Secret};
 
 /// Where the database is.
@@ -60,12 +61,15 @@ pub struct StorageConfig {
 
 /// Most rows of an insert: one block of the server, so that a batch is one part and one token.
 const BATCH_ROWS_MAX: u64 = 1_000_000 / WHEN_BEHIND;
-/// Least memory, MiB, of the embedded store: inserts of [`BATCH_BYTES`] were seen to pass with it.
+/// Least memory, MiB, of the embedded store: inserts of [`BATCH_BYTES_SMALL`] were seen to pass with it.
 const MEMORY_MIB_MIN: u64 = 256;
 /// Most memory, MiB: 1 TiB.
 const MEMORY_MIB_MAX: u64 = 1 << 20;
 /// Bytes of an insert, far below the 256 MB at which a server cuts blocks.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 24 << 20;
+/// The same for an embedded store that has less memory than [`MEMORY_SMALL`], in bytes.
+const BATCH_BYTES_SMALL: usize = 8 << 20;
+const MEMORY_SMALL: u64 = 1 << 30;
 
 impl StorageConfig {
     /// Parses and checks the section.
@@ -112,7 +116,9 @@ impl StorageConfig {
     /// When batches are cut.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { rows: self.batch_rows, bytes: BATCH_BYTES, age_ns: self.batch_ms as i64 * 1_000_000 }
+        let has_little = self.mode == Mode::Embedded && memory_limit(self.memory_mib) < MEMORY_SMALL;
+        let bytes = if has_little { BATCH_BYTES_SMALL } else { BATCH_BYTES };
+        Limits { rows: self.batch_rows, bytes, age_ns: self.batch_ms as i64 * 1_000_000 }
     }
 
     /// The server of mode `server`.

@@ -30,7 +30,7 @@ pub use chdb::ChdbError;
 pub use library::find_library;
 pub use lock::Owner;
 pub use secrets::{READER, Secrets, WRITER};
-pub use serve::{ServeOptions, serve};
+pub use serve::{ServeOptions, memory_limit, serve};
 pub use session::StartError;
 pub use supervisor::{Connected, StoreAccess, StoreConfig, StoreHandle, Supervisor, connect_or_start};
 

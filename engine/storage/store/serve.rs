@@ -99,10 +99,7 @@ fn run(options: &ServeOptions) -> Result<(), StoreError> {
     listener.set_nonblocking(true).map_err(port)?;
     let address = listener.local_addr().map_err(port)?;
     let chdb = Chdb::load(&library)?;
-    let memory = match options.memory_mib {
-        0 => Memory::for_machine(memory_of_machine()),
-        mib => Memory::of_engine(mib.saturating_mul(1 << 20)),
-    };
+    let memory = Memory::of_engine(memory_limit(options.memory_mib));
     let sandbox = sandbox::lock_in(&data, &library).map_err(|e| StoreError::Sandbox(e.to_string()))?;
     let (engine, resident) = Engine::start(chdb, data, memory)?;
     let version = resident
@@ -157,6 +154,15 @@ async fn until_stopped(listener: TcpListener, front: Arc<Front>, address: Socket
     tell(READY, address);
     http::serve(listener, front, stopped, DRAIN).await;
     Ok(())
+}
+
+/// Bytes of memory that `memory_mib` of the configuration allows the engine; 0 goes by the machine.
+#[must_use]
+pub fn memory_limit(memory_mib: u64) -> u64 {
+    match memory_mib {
+        0 => Memory::for_machine(memory_of_machine()).engine,
+        mib => mib.saturating_mul(1 << 20),
+    }
 }
 
 /// Memory of the machine in bytes; 4 GiB where the kernel does not say.
