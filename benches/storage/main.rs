@@ -240,7 +240,7 @@ fn main() {
     let named = arguments.iter().take_while(|argument| !argument.starts_with("--"));
     let mut rates: Vec<u64> = named.map(|rate| rate.parse().unwrap_or_else(|e| panic!("{rate}: {e}"))).collect();
     if rates.is_empty() {
-        rates = vec![100_000, 300_000];
+        rates = vec![100_000, 285_000];
     }
     let mut found = Results::new("storage", QUESTION);
     for rate in rates {

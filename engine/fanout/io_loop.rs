@@ -397,7 +397,8 @@ impl Loop {
             Phase::Stopping(until) | Phase::Closing(until) => Some(until),
         };
         let waiting = self.unseen_until.filter(|_| self.flush.is_some());
-        let serving = (self.left > 0).then_some(self.next_serve);
+        // A kernel without room says itself when it has some.
+        let serving = (self.left > 0 && self.wire.is_empty()).then_some(self.next_serve);
         let first = [self.timers.first(), end, waiting, serving].into_iter().flatten().min();
         first.map_or(self.next_figures, |first| first.min(self.next_figures))
     }
