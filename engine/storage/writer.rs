@@ -139,8 +139,9 @@ struct Work {
     recovered: VecDeque<Manifest>,
     under_way: BTreeMap<TableId, UnderWay>,
     refused: BTreeMap<TableId, Refused>,
-    /// Where rows stand that were passed over because their table was refused.
+    /// Where rows stand that were passed over because their table was refused, and how many.
     missed: Option<Position>,
+    missed_rows: u64,
     /// Rows up to here may have been begun already: each is looked up.
     known_to: Option<Position>,
     /// Epoch and `seq` of the last record read, and its publication time.
@@ -174,6 +175,7 @@ impl Work {
             under_way: BTreeMap::new(),
             refused: BTreeMap::new(),
             missed: None,
+            missed_rows: 0,
             last_read: (ledger.newest(), oldest_ns),
             deliveries: JoinSet::new(),
             done: VecDeque::new(),
@@ -318,16 +320,24 @@ impl Work {
                 continue;
             }
             if self.refused.contains_key(&table_of(lane)) {
-                self.miss(Some(*at));
+                self.miss(Some(*at), 1);
                 continue;
             }
             self.lanes.push(lane, row, self.source.names(), *at, now_ns);
         }
     }
 
-    /// Remembers that rows from `at` on have to be read again.
-    fn miss(&mut self, at: Option<Position>) {
+    /// Remembers that so many rows from `at` on have to be read again.
+    fn miss(&mut self, at: Option<Position>, rows: u64) {
         self.missed = [self.missed, at].into_iter().flatten().min();
+        self.missed_rows += rows;
+    }
+
+    /// Forgets rows that wait here: they are read again from the journal.
+    fn forget(&mut self, which: impl Fn(&Lane) -> bool) {
+        let before = self.lanes.rows();
+        let at = self.lanes.forget(which);
+        self.miss(at, before - self.lanes.rows());
     }
 
     /// Gives every idle table its next batch.
@@ -349,7 +359,7 @@ impl Work {
             };
             let Some(batch) = self.lanes.next(clock::monotonic_ns(), all, idle) else { return Ok(()) };
             if let Err(error) = self.manifests.begin(batch.manifest()) {
-                self.miss(Some(batch.from));
+                self.miss(Some(batch.from), batch.rows);
                 return Err(error);
             }
             self.start(batch.into(), false);
@@ -414,8 +424,7 @@ impl Work {
                 tracing::error!("storage: {} is not written any more: {reason}", table_name(table));
                 self.target.status.failed(manifest.lane, &reason);
                 // The table's other rows wait in the journal, not here, so that they do not keep the others waiting.
-                let forgotten = self.lanes.forget(|lane| table_of(*lane) == table);
-                self.miss(forgotten);
+                self.forget(|lane| table_of(*lane) == table);
                 self.refused.insert(table, Refused { parcel, retry_ns: clock::monotonic_ns() + REFUSED_RETRY_NS });
             }
         }
@@ -438,13 +447,12 @@ impl Work {
 
     /// Reads again from the first row that is neither written down nor held.
     fn rewind(&mut self) {
-        let forgotten = self.lanes.forget(|_| true);
-        self.miss(forgotten);
+        self.forget(|_| true);
         let Some(missed) = self.missed else { return };
         match open(&self.setup, Some(missed)) {
             Ok(source) => {
                 self.source = source;
-                self.missed = None;
+                (self.missed, self.missed_rows) = (None, 0);
                 self.known_to = self.manifests.ledger().last_begun();
             }
             Err(error) => self.target.status.failed_generally(&error.to_string()),
@@ -478,10 +486,14 @@ impl Work {
         // `seq` begins anew in each epoch: of an older one nobody knows how much is left, and it is soon read.
         let unread = if durable.position.epoch == epoch { durable.seq.saturating_sub(seq) } else { durable.seq };
         let under_way: u64 = self.under_way.values().map(|u| u.rows).sum();
-        let rows = self.lanes.rows() + under_way + unread;
+        // Offered again at the moment it is under way.
+        let refused =
+            || self.refused.iter().filter(|(table, _)| !self.under_way.contains_key(table)).map(|(_, r)| &r.parcel);
+        let refused_rows: u64 = refused().map(|parcel| parcel.manifest.rows).sum();
+        let rows = self.lanes.rows() + under_way + refused_rows + self.missed_rows + unread;
         let unread_since = (unread > 0 && self.last_read.1 > 0).then_some(self.last_read.1);
-        let oldest =
-            self.under_way.values().map(|u| u.oldest_ns).chain(self.lanes.oldest_ns()).chain(unread_since).min();
+        let oldest = self.under_way.values().map(|u| u.oldest_ns).chain(refused().map(|parcel| parcel.oldest_ns));
+        let oldest = oldest.chain(self.lanes.oldest_ns()).chain(unread_since).min();
         let age_ns = oldest.map_or(0, |oldest| clock::now_ns().saturating_sub(oldest).max(0));
         self.target.status.lag(rows, age_ns / 1_000_000);
     }
