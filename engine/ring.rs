@@ -28,10 +28,10 @@ mod sync {
 /// the next input that fits.
 pub trait Inlet {
     /// Offers one input to the stages.
-    fn offer(&self, input: Input);
+    fn offer(&self, input: &Input);
 
     /// The same for whoever can wait: false when there is no room, and then nothing is counted and nothing lost.
-    fn try_offer(&self, input: Input) -> bool {
+    fn try_offer(&self, input: &Input) -> bool {
         self.offer(input);
         true
     }

@@ -25,8 +25,8 @@ const HANG: Duration = Duration::from_secs(60);
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
-        let _ = self.0.send(input);
+    fn offer(&self, input: &Input) {
+        let _ = self.0.send(*input);
     }
 }
 

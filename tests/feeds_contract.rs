@@ -30,9 +30,9 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
+    fn offer(&self, input: &Input) {
         // The receiver is gone when the test has seen enough.
-        let _ = self.0.send(input);
+        let _ = self.0.send(*input);
     }
 }
 

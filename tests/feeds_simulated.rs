@@ -101,8 +101,8 @@ const EXCHANGES: [&str; 5] = ["binance", "binance_usdm", "bybit", "coinbase", "k
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
-        let _ = self.0.send(input);
+    fn offer(&self, input: &Input) {
+        let _ = self.0.send(*input);
     }
 }
 

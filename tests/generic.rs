@@ -24,8 +24,8 @@ const HANG: Duration = Duration::from_secs(30);
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
-        let _ = self.0.send(input);
+    fn offer(&self, input: &Input) {
+        let _ = self.0.send(*input);
     }
 }
 

@@ -82,17 +82,17 @@ fn bytes_in_hand_to_publication() {
         // From here on bytes are in hand.
         let before = allocations();
         let mut offer = |event| match event {
-            Event::Tick(tick) => inlet.offer(tick.into()),
-            Event::Trade(trade) => inlet.offer(trade.into()),
+            Event::Tick(tick) => inlet.offer(&tick.into()),
+            Event::Trade(trade) => inlet.offer(&trade.into()),
             _ => panic!("a price or a trade"),
         };
         decoders[which](&message, now_ns, &symbols[which], &mut offer);
-        inlet.offer(Input::Timer(Timer { now_ns, ..Timer::default() }));
+        inlet.offer(&Input::Timer(Timer { now_ns, ..Timer::default() }));
         if n % 50 == 49 {
             let status = if n % 100 == 49 { SourceStatus::Mute } else { SourceStatus::Live }.code();
             let mut state = SourceState { ts_recv_ns: now_ns, status, ..SourceState::default() };
             state.head.source_id = 1 + which as u32;
-            inlet.offer(Input::SourceState(state));
+            inlet.offer(&Input::SourceState(state));
         }
         inbound.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
             let mut mark = Mark::NEW;

@@ -70,9 +70,9 @@ fn one(keys: String) -> SourceSpec {
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
+    fn offer(&self, input: &Input) {
         // The receiver is gone when the test has seen enough.
-        let _ = self.0.send(input);
+        let _ = self.0.send(*input);
     }
 }
 

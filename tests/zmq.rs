@@ -35,8 +35,8 @@ const MINUTE_NS: i64 = 60_000_000_000;
 struct Tap(mpsc::Sender<Input>);
 
 impl Inlet for Tap {
-    fn offer(&self, input: Input) {
-        let _ = self.0.send(input);
+    fn offer(&self, input: &Input) {
+        let _ = self.0.send(*input);
     }
 }
 

@@ -134,7 +134,7 @@ fn ring_inbound(ticks: u64) {
     let inputs = generated::inputs(ticks);
     let mut taken = 0;
     for inputs in inputs.chunks(64) {
-        inputs.iter().for_each(|input| inlet.offer(*black_box(input)));
+        inputs.iter().for_each(|input| inlet.offer(black_box(input)));
         ring.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
             taken += usize::from(matches!(black_box(slot.input()), Input::Tick(_) | Input::Timer(_)));
         });

@@ -55,9 +55,9 @@ fn wired(load: Load, inputs: u64) -> Round {
         let inlet: Box<dyn Inlet> = make();
         // As feeds do it; in a flood, where there is no room most of the time, as a replay does.
         move |input: Input| match load {
-            Load::Flood => inlet.try_offer(input),
+            Load::Flood => inlet.try_offer(&input),
             Load::Spin | Load::Park => {
-                inlet.offer(input);
+                inlet.offer(&input);
                 true
             }
         }

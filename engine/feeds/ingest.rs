@@ -309,7 +309,7 @@ async fn keep_time(inlet: Rc<dyn Inlet>, every_ms: u64, snapshot_ms: u64, mut st
             _ = beat.tick() => {}
         }
         let snapshot = u8::from(count.is_multiple_of(per_snapshot));
-        inlet.offer(Input::Timer(Timer { now_ns: clock::now_ns(), snapshot, ..Timer::default() }));
+        inlet.offer(&Input::Timer(Timer { now_ns: clock::now_ns(), snapshot, ..Timer::default() }));
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn let_in(inlet: Rc<dyn Inlet>, mut late: mpsc::Receiver<Input>
     let work = async {
         let mut burst = 0;
         while let Some(input) = late.recv().await {
-            while !inlet.try_offer(input) {
+            while !inlet.try_offer(&input) {
                 sleep(PAUSE).await;
             }
             burst += 1;
@@ -74,11 +74,11 @@ mod tests {
     }
 
     impl Inlet for Narrow {
-        fn offer(&self, _: Input) {
+        fn offer(&self, _: &Input) {
             panic!("what does not fit must wait");
         }
 
-        fn try_offer(&self, input: Input) -> bool {
+        fn try_offer(&self, input: &Input) -> bool {
             let Some(left) = self.room.get().checked_sub(1) else {
                 self.room.set(1);
                 return false;

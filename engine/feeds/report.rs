@@ -86,7 +86,7 @@ impl Report {
         &self.status
     }
 
-    pub(super) fn offer(&self, input: Input) {
+    pub(super) fn offer(&self, input: &Input) {
         self.inlet.offer(input);
     }
 
@@ -194,7 +194,7 @@ impl Report {
         let mut record =
             DropRecord { from_ns, to_ns, count, cause: Cause::SequenceJump.code(), ..DropRecord::default() };
         record.head.source_id = self.status.source.0;
-        self.inlet.offer(Input::Drop(record));
+        self.inlet.offer(&Input::Drop(record));
     }
 
     /// What went wrong on a connection, in words.
@@ -219,7 +219,7 @@ impl Report {
             ..SourceState::default()
         };
         (record.head.source_id, record.head.instrument_id) = (self.status.source.0, instrument_id);
-        self.inlet.offer(Input::SourceState(record));
+        self.inlet.offer(&Input::SourceState(record));
     }
 }
 

@@ -372,11 +372,11 @@ impl Session {
         decoder.decode(frame, at_ns, symbols, &mut |event| match event {
             Event::Tick(tick) => {
                 self.on_data(heard, at_ns);
-                self.task.report.offer(tick.into());
+                self.task.report.offer(&tick.into());
             }
             Event::Trade(trade) => {
                 self.on_data(heard, at_ns);
-                self.task.report.offer(trade.into());
+                self.task.report.offer(&trade.into());
             }
             Event::Confirmed => self.on_data(heard, at_ns),
             Event::Alive => {}

@@ -1,7 +1,7 @@
 //! From the feeds to the stages: tagged slots, a door that never blocks, and the marks that groups of stages leave.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
@@ -10,7 +10,7 @@ use disruptor::{
     build_multi_producer, build_single_producer,
 };
 use tickwire_schemas::INSTRUMENT_ALL;
-use tickwire_schemas::record::{Drop as DropRecord, SourceState};
+use tickwire_schemas::record::{Drop as DropRecord, Head, SourceState, Tick};
 use tickwire_schemas::words::{Cause, SourceStatus, Verdict};
 
 use super::{Doorbell, Drained, Inlet, Poll};
@@ -32,25 +32,44 @@ impl Mark {
     /// The mark of an input that no stage has looked at.
     pub const NEW: Mark = Mark { verdict: Verdict::Accepted, reasons: 0, flags: 0 };
 
+    /// As one number: the flags, above them the checks, of which there are at most 16, and the verdict.
+    fn pack(self) -> u64 {
+        u64::from(self.verdict.code()) << 48 | u64::from(self.reasons & 0xFFFF) << 32 | u64::from(self.flags)
+    }
+
+    fn unpack(packed: u64) -> Mark {
+        Mark {
+            verdict: Verdict::from_code((packed >> 48) as u8).unwrap_or(Verdict::Refused),
+            reasons: (packed >> 32) as u32 & 0xFFFF,
+            flags: packed as u32,
+        }
+    }
+
     /// Percent: 100 less 20 for each refusing check that failed, not below zero.
     #[must_use]
+    #[inline]
     pub fn confidence(&self) -> u8 {
+        if self.reasons == 0 {
+            return 100;
+        }
         100u8.saturating_sub(20u8.saturating_mul(self.reasons.count_ones() as u8))
     }
 }
 
-/// A slot of the inbound ring. An earlier group leaves its mark in the atomics; the ring's own cursor, which a later
-/// group waits for, publishes them, so relaxed is enough.
+/// A slot of the inbound ring. An earlier group leaves its mark in the atomic; the ring's own cursor, which a later
+/// group waits for, publishes it, so relaxed is enough.
 ///
-/// In cache lines of its own: who writes one slot does not disturb who reads the one before.
+/// In cache lines of its own: who writes one slot does not disturb who reads the one before. The input comes first, so that
+/// a tick is the first two lines; and only what there is of an input is written, since each line that is written has to be
+/// taken from the core of the reader.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct InSlot {
     input: Input,
-    verdict: AtomicU32,
-    reasons: AtomicU32,
-    flags: AtomicU32,
+    mark: AtomicU64,
 }
+
+const _: () = assert!(size_of::<u64>() + size_of::<Tick>() <= 2 * 64);
 
 impl InSlot {
     /// The input.
@@ -62,23 +81,30 @@ impl InSlot {
     /// What earlier groups said.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark {
-            verdict: Verdict::from_code(self.verdict.load(Relaxed) as u8).unwrap_or(Verdict::Refused),
-            reasons: self.reasons.load(Relaxed),
-            flags: self.flags.load(Relaxed),
-        }
+        Mark::unpack(self.mark.load(Relaxed))
     }
 
     /// Leaves a mark for the next group.
     pub fn set_mark(&self, mark: Mark) {
-        self.verdict.store(u32::from(mark.verdict.code()), Relaxed);
-        self.reasons.store(mark.reasons, Relaxed);
-        self.flags.store(mark.flags, Relaxed);
+        self.mark.store(mark.pack(), Relaxed);
     }
 
-    fn fill(&mut self, input: Input) {
-        self.input = input;
-        self.set_mark(Mark::NEW);
+    #[inline]
+    fn fill(&mut self, input: &Input) {
+        match input {
+            // With a head made anew, of which an input has only the names: a plain copy of the tick would become one of
+            // the whole input, to the end of the longest.
+            Input::Tick(tick) => {
+                let Head { source_id, instrument_id, .. } = tick.head;
+                let head = Head { source_id, instrument_id, ..Head::default() };
+                self.input = Input::Tick(Tick { head, ..*tick });
+            }
+            _ => self.input = *input,
+        }
+        // Where no group left a mark the line is left alone.
+        if self.mark() != Mark::NEW {
+            self.set_mark(Mark::NEW);
+        }
     }
 }
 
@@ -196,25 +222,26 @@ struct RingInlet<P> {
 }
 
 impl<P: Producer<InSlot>> Inlet for RingInlet<P> {
-    fn offer(&self, input: Input) {
+    #[inline]
+    fn offer(&self, input: &Input) {
         let mut door = self.door.borrow_mut();
         if door.any_missed && !self.confess(&mut door, input.now_ns()) {
-            self.miss(&mut door, &input);
+            self.miss(&mut door, input);
             return;
         }
         match door.producer.try_publish(|slot| slot.fill(input)) {
             Ok(sequence) => {
                 self.fill.set_published(self.number, sequence);
-                if let Some(index) = door.index(&input, &self.sources) {
+                if let Some(index) = door.index(input, &self.sources) {
                     door.missed[index].last_ok_ns = input.now_ns();
                 }
                 self.bell.ring();
             }
-            Err(_) => self.miss(&mut door, &input),
+            Err(_) => self.miss(&mut door, input),
         }
     }
 
-    fn try_offer(&self, input: Input) -> bool {
+    fn try_offer(&self, input: &Input) -> bool {
         let sequence = self.door.borrow_mut().producer.try_publish(|slot| slot.fill(input)).ok();
         sequence.inspect(|sequence| self.fill.set_published(self.number, *sequence));
         // Those who are to make room, too, must know that there is something to do.
@@ -255,13 +282,13 @@ impl<P: Producer<InSlot>> RingInlet<P> {
                     ..DropRecord::default()
                 };
                 record.head.source_id = door.known.ids[index];
-                if door.producer.try_publish(|slot| slot.fill(Input::Drop(record))).is_err() {
+                if door.producer.try_publish(|slot| slot.fill(&Input::Drop(record))).is_err() {
                     return false;
                 }
                 door.missed[index].count = 0;
             }
             if let Some(state) = missed.state {
-                if door.producer.try_publish(|slot| slot.fill(Input::SourceState(state))).is_err() {
+                if door.producer.try_publish(|slot| slot.fill(&Input::SourceState(state))).is_err() {
                     return false;
                 }
                 door.missed[index].state = None;

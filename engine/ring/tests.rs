@@ -40,16 +40,16 @@ fn what_does_not_fit_becomes_a_counted_hole_and_a_lost_state_is_offered_again() 
     let mut ring = inbound(4, 1, 1);
     let inlet = ring.inlets.remove(0)();
     for at in 1..=4 {
-        inlet.offer(tick(3, at));
+        inlet.offer(&tick(3, at));
     }
-    inlet.offer(tick(3, 5));
-    inlet.offer(tick(3, 6));
-    inlet.offer(tick(5, 6));
+    inlet.offer(&tick(3, 5));
+    inlet.offer(&tick(3, 6));
+    inlet.offer(&tick(5, 6));
     let mut state = SourceState { ts_recv_ns: 7, status: SourceStatus::Mute.code(), ..SourceState::default() };
     state.head.source_id = 3;
-    inlet.offer(Input::SourceState(state));
+    inlet.offer(&Input::SourceState(state));
     assert_eq!(take(&mut ring.groups[0], 9).len(), 4, "capacity is exact");
-    inlet.offer(tick(3, 9));
+    inlet.offer(&tick(3, 9));
     let found = take(&mut ring.groups[0], 9);
     let hole = |source, from_ns, count| {
         let mut drop = DropRecord { from_ns, to_ns: 9, count, cause: Cause::RingFull.code(), ..DropRecord::default() };
@@ -68,10 +68,10 @@ fn how_full_it_is_goes_from_nothing_to_every_slot() {
         let fill = ring.fill.clone();
         let inlets: Vec<_> = ring.inlets.drain(..).map(|make| make()).collect();
         assert_eq!(fill.now(), (0, SLOTS as u64));
-        inlets[0].offer(tick(3, 1));
-        assert!(inlets[threads - 1].try_offer(tick(3, 2)));
+        inlets[0].offer(&tick(3, 1));
+        assert!(inlets[threads - 1].try_offer(&tick(3, 2)));
         assert_eq!(fill.now(), (2, SLOTS as u64));
-        (3..80).for_each(|at| inlets[0].offer(tick(3, at)));
+        (3..80).for_each(|at| inlets[0].offer(&tick(3, at)));
         assert_eq!(fill.now(), (SLOTS as u64, SLOTS as u64), "what did not fit is not in it");
         fill.set_taken(take(&mut ring.groups[0], 3).len() as u64);
         assert_eq!(fill.now(), (SLOTS as u64 - 3, SLOTS as u64));
@@ -88,16 +88,16 @@ fn lost_states_of_two_instruments_are_one_of_the_whole_source() {
         let mut ring = inbound(4, 1, 1);
         let inlet = ring.inlets.remove(0)();
         for at in 1..=4 {
-            inlet.offer(tick(3, at));
+            inlet.offer(&tick(3, at));
         }
         let mut state = SourceState { ts_recv_ns: 7, ..SourceState::default() };
         state.head.source_id = 3;
         for (instrument_id, status) in (1..).zip(statuses) {
             (state.head.instrument_id, state.status) = (instrument_id, status.code());
-            inlet.offer(Input::SourceState(state));
+            inlet.offer(&Input::SourceState(state));
         }
         assert_eq!(take(&mut ring.groups[0], 9).len(), 4);
-        inlet.offer(tick(3, 9));
+        inlet.offer(&tick(3, 9));
         (state.head.instrument_id, state.status) = (tickwire_schemas::INSTRUMENT_ALL, kept.code());
         assert_eq!(take(&mut ring.groups[0], 9)[0], Input::SourceState(state));
     }
@@ -108,11 +108,11 @@ fn who_can_wait_is_told_that_there_is_no_room_and_loses_nothing() {
     let mut ring = inbound(4, 1, 1);
     let inlet = ring.inlets.remove(0)();
     for at in 1..=4 {
-        assert!(inlet.try_offer(tick(3, at)));
+        assert!(inlet.try_offer(&tick(3, at)));
     }
-    assert!(!inlet.try_offer(tick(3, 5)));
+    assert!(!inlet.try_offer(&tick(3, 5)));
     assert_eq!(take(&mut ring.groups[0], 9), [1, 2, 3, 4].map(|at| tick(3, at)));
-    assert!(inlet.try_offer(tick(3, 5)));
+    assert!(inlet.try_offer(&tick(3, 5)));
     assert_eq!(take(&mut ring.groups[0], 9), [tick(3, 5)], "and no hole is told");
 }
 
@@ -122,7 +122,7 @@ fn a_later_group_sees_an_input_after_the_earlier_one_and_with_its_mark() {
         let mut ring = inbound(64, threads, 3);
         let inlets: Vec<_> = ring.inlets.drain(..).map(|make| make()).collect();
         assert_eq!(inlets.len(), threads);
-        inlets[threads - 1].offer(tick(3, 1));
+        inlets[threads - 1].offer(&tick(3, 1));
         assert_eq!(take(&mut ring.groups[1], 9), []);
         let mark = Mark { verdict: tickwire_schemas::words::Verdict::Refused, reasons: 5, flags: 9 };
         ring.groups[0].0.poll_some(9, &mut |slot: &InSlot| {
@@ -178,12 +178,12 @@ fn a_sleeping_consumer_gets_everything_in_order_and_then_the_end() {
 fn a_door_that_is_open_learns_of_a_source_before_its_first_input() {
     let mut ring = inbound(4, 1, 1);
     let inlet = ring.inlets.remove(0)();
-    (1..=4).for_each(|at| inlet.offer(tick(3, at)));
+    (1..=4).for_each(|at| inlet.offer(&tick(3, at)));
     ring.sources.grow(Arc::from([3, 5, 4]), Arc::from([u16::MAX, u16::MAX, u16::MAX, 0, 2, 1]));
     // The ring is full: that the new source lost something is told like that of any other.
-    inlet.offer(tick(4, 5));
+    inlet.offer(&tick(4, 5));
     take(&mut ring.groups[0], 9);
-    inlet.offer(tick(4, 6));
+    inlet.offer(&tick(4, 6));
     let mut hole =
         DropRecord { from_ns: 5, to_ns: 6, count: 1, cause: Cause::RingFull.code(), ..DropRecord::default() };
     hole.head.source_id = 4;

@@ -203,7 +203,7 @@ pub(super) fn announce_restart(mut inlets: Vec<InletMaker>, last_recv_ns: i64, s
         0,
         Box::new(move || {
             let inlet = first();
-            inlet.offer(Input::Drop(hole));
+            inlet.offer(&Input::Drop(hole));
             inlet
         }),
     );

@@ -216,7 +216,7 @@ impl Player<'_> {
     /// Moves the clock and waits for room; false when it is time to stop.
     fn hand_over(&self, input: Input, now_ns: i64) -> bool {
         clock::set_recorded(now_ns);
-        while !self.inlet.try_offer(input) {
+        while !self.inlet.try_offer(&input) {
             if self.is_stopped() {
                 return false;
             }

@@ -5,7 +5,7 @@
 //! the tick before it. An older sequence or stamp is *out of order*, but twenty of them over a second, with none in order
 //! between, are the new order. The same prices at a new time are news: that the price still holds.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::words::{Verdict, flag};
@@ -14,6 +14,10 @@ use tickwire_schemas::{NO_NUMBER, NO_TIME};
 use super::{Market, Pair, PerPair, Stage, StateError};
 use crate::market::Input;
 use crate::ring::Mark;
+
+mod window;
+
+use window::Window;
 
 /// The section `[dedupe]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,6 +31,9 @@ pub struct Config {
 const LATE_RUN_MAX: u32 = 20;
 /// ...over at least so long are the new order. A burst that was held up somewhere is shorter.
 const LATE_RUN_NS: i64 = 1_000_000_000;
+
+/// Ticks in order between two looks for what has left the window; what asks of the window looks always.
+const EXPIRE_EVERY: usize = 64;
 
 /// What makes two ticks the same. A source sequence stands alone; without one it is stamp, prices and sizes. Greater is
 /// later: the sequence or stamp comes first.
@@ -48,13 +55,15 @@ struct Recent {
     /// Ticks out of order since the last one in order, and when the first of them came.
     late_run: u32,
     late_since_ns: i64,
-    /// The tick before this one.
+    /// The tick before this one, if it had neither stamp nor sequence.
     previous: Option<Key>,
-    /// Inside the window, with receive times: keys that were not below any when they came. So they are sorted by their first
-    /// part: a greater one is news without a look, any other is found by halving.
-    in_order: VecDeque<(i64, Key)>,
-    /// The others, oldest first.
-    late: VecDeque<(i64, Key)>,
+    /// The first part of the last key in order: a greater one is news without a look.
+    greatest: Option<i64>,
+    /// Inside the window: keys that were not below any when they came. So they are sorted by their first part, and any is
+    /// found by halving.
+    in_order: Window,
+    /// The others.
+    late: Window,
     /// Their keys, to look up.
     #[serde(skip)]
     late_keys: HashSet<Key>,
@@ -62,23 +71,21 @@ struct Recent {
 
 impl Recent {
     fn knows(&self, key: &Key) -> bool {
-        let is_greatest = self.in_order.back().is_none_or(|(_, greatest)| key.0 > greatest.0);
-        (!is_greatest && self.is_in_order(key)) || (!self.late.is_empty() && self.late_keys.contains(key))
+        let is_greater = self.greatest.is_none_or(|greatest| key.0 > greatest);
+        (!is_greater && self.is_in_order(key)) || (self.late.len() > 0 && self.late_keys.contains(key))
     }
 
     /// Whether it is among those in order. Those of one moment stand as they came.
     fn is_in_order(&self, key: &Key) -> bool {
-        let from = self.in_order.partition_point(|(_, known)| known.0 < key.0);
-        self.in_order.range(from..).take_while(|(_, known)| known.0 == key.0).any(|(_, known)| known == key)
+        let known = self.in_order.entries();
+        let from = known.partition_point(|(_, known)| known.0 < key.0);
+        known[from..].iter().take_while(|(_, known)| known.0 == key.0).any(|(_, known)| known == key)
     }
 
     /// Lets go of keys from before `horizon_ns`.
-    #[inline]
     fn expire(&mut self, horizon_ns: i64) {
-        while self.in_order.front().is_some_and(|(at, _)| *at < horizon_ns) {
-            self.in_order.pop_front();
-        }
-        while self.late.front().is_some_and(|(at, _)| *at < horizon_ns) {
+        self.in_order.expire(horizon_ns);
+        while self.late.oldest_ns() < horizon_ns {
             self.forget_late();
         }
     }
@@ -86,54 +93,57 @@ impl Recent {
     /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
     /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
     #[inline]
-    fn goes_on(&mut self, seen: &Seen, limit: usize) -> bool {
-        let (None, Some(at)) = (seen.seq, seen.event_ns) else { return false };
-        let is_later = self.last_event_ns.is_none_or(|last| at > last)
-            && self.in_order.back().is_none_or(|(_, greatest)| at > greatest.0);
-        if !is_later || at > seen.now_ns || !self.late.is_empty() || self.in_order.len() >= limit {
+    fn goes_on(&mut self, now_ns: i64, at: i64, rest: [u64; 4], (limit, horizon_ns): (usize, i64)) -> bool {
+        let is_later = self.last_event_ns.is_none_or(|last| at > last) && self.greatest.is_none_or(|last| at > last);
+        let count = self.in_order.len();
+        if !is_later || at > now_ns || self.late.len() > 0 || count >= limit {
             return false;
         }
+        // Nobody looks among the old ones here. How many a tick outlives cannot be foretold, so a few of them leave together.
+        if count.is_multiple_of(EXPIRE_EVERY) {
+            self.expire(horizon_ns);
+        }
         self.late_run = 0;
-        self.previous = Some(seen.key);
+        self.previous = None;
         self.last_event_ns = Some(at);
-        self.in_order.push_back((seen.now_ns, seen.key));
+        self.greatest = Some(at);
+        self.in_order.push(now_ns, Key(at, rest));
         true
     }
 
     /// Takes up a key that is not in the window; beyond `limit` the oldest leaves.
     fn remember(&mut self, now_ns: i64, key: Key, limit: usize) {
         if self.in_order.len() + self.late.len() >= limit {
-            let oldest = |keys: &VecDeque<(i64, Key)>| keys.front().map_or(i64::MAX, |(at, _)| *at);
-            if oldest(&self.late) < oldest(&self.in_order) {
+            if self.late.oldest_ns() < self.in_order.oldest_ns() {
                 self.forget_late();
             } else {
-                self.in_order.pop_front();
+                self.in_order.pop();
             }
         }
-        if self.in_order.back().is_none_or(|(_, greatest)| key.0 >= greatest.0) {
-            self.in_order.push_back((now_ns, key));
+        if self.in_order.len() == 0 || self.greatest.is_none_or(|greatest| key.0 >= greatest) {
+            self.greatest = Some(key.0);
+            self.in_order.push(now_ns, key);
         } else {
-            self.late.push_back((now_ns, key));
+            self.late.push(now_ns, key);
             self.late_keys.insert(key);
         }
     }
 
     fn forget_late(&mut self) {
-        if let Some((_, oldest)) = self.late.pop_front() {
+        if let Some(oldest) = self.late.pop() {
             self.late_keys.remove(&oldest);
         }
     }
 
     /// What comes next is the order from now on: all that is known is late by it.
     fn begin_anew(&mut self) {
-        (self.last_seq, self.last_event_ns) = (None, None);
-        self.late.extend(self.in_order.drain(..));
-        self.late.make_contiguous().sort_by_key(|(at, _)| *at);
+        (self.last_seq, self.last_event_ns, self.greatest) = (None, None, None);
+        self.late.merge(std::mem::take(&mut self.in_order));
         self.reindex();
     }
 
     fn reindex(&mut self) {
-        self.late_keys = self.late.iter().map(|(_, key)| *key).collect();
+        self.late_keys = self.late.entries().iter().map(|(_, key)| *key).collect();
     }
 }
 
@@ -147,13 +157,9 @@ pub struct Dedupe {
 }
 
 impl Dedupe {
-    #[inline]
-    fn check(recent: &mut Recent, seen: &Seen, limit: usize, window_ns: i64) -> (Verdict, u32) {
-        recent.expire(seen.now_ns - window_ns);
-        if recent.goes_on(seen, limit) { (Verdict::Accepted, 0) } else { Self::check_any(recent, seen, limit) }
-    }
-
-    fn check_any(recent: &mut Recent, seen: &Seen, limit: usize) -> (Verdict, u32) {
+    #[inline(never)]
+    fn check_any(recent: &mut Recent, seen: &Seen, (limit, horizon_ns): (usize, i64)) -> (Verdict, u32) {
+        recent.expire(horizon_ns);
         let (mut verdict, mut flags) = match (seen.seq, seen.event_ns) {
             (None, None) => (if recent.previous == Some(seen.key) { Verdict::Duplicate } else { Verdict::Accepted }, 0),
             _ if recent.knows(&seen.key) => (Verdict::Duplicate, 0),
@@ -184,11 +190,12 @@ impl Dedupe {
             _ => recent.late_run = 0,
         }
         if verdict != Verdict::Duplicate {
-            recent.previous = Some(seen.key);
             recent.last_seq = recent.last_seq.max(seen.seq);
             // A stamp ahead of our clock must not make later ones late.
             recent.last_event_ns = recent.last_event_ns.max(seen.event_ns.map(|at| at.min(seen.now_ns)));
-            if seen.seq.is_some() || seen.event_ns.is_some() {
+            let is_ordered = seen.seq.is_some() || seen.event_ns.is_some();
+            recent.previous = (!is_ordered).then_some(seen.key);
+            if is_ordered {
                 recent.remember(seen.now_ns, seen.key, limit);
             }
         }
@@ -241,18 +248,22 @@ impl Stage for Dedupe {
     #[inline]
     fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark) {
         let Some(pair) = pair else { return };
-        let (seen, table) = match input {
+        let (recent, now_ns, seq, event_ns, rest) = match input {
             Input::Tick(t) => {
                 let rest = [t.bid_e9 as u64, t.ask_e9 as u64, t.bid_size_e8, t.ask_size_e8];
-                (Seen::new(t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest), &mut self.ticks)
+                (self.ticks.at(pair), t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest)
             }
             Input::Trade(t) => {
                 let rest = [t.price_e9 as u64, t.size_e8, u64::from(t.aggressor), 0];
-                (Seen::new(t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest), &mut self.trades)
+                (self.trades.at(pair), t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest)
             }
             _ => return,
         };
-        let (verdict, flags) = Self::check(table.at(pair), &seen, self.limit, self.window_ns);
+        let limits = (self.limit, now_ns - self.window_ns);
+        if seq == NO_NUMBER && event_ns != NO_TIME && recent.goes_on(now_ns, event_ns, rest, limits) {
+            return;
+        }
+        let (verdict, flags) = Self::check_any(recent, &Seen::new(now_ns, seq, event_ns, rest), limits);
         mark.flags |= flags;
         if mark.verdict == Verdict::Accepted {
             mark.verdict = verdict;
@@ -265,7 +276,8 @@ impl Stage for Dedupe {
     }
 
     fn save(&self, out: &mut Vec<u8>) {
-        let used = |recent: &Recent| recent.previous.is_some();
+        let used =
+            |recent: &Recent| recent.previous.is_some() || recent.last_event_ns.is_some() || recent.last_seq.is_some();
         let (mut ticks, mut trades) = (Vec::new(), Vec::new());
         self.ticks.save(&self.market, used, &mut ticks);
         self.trades.save(&self.market, used, &mut trades);

@@ -170,12 +170,12 @@ impl Derived<'_> {
 
     /// Publishes a best price: of a private source, by its dense index, or the common one; and of an instrument.
     #[inline]
-    pub fn quote(&mut self, (source, instrument): (Option<usize>, usize), mut record: Quote) {
+    pub fn quote(&mut self, (source, instrument): (Option<usize>, usize), record: &mut Quote) {
         self.identity.stamp_of(Quote::KIND, &mut record.head, (source, instrument), self.publish_ns);
-        self.sink.quote(&record);
+        self.sink.quote(record);
         // A private source's quotes are its ticks.
         if source.is_none() {
-            let Quote { ts_recv_ns, bid_e9, ask_e9, .. } = record;
+            let Quote { ts_recv_ns, bid_e9, ask_e9, .. } = *record;
             self.made.quotes.push(Best { instrument, ts_recv_ns, bid_e9, ask_e9 });
         }
     }

@@ -23,7 +23,7 @@ use crate::ring::Mark;
 
 /// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
 /// explain itself, and a start takes up none of another version (it goes back to the journal instead).
-pub const STATE_VERSION: u16 = 2;
+pub const STATE_VERSION: u16 = 3;
 
 /// One step of the pipeline. It does no I/O, never asks the time, and after warm-up does not allocate.
 pub trait Stage: Sized + Send {

@@ -65,6 +65,16 @@ pub struct Validate {
     last_trade_sum: PerPair<i64>,
 }
 
+/// What a price is that is far from what its source said last.
+enum Far {
+    /// Near what is known of the instrument, or the first of it.
+    Known,
+    /// A level that is believed from now on.
+    NewLevel,
+    /// Not believed.
+    Jump,
+}
+
 /// What is absent is neither positive nor above anything.
 const _: () = assert!(NO_PRICE < 0);
 
@@ -101,7 +111,6 @@ impl Validate {
     }
 
     /// The level to compare with: the source's own, for its first price another's, if one is fresh. 0 when there is none.
-    #[cold]
     fn known_sum(&self, pair: Pair, now_ns: i64) -> i64 {
         let own = self.levels.get(pair).good_sum;
         if own != 0 {
@@ -114,7 +123,6 @@ impl Validate {
     }
 
     /// Whether a sum beyond the jump limit is believed after all: it persisted, or another source shows it too.
-    #[cold]
     fn persists(&mut self, pair: Pair, sum: i64, now_ns: i64) -> bool {
         let limits = &self.limits[pair.1];
         // A private source confirms nothing: what its owner feeds must not move the common price.
@@ -148,9 +156,10 @@ impl Validate {
         let level = self.levels.at(pair);
         // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
         let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
-        if level.last_ns != 0 && (0..limits.interval_ns).contains(&said_ns.saturating_sub(level.last_ns)) {
-            failed |= Check::Interval.bit();
-        }
+        // As a number without a sign a time before the last is a very long one.
+        let later_ns = said_ns.wrapping_sub(level.last_ns) as u64;
+        let too_soon = (level.last_ns != 0) & (later_ns < limits.interval_ns as u64);
+        failed |= u32::from(too_soon) * Check::Interval.bit();
         let mut refuse = limits.refuse;
         if level.stays_wide(failed, now_ns, limits) {
             refuse &= !Check::Spread.bit();
@@ -160,13 +169,10 @@ impl Validate {
         let is_broken = failed & refuse != 0 || sum == 0;
         // Nearly always the source's own last level is known, and near.
         if !is_broken && (good_sum == 0 || limits.jumps(good_sum, sum)) {
-            let known = self.known_sum(pair, now_ns);
-            if known != 0 && self.limits[pair.1].jumps(known, sum) {
-                if self.persists(pair, sum, now_ns) {
-                    mark.flags |= flag::NEW_LEVEL
-                } else {
-                    failed |= Check::Jump.bit()
-                }
+            match self.judge_far(pair, sum, now_ns) {
+                Far::Known => {}
+                Far::NewLevel => mark.flags |= flag::NEW_LEVEL,
+                Far::Jump => failed |= Check::Jump.bit(),
             }
         }
         mark.reasons |= failed & refuse;
@@ -184,6 +190,16 @@ impl Validate {
             level.candidate_ticks = 0;
             level.candidate_sum = 0;
         }
+    }
+
+    /// A price that the source's own last level does not confirm.
+    #[cold]
+    fn judge_far(&mut self, pair: Pair, sum: i64, now_ns: i64) -> Far {
+        let known = self.known_sum(pair, now_ns);
+        if known == 0 || !self.limits[pair.1].jumps(known, sum) {
+            return Far::Known;
+        }
+        if self.persists(pair, sum, now_ns) { Far::NewLevel } else { Far::Jump }
     }
 
     /// Trades have one price: it must be positive, not stale, and near the last one or the last good mid.
@@ -215,6 +231,10 @@ impl Validate {
 #[inline]
 fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32 {
     if event_ns == NO_TIME {
+        return 0;
+    }
+    // Nearly always. A difference that is no number of 64 bits is not among these either.
+    if recv_ns.wrapping_sub(event_ns) as u64 <= limits.stale_ns as u64 {
         return 0;
     }
     let age_ns = recv_ns.saturating_sub(event_ns);

@@ -98,8 +98,8 @@ impl Decoder for Prices {
 struct Heap(RefCell<Vec<Input>>);
 
 impl Inlet for Heap {
-    fn offer(&self, input: Input) {
-        self.0.borrow_mut().push(input);
+    fn offer(&self, input: &Input) {
+        self.0.borrow_mut().push(*input);
     }
 }
 
