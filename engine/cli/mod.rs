@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{Config, ConfigError};
 use crate::control::sections::{Unfit, add_connections};
@@ -232,10 +233,13 @@ fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
     }
 }
 
-/// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`.
+/// Logs to standard error: for people on a terminal, as JSON otherwise. `TICKWIRE_LOG` filters, default `level`; with
+/// `info,spans=trace` it says of each session with a venue, insert, question to a venue's history and request to the console
+/// how long it was busy and how long it waited, when it ends.
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_env("TICKWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_span_events(FmtSpan::CLOSE);
     // A second subscriber in one process (tests) is refused; the first one stays.
     let _ = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, trace_span};
 
 use super::ConsoleConfig;
 use super::api::{ApiError, Shared};
@@ -70,7 +71,8 @@ pub(super) async fn guard(State(services): State<Shared>, request: Request, next
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let mut response = if services.reach.is_called(host) {
         let late = || ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_slow", "this took too long and was given up");
-        let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
+        let span = trace_span!(target: "spans", "request", method = %request.method(), path = request.uri().path());
+        let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request).instrument(span)).await;
         answered.unwrap_or_else(|_| late().into_response())
     } else {
         let problem = "the header Host does not name this console; `console.hosts` lists the names it is called by";

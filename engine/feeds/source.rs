@@ -13,6 +13,7 @@ use tickwire_schemas::words::Cause;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{Instrument, trace_span};
 
 use super::event::Symbols;
 use super::ingest::{Feed, until_stopped};
@@ -203,7 +204,8 @@ impl Source {
             number,
             prices: Rc::clone(&prices),
         };
-        let session = spawn_local(Arc::clone(&self.feed.spec.venue).run(task));
+        let span = trace_span!(target: "spans", "session", source = %self.feed.spec.name, number);
+        let session = spawn_local(Arc::clone(&self.feed.spec.venue).run(task).instrument(span));
         Shard { symbols, calendars, told, prices, session, seen: 0, silent_ns: None }
     }
 

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{Instrument, trace_span};
 
 use super::RepairConfig;
 use super::plan::{Job, Key, Plan, TickJob, Told, Venue};
@@ -410,13 +411,15 @@ impl Work {
     fn ask_bars(&self, at: usize, job: Job) {
         let symbol = self.plan.venue_symbol(at, job.symbol).to_string();
         let (adapter, hosts, tell) = (Arc::clone(&self.sources[at].adapter), self.hosts.clone(), self.tell.clone());
-        spawn_local(async move {
+        let span = trace_span!(target: "spans", "bars", symbol);
+        let asked = async move {
             let answer = match adapter.any_history() {
                 Some(history) => fetch(history, &hosts, &symbol, &job).await,
                 None => Err(Failure::new(Cause::ProtocolError, "no past bars any more")),
             };
             let _ = tell.send(Heard::Answer(job, answer)).await;
-        });
+        };
+        spawn_local(asked.instrument(span));
     }
 
     fn ask_ticks(&self, at: usize, job: TickJob) {
@@ -425,13 +428,15 @@ impl Work {
         let whose = Whose { source_id, instrument_id, venue_symbol };
         let (adapter, names) = (Arc::clone(&self.sources[at].adapter), Arc::clone(&self.sources[at].names));
         let (hosts, tell, store) = (self.hosts.clone(), self.tell.clone(), self.store.clone());
-        spawn_local(async move {
+        let span = trace_span!(target: "spans", "ticks", symbol = whose.venue_symbol);
+        let asked = async move {
             let answer = match store {
                 Some(store) => ticks::mend(&store, &names, &whose, &*adapter, &hosts, &job).await,
                 None => Ok(0),
             };
             let _ = tell.send(Heard::Ticks(job, answer)).await;
-        });
+        };
+        spawn_local(asked.instrument(span));
     }
 
     /// Gives back what asking a source took, until there is more to ask.

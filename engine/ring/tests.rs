@@ -137,6 +137,21 @@ fn a_later_group_sees_an_input_after_the_earlier_one_and_with_its_mark() {
     }
 }
 
+#[test]
+fn a_mark_leaves_its_slot_with_its_input() {
+    let mut ring = inbound(4, 1, 2);
+    let inlet = ring.inlets.remove(0)();
+    let mark = Mark { verdict: tickwire_schemas::words::Verdict::Duplicate, reasons: 0x8001, flags: u32::MAX };
+    for lap in 0..12 {
+        inlet.offer(&tick(3, lap));
+        ring.groups[0].0.poll_some(9, &mut |slot: &InSlot| {
+            assert_eq!(slot.mark(), Mark::NEW);
+            slot.set_mark(mark);
+        });
+        ring.groups[1].0.poll_some(9, &mut |slot: &InSlot| assert_eq!(slot.mark(), mark));
+    }
+}
+
 /// A million wake-ups are not needed to see a lost one: the reader sleeps before nearly every record here, and a lost
 /// wake would be counted by the backstop (the interleavings themselves are tried by `tests/doorbell_loom.rs`).
 #[test]

@@ -286,6 +286,19 @@ fn a_source_that_is_not_live_or_too_old_leaves_and_its_repeated_state_brings_it_
 }
 
 #[test]
+fn a_price_that_was_too_old_comes_back_with_its_source_and_not_with_a_clock_that_runs_backwards() {
+    let mut b = Bench::of(&["aggregate"], "[aggregate]\nmax_age_ms = 1000");
+    b.tick(1, 0, 108_510, 108_520);
+    assert_eq!(b.tick(2, 1000, 108_500, 108_530).1[0].sources, 2, "it counts to its last millisecond");
+    let second = b.tick(2, 1001, 108_501, 108_530).1[0];
+    assert_eq!((second.bid_source_id, second.ask_source_id, second.sources), (2, 2, 1));
+    let back = b.tick(2, 500, 108_502, 108_530).1[0];
+    assert_eq!((back.bid_source_id, back.sources), (2, 1));
+    let again = b.tick(1, 1100, 108_509, 108_531).1[0];
+    assert_eq!((again.bid_source_id, again.ask_source_id, again.sources), (1, 2, 2));
+}
+
+#[test]
 fn a_private_source_has_quotes_of_its_own_and_never_moves_the_common_price() {
     let mut b = Bench::new("[aggregate]\nmax_age_ms = 1000");
     b.tick(1, 0, 108_510, 108_520);

@@ -8,6 +8,7 @@ use clickhouse::{Client, Compression};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tracing::{Instrument, trace_span};
 
 use super::rows::{Audience, Lane, Table};
 
@@ -151,6 +152,7 @@ pub(super) async fn insert_into(
     token: &str,
     body: Bytes,
 ) -> Result<(), DatabaseError> {
+    let span = trace_span!(target: "spans", "insert", table, bytes = body.len());
     let sql = format!("INSERT INTO {table} ({columns}) FORMAT RowBinaryWithNamesAndTypes");
     let mut insert = client
         .insert_formatted_with(sql)
@@ -159,8 +161,11 @@ pub(super) async fn insert_into(
         .with_setting("insert_deduplication_token", token)
         .with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT));
     // In one piece: a connection that breaks can leave no part of it behind.
-    insert.send(body).await?;
-    Ok(insert.end().await?)
+    let sent = async {
+        insert.send(body).await?;
+        Ok(insert.end().await?)
+    };
+    sent.instrument(span).await
 }
 
 /// Rows that the table has of `epoch` from `first` to `last` in the lane's partition.
