@@ -56,8 +56,6 @@ pub struct Aggregate {
     best: Vec<Published>,
     /// The sources that are not common property.
     private: Vec<usize>,
-    /// What is older does not count; `i64::MAX` where nothing is too old.
-    max_age_ns: i64,
 }
 
 impl Aggregate {
@@ -160,20 +158,16 @@ impl Aggregate {
     }
 
     fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
-        if self.max_age_ns == i64::MAX {
-            return;
-        }
         for instrument in 0..self.best.len() {
             if self.book.is_due(instrument, now_ns) {
                 self.refresh(instrument, (now_ns, NO_TIME), false, out);
             }
         }
-        let oldest_ns = now_ns - self.max_age_ns;
         for at in 0..self.private.len() {
             let source = self.private[at];
             for instrument in 0..self.market.instruments().len() {
                 let latest = self.book.get((source, instrument));
-                if latest.valid && latest.ts_recv_ns < oldest_ns {
+                if latest.valid && self.book.is_too_old(latest, now_ns) {
                     self.withdraw(source, instrument, now_ns, out);
                 }
             }
@@ -192,7 +186,6 @@ impl Stage for Aggregate {
             max_age_ns.ok_or_else(|| format!("max_age_ms is {}, which is out of range", config.max_age_ms))?;
         let max_age_ns = if max_age_ns == 0 { i64::MAX } else { max_age_ns };
         Ok(Aggregate {
-            max_age_ns,
             every_tick: config.quotes_every_tick,
             book: Book::new(market, max_age_ns),
             own: PerPair::new(market),

@@ -124,12 +124,7 @@ impl Group {
         sink: &mut dyn Emit,
         publish_ns: i64,
     ) {
-        // Nearly all are ticks: where that is known beforehand, every stage's own look at the kind falls away.
-        if let Input::Tick(_) = input {
-            self.run_stages(input, mark, identity, sink, publish_ns, None);
-        } else {
-            self.run_any(input, mark, identity, sink, publish_ns, None);
-        }
+        self.run_measured(input, mark, identity, sink, publish_ns, None);
     }
 
     /// [`Group::run`]; of an input that is measured each stage's time goes to `laps`.
@@ -143,24 +138,12 @@ impl Group {
         publish_ns: i64,
         laps: Option<&mut Laps>,
     ) {
-        if laps.is_none() {
-            self.run(input, mark, identity, sink, publish_ns);
+        // Nearly all are ticks that nobody measures: where that is known beforehand, every stage's own look falls away.
+        if laps.is_none() && matches!(input, Input::Tick(_)) {
+            self.run_stages(input, mark, identity, sink, publish_ns, None);
         } else {
-            self.run_any(input, mark, identity, sink, publish_ns, laps);
+            self.run_stages(input, mark, identity, sink, publish_ns, laps);
         }
-    }
-
-    #[inline(never)]
-    fn run_any(
-        &mut self,
-        input: &Input,
-        mark: &mut Mark,
-        identity: &mut Identity,
-        sink: &mut dyn Emit,
-        publish_ns: i64,
-        laps: Option<&mut Laps>,
-    ) {
-        self.run_stages(input, mark, identity, sink, publish_ns, laps);
     }
 
     #[inline(always)]

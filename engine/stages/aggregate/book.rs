@@ -12,7 +12,7 @@ use crate::stages::{Market, Pair};
 /// Stands for no ask where the lowest is looked for.
 const NO_ASK: i64 = i64::MAX;
 
-/// Before every price; so far from the least number that a difference from any time of these centuries is one.
+/// Before every price. Half of the least number, so that the difference from any time of these centuries is a number too.
 const LONG_AGO_NS: i64 = i64::MIN / 2;
 
 /// What a source last said about an instrument.
@@ -150,6 +150,11 @@ impl Book {
         self.set(pair, Latest { valid: false, ..*self.get(pair) });
     }
 
+    /// Whether what was said was received too long ago to count.
+    pub(super) fn is_too_old(&self, latest: &Latest, now_ns: i64) -> bool {
+        now_ns.saturating_sub(latest.ts_recv_ns) > self.max_age_ns
+    }
+
     /// Whether a price of an instrument may have become too old.
     #[inline]
     pub(super) fn is_due(&self, instrument: usize, now_ns: i64) -> bool {
@@ -167,7 +172,7 @@ impl Book {
         let mut count = Count::NONE;
         for at in self.global(instrument) {
             let latest = self.cells[at].latest;
-            let valid = latest.valid && now_ns.saturating_sub(latest.ts_recv_ns) <= self.max_age_ns;
+            let valid = latest.valid && !self.is_too_old(&latest, now_ns);
             self.cells[at].set(Latest { valid, ..latest });
             if valid {
                 count.sources += 1;
