@@ -262,8 +262,9 @@ pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
 /// From the socket's read to publication.
 pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
 
-/// Records that the journal and the fan-out took out of the outbound ring: what [`RECORDS`] has more is in it.
-pub static OUTBOUND_TAKEN: [Counter; 2] = [Counter::new(), Counter::new()];
+/// Records that the journal, and behind it each thread of the fan-out, took out of the outbound ring: what [`RECORDS`] has
+/// more is in it.
+pub static OUTBOUND_TAKEN: [Counter; 17] = [const { Counter::new() }; 17];
 
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use fanout_common::*;
 use quinn::{Connection, ConnectionError, Endpoint};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use tickwire::fanout::Transport;
 use tickwire_schemas::control::{self, CloseCode, Control, ControlKind, ErrorCode, Hello, Subscribe};
 use tickwire_schemas::frame::{Frame, Header};
 use tickwire_terminal::{Kind, Terminal, Trust};
@@ -53,7 +52,7 @@ async fn answer(engine: &Engine, bytes: &[u8]) -> (control::Error, u64, String) 
     (error.unwrap(), close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
 }
 
-async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on(over: Transport) {
+async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on(over: Over) {
     let mut engine = engine(&config(over));
     let bystander = engine.connect("").await.unwrap();
     let mut quotes = bystander.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
@@ -80,7 +79,7 @@ async fn oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_
     }
 }
 
-async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits(over: Transport) {
+async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits(over: Over) {
     let engine = engine(&config(over));
     let error = raw(&engine, b"h3").await.unwrap_err();
     assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error}");
@@ -94,7 +93,7 @@ async fn another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_
     }
 }
 
-async fn a_certificate_is_trusted_through_its_authority(over: Transport) {
+async fn a_certificate_is_trusted_through_its_authority(over: Over) {
     let engine = engine(&config(over));
     let trust = |server_name: &str| Trust::Roots { roots: roots(&engine), server_name: server_name.into() };
     let terminal = Terminal::connect(engine.handle.local_addr(), &trust("localhost"), "").await.unwrap();
@@ -104,7 +103,7 @@ async fn a_certificate_is_trusted_through_its_authority(over: Transport) {
 }
 
 /// Packets of no connection, of no protocol, empty, and longer than any that QUIC sends.
-async fn datagrams_that_are_no_packets_are_passed_over(over: Transport) {
+async fn datagrams_that_are_no_packets_are_passed_over(over: Over) {
     let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let mut quotes = terminal.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
@@ -125,7 +124,7 @@ async fn datagrams_that_are_no_packets_are_passed_over(over: Transport) {
     assert_eq!(engine.handle.stats().terminals(), 1);
 }
 
-over_both![
+over_each![
     datagrams_that_are_no_packets_are_passed_over,
     oversized_and_malformed_frames_get_an_error_and_a_close_and_the_engine_goes_on,
     another_protocol_is_refused_in_the_handshake_and_another_stream_by_the_limits,

@@ -8,7 +8,6 @@ use std::process::Stdio;
 
 use fanout_common::*;
 use serde_json::{Value, json};
-use tickwire::fanout::Transport;
 use tickwire_schemas::record::Quote;
 use tickwire_schemas::{NO_PRICE, NO_TIME};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
@@ -44,7 +43,7 @@ fn published(bid_e9: i64, ask_e9: i64) -> Quote {
     }
 }
 
-async fn a_foreign_client_decodes_quotes_by_the_documentation(over: Transport) {
+async fn a_foreign_client_decodes_quotes_by_the_documentation(over: Over) {
     let mut engine = engine(&config(over));
     engine.feed.send(published(1_085_100_000, 1_085_230_000), 0, EURUSD);
     engine.feed.send(published(60_000_123_456_789, NO_PRICE), 0, BTCUSDT);
@@ -79,7 +78,7 @@ async fn a_foreign_client_decodes_quotes_by_the_documentation(over: Transport) {
     assert!(child.wait().await.unwrap().success());
 }
 
-async fn a_foreign_client_is_told_what_is_wrong(over: Transport) {
+async fn a_foreign_client_is_told_what_is_wrong(over: Over) {
     let engine = engine(&config(over));
     for (token, symbols, code) in [("wrong", "*", "unauthorized"), ("", "CHEESE", "unknown_symbol")] {
         let (mut child, _) = client(&engine, token, symbols, 1);
@@ -90,4 +89,4 @@ async fn a_foreign_client_is_told_what_is_wrong(over: Transport) {
     }
 }
 
-over_both![a_foreign_client_decodes_quotes_by_the_documentation, a_foreign_client_is_told_what_is_wrong,];
+over_each![a_foreign_client_decodes_quotes_by_the_documentation, a_foreign_client_is_told_what_is_wrong,];

@@ -4,7 +4,7 @@
 mod fanout_common;
 
 use fanout_common::*;
-use tickwire::fanout::{FanoutConfig, FanoutError, TokenConfig, Transport, start};
+use tickwire::fanout::{FanoutConfig, FanoutError, TokenConfig, start};
 use tickwire_schemas::control::{CloseCode, ErrorCode, Resume};
 use tickwire_terminal::{Data, Delivery, Event, Follow, Followed, Kind, Subscribe, TerminalError, Trust};
 
@@ -19,7 +19,7 @@ fn refusal<T>(result: Result<T, TerminalError>) -> (ErrorCode, String, String) {
     }
 }
 
-async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes(over: Transport) {
+async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes(over: Over) {
     let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(EURUSD, 2);
@@ -49,7 +49,7 @@ async fn a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes(over: Tr
     assert_eq!(engine.handle.stats().terminals(), 1);
 }
 
-async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on(over: Transport) {
+async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on(over: Over) {
     let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let (code, field, text) = refusal(terminal.subscribe(request(&["EURUSD", "CHEESE"], &[Kind::Quote])).await);
@@ -69,7 +69,7 @@ async fn what_a_subscription_gets_wrong_is_named_and_the_session_goes_on(over: T
     assert_eq!(bid(&record(&mut quotes).await.0), 1);
 }
 
-async fn who_may_not_come_is_told_why(over: Transport) {
+async fn who_may_not_come_is_told_why(over: Over) {
     let engine_of_one = engine(&FanoutConfig { max_terminals: 1, ..config(over) });
     let engine = engine(&FanoutConfig { allow_anonymous_loopback: false, ..config(over) });
     for token in ["", "wrong"] {
@@ -89,20 +89,20 @@ async fn who_may_not_come_is_told_why(over: Transport) {
     first.close().await;
 }
 
-async fn an_occupied_port_and_a_bad_certificate_are_one_sentence(over: Transport) {
+async fn an_occupied_port_and_a_bad_certificate_are_one_sentence(over: Over) {
     let engine = engine(&config(over));
     let taken = FanoutConfig { listen: engine.handle.local_addr(), ..config(over) };
-    let (_, fake) = outlet();
-    let error = start(&taken, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
+    let (_, fakes) = outlets(taken.threads);
+    let error = start(&taken, catalogue(), "x".into(), 1, engine.state.path(), None, fakes).err().unwrap();
     assert!(matches!(error, FanoutError::Occupied(_)), "{error}");
     assert!(error.to_string().contains(&engine.handle.local_addr().to_string()));
     let missing = FanoutConfig { certificate: "nowhere.pem".into(), key: "nowhere.key".into(), ..config(over) };
-    let (_, fake) = outlet();
-    let error = start(&missing, catalogue(), "x".into(), 1, engine.state.path(), None, fake).err().unwrap();
+    let (_, fakes) = outlets(missing.threads);
+    let error = start(&missing, catalogue(), "x".into(), 1, engine.state.path(), None, fakes).err().unwrap();
     assert!(error.to_string().starts_with("fanout.certificate nowhere.pem: "), "{error}");
 }
 
-async fn all_is_contiguous_and_resumes_after_the_last_record(over: Transport) {
+async fn all_is_contiguous_and_resumes_after_the_last_record(over: Over) {
     let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let mut quotes = terminal.subscribe(all(&["EURUSD"], &[Kind::Quote])).await.unwrap();
@@ -127,7 +127,7 @@ async fn all_is_contiguous_and_resumes_after_the_last_record(over: Transport) {
     }
 }
 
-async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap(over: Transport) {
+async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap(over: Over) {
     let mut engine = engine(&FanoutConfig { window_records: 10, ..config(over) });
     for n in 0..100 {
         engine.feed.quote(EURUSD, n);
@@ -156,7 +156,7 @@ async fn a_resume_that_is_too_late_is_told_then_gets_a_snapshot_and_a_gap(over: 
 }
 
 /// It reads nothing while 400,000 quotes go by; the other reads all of them.
-async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_hole(over: Transport) {
+async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_hole(over: Over) {
     let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 0);
     engine.feed.quote(BTCUSDT, 0);
@@ -191,7 +191,7 @@ async fn a_terminal_that_stops_reading_gets_the_newest_and_the_others_have_no_ho
     assert!(skipped_in_all.iter().all(|skipped| *skipped > total / 2), "{skipped_in_all:?}");
 }
 
-async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(over: Transport) {
+async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(over: Over) {
     let mut engine = engine(&FanoutConfig { window_records: 1000, ..config(over) });
     let stopped = engine.connect("").await.unwrap();
     let mut slow = stopped.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_reader_of_all_that_falls_out_of_the_window_is_closed_with_the_reason(
 }
 
 /// It never reads: its connection cannot take more, and yet it is closed.
-async fn a_reader_of_all_that_never_reads_is_closed_too(over: Transport) {
+async fn a_reader_of_all_that_never_reads_is_closed_too(over: Over) {
     let mut engine = engine(&FanoutConfig { window_records: 1000, ..config(over) });
     let stopped = engine.connect("").await.unwrap();
     let mut unread = stopped.subscribe(all(&["*"], &[Kind::Quote])).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_reader_of_all_that_never_reads_is_closed_too(over: Transport) {
     assert_eq!(record(&mut read).await.2, 0);
 }
 
-async fn a_private_source_reaches_its_owner_and_nobody_else(over: Transport) {
+async fn a_private_source_reaches_its_owner_and_nobody_else(over: Over) {
     let mut engine = engine(&config(over));
     engine.feed.tick(ANNS, EURUSD);
     engine.settle().await;
@@ -279,7 +279,7 @@ async fn a_private_source_reaches_its_owner_and_nobody_else(over: Transport) {
     assert_eq!(mine, [ANNS, ANNS, ANNS, 1]);
 }
 
-async fn a_token_sees_no_more_than_it_says(over: Transport) {
+async fn a_token_sees_no_more_than_it_says(over: Over) {
     let narrow = TokenConfig {
         symbols: vec!["EUR*".into()],
         kinds: vec!["quote".into()],
@@ -302,7 +302,7 @@ async fn a_token_sees_no_more_than_it_says(over: Transport) {
     assert_eq!(bid(&record(&mut quotes).await.0), 2);
 }
 
-async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back(over: Transport) {
+async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back(over: Over) {
     let mut first = engine(&config(over));
     first.feed.quote(EURUSD, 1);
     first.settle().await;
@@ -314,9 +314,9 @@ async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back(over: Trans
     let (state, _) = (first.state, tokio::task::spawn_blocking(move || first.handle.stop()).await.unwrap());
     let Followed::Lost { error, .. } = follow.next().await.unwrap() else { panic!("not lost") };
     assert!(error.to_string().contains("the engine is stopping"), "{error}");
-    let (_feed, fake) = outlet();
     let again = FanoutConfig { listen: address, ..config(over) };
-    let _second = start(&again, catalogue(), "test".into(), EPOCH + 1, state.path(), None, fake).unwrap();
+    let (_feed, fakes) = outlets(again.threads);
+    let _second = start(&again, catalogue(), "test".into(), EPOCH + 1, state.path(), None, fakes).unwrap();
     loop {
         match follow.next().await.unwrap() {
             Followed::Connected { epoch_changed, resumed, .. } => break assert!(epoch_changed && !resumed),
@@ -327,7 +327,7 @@ async fn an_engine_that_stops_says_goodbye_and_a_follower_comes_back(over: Trans
     assert!(matches!(follow.next().await.unwrap(), Followed::Event(Event::ResumeGone(_))));
 }
 
-over_both![
+over_each![
     a_terminal_gets_the_catalogue_then_a_snapshot_then_live_quotes,
     what_a_subscription_gets_wrong_is_named_and_the_session_goes_on,
     who_may_not_come_is_told_why,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fanout_common::*;
 use quinn::{Connection, Endpoint, RecvStream};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use tickwire::fanout::{Catalogue, FanoutConfig, Transport};
+use tickwire::fanout::{Catalogue, FanoutConfig};
 use tickwire::market::{Class, Instrument, InstrumentId, Price};
 use tickwire::ring::Idle;
 use tickwire_schemas::control::{Control, ControlKind, Hello, Ping};
@@ -49,14 +49,15 @@ async fn until(stream: &mut RecvStream, buffer: &mut Vec<u8>, kind: ControlKind)
     }
 }
 
-async fn a_terminal_that_moves_to_another_address_stays_connected(over: Transport) {
+async fn a_terminal_that_moves_to_another_address_stays_connected(over: Over) {
     let engine = engine(&config(over));
     let (endpoint, connection) = raw(&engine).await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
     let mut buffer = Vec::new();
     send.write_all(&Hello { version: 1, ..Hello::default() }.to_frame()).await.unwrap();
     until(&mut recv, &mut buffer, ControlKind::Welcome).await;
-    for id in 1..=3 {
+    // By chance alone it would be with the right one of three threads once in 700 times.
+    for id in 1..=6 {
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap();
         endpoint.rebind(other).unwrap();
@@ -71,7 +72,7 @@ async fn a_terminal_that_moves_to_another_address_stays_connected(over: Transpor
     }
 }
 
-async fn an_instrument_that_is_new_is_named_before_its_first_record(over: Transport) {
+async fn an_instrument_that_is_new_is_named_before_its_first_record(over: Over) {
     let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let mut quotes = terminal.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
@@ -100,7 +101,7 @@ async fn an_instrument_that_is_new_is_named_before_its_first_record(over: Transp
     assert!(!tokio::task::spawn_blocking(move || growth.grow(late)).await.unwrap(), "it has stopped");
 }
 
-async fn what_a_limited_rate_holds_back_comes_without_further_news(over: Transport) {
+async fn what_a_limited_rate_holds_back_comes_without_further_news(over: Over) {
     let mut engine = engine(&config(over));
     let terminal = engine.connect("").await.unwrap();
     let limited = Subscribe { max_rate_hz: 50, ..request(&["EURUSD"], &[Kind::Quote]) };
@@ -114,7 +115,43 @@ async fn what_a_limited_rate_holds_back_comes_without_further_news(over: Transpo
     }
 }
 
-over_both![
+#[tokio::test]
+async fn threads_share_the_terminals_and_count_them_together() {
+    let mut engine = engine(&FanoutConfig { max_terminals: 30, ..config(Over::ThreeLoops) });
+    let stats = engine.handle.stats();
+    let (mut terminals, mut readers) = (Vec::new(), Vec::new());
+    for _ in 0..30 {
+        let terminal = engine.connect("").await.unwrap();
+        let mut quotes = terminal.subscribe(request(&["EURUSD"], &[Kind::Quote])).await.unwrap();
+        snapshot(&mut quotes).await;
+        terminals.push(terminal);
+        readers.push(quotes);
+    }
+    engine.feed.quote(EURUSD, 1);
+    for quotes in &mut readers {
+        assert_eq!(bid(&record(quotes).await.0), 1);
+    }
+    // That none of 30 comes to one of three happens once in 60,000 times.
+    assert!(
+        stats.terminals_by_thread().all(|count| count > 0),
+        "{:?}",
+        stats.terminals_by_thread().collect::<Vec<_>>()
+    );
+    assert_eq!(stats.terminals(), 30);
+    let full = engine.connect("").await.err().unwrap();
+    assert!(full.to_string().contains("at most 30 terminals"), "{full}");
+    // The board is a second old at most.
+    while stats.connected().len() < 30 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ids: Vec<u64> = stats.connected().iter().map(|terminal| terminal.id).collect();
+    assert_eq!(ids, (1..=30).collect::<Vec<_>>());
+    // Who leaves makes room, whichever thread the next one comes to.
+    terminals.remove(0).close().await;
+    while engine.connect("").await.is_err() {}
+}
+
+over_each![
     a_terminal_that_moves_to_another_address_stays_connected,
     an_instrument_that_is_new_is_named_before_its_first_record,
     what_a_limited_rate_holds_back_comes_without_further_news,
@@ -124,7 +161,7 @@ over_both![
 async fn the_loop_delivers_and_stops_however_it_idles() {
     for idle in [Idle::Spin, Idle::SpinThenYield, Idle::SpinThenPark] {
         for cores in [vec![], vec![0]] {
-            let mut engine = engine(&FanoutConfig { idle, cores, ..config(Transport::Loop) });
+            let mut engine = engine(&FanoutConfig { idle, cores, ..config(Over::Loop) });
             let terminal = engine.connect("").await.unwrap();
             let mut quotes = terminal.subscribe(request(&["*"], &[Kind::Quote])).await.unwrap();
             snapshot(&mut quotes).await;

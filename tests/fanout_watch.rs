@@ -7,7 +7,6 @@ use std::process::Stdio;
 
 use fanout_common::*;
 use serde_json::{Value, json};
-use tickwire::fanout::Transport;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -26,7 +25,7 @@ fn watch(engine: &Engine, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-async fn json_lines_up_to_the_limit(over: Transport) {
+async fn json_lines_up_to_the_limit(over: Over) {
     let mut engine = engine(&config(over));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(BTCUSDT, 2);
@@ -43,7 +42,7 @@ async fn json_lines_up_to_the_limit(over: Transport) {
     assert!(child.wait().await.unwrap().success());
 }
 
-async fn a_reader_that_has_enough_is_no_failure(over: Transport) {
+async fn a_reader_that_has_enough_is_no_failure(over: Over) {
     let mut engine = engine(&config(over));
     let mut child = watch(&engine, &["--plain", "--kinds", "quote,tick"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -60,7 +59,7 @@ async fn a_reader_that_has_enough_is_no_failure(over: Transport) {
     assert!(status.success(), "{status}");
 }
 
-async fn what_is_wrong_is_one_sentence_and_a_failure(over: Transport) {
+async fn what_is_wrong_is_one_sentence_and_a_failure(over: Over) {
     let engine = engine(&config(over));
     for (arguments, expected) in [
         (&["--token", "wrong"][..], "the token is not known"),
@@ -74,7 +73,7 @@ async fn what_is_wrong_is_one_sentence_and_a_failure(over: Transport) {
     }
 }
 
-over_both![
+over_each![
     json_lines_up_to_the_limit,
     a_reader_that_has_enough_is_no_failure,
     what_is_wrong_is_one_sentence_and_a_failure,

@@ -67,7 +67,8 @@ fn bytes_in_hand_to_publication() {
     let ids: Arc<[u32]> = market.sources().iter().map(|s| s.id.0).collect();
     let mut inbound = build_inbound(1024, 1, 1, ids, market.source_table());
     let inlet: Box<dyn Inlet> = inbound.inlets.remove(0)();
-    let (mut outbound, mut outlets) = build_outbound(1024);
+    let (mut outbound, journal, mut outlets) = build_outbound(1024, 1);
+    outlets.push(journal);
 
     let (mut watches, collector) = latency::start(&[group.names().collect()], None).unwrap();
     let mut watch = watches.remove(0);

@@ -8,9 +8,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use engine_support::{BINARY, Engine, QUIET, command, free_port, http};
-use fanout_common::{BTCUSDT, EURUSD};
+use fanout_common::{BTCUSDT, EURUSD, Over};
 use serde_json::Value;
-use tickwire::fanout::Transport;
 
 const TERMINALS: u64 = 50;
 
@@ -67,10 +66,10 @@ fn loadtest(engine: &fanout_common::Engine, arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-over_both!(the_snapshot_counts_as_delivered_and_not_as_measured);
+over_each!(the_snapshot_counts_as_delivered_and_not_as_measured);
 
-async fn the_snapshot_counts_as_delivered_and_not_as_measured(transport: Transport) {
-    let mut engine = fanout_common::engine(&fanout_common::config(transport));
+async fn the_snapshot_counts_as_delivered_and_not_as_measured(over: Over) {
+    let mut engine = fanout_common::engine(&fanout_common::config(over));
     engine.feed.quote(EURUSD, 1);
     engine.feed.quote(BTCUSDT, 2);
     engine.settle().await;
@@ -81,7 +80,7 @@ async fn the_snapshot_counts_as_delivered_and_not_as_measured(transport: Transpo
 
 #[test]
 fn what_is_wrong_is_one_sentence_and_a_failure() {
-    let engine = fanout_common::engine(&fanout_common::config(Transport::default()));
+    let engine = fanout_common::engine(&fanout_common::config(Over::Loop));
     for (arguments, code, expected) in [
         (&["--token", "wrong"][..], 1, "the token is not known"),
         (&["--symbols", "CHEESE"], 1, "there is no instrument CHEESE"),

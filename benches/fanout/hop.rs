@@ -26,7 +26,8 @@ const RATE: u64 = 1000;
 /// The simulator's factor for some so many: 780 to 1,200 by the hour of the day, for which see `records_per_s`.
 const SIMULATED: f64 = 30.0;
 
-/// A fan-out that has a core for itself; everything else, the terminal too, shares the other one.
+/// Loop and stages never sleep, each on its core, and yield to the others there: the thread that reads from the broker
+/// shares the loop's, broker and terminal share that of the stages.
 const SPINNING: &str = "engine, storage off, loop spinning";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tickwire");
@@ -38,7 +39,8 @@ pub fn run(options: &Options) {
     let quiet = "[storage]\nmode = \"off\"\n";
     let of = |keys: &str| Some(format!("{quiet}[fanout]\n{keys}\n"));
     let spinning = format!(
-        "transport = \"loop\"\nidle = \"spin\"\ncores = [{SERVER_CORE}]\n[ingest]\ncores = [{LOAD_CORE}]\n[pipeline]\ncores = [{LOAD_CORE}]"
+        "transport = \"loop\"\nidle = \"spin-then-yield\"\ncores = [{SERVER_CORE}]\n[ingest]\ncores = [{SERVER_CORE}]\n\
+         [pipeline]\nidle = \"spin-then-yield\"\ncores = [{LOAD_CORE}]"
     );
     let sides = [
         ("bare quinn", None),

@@ -59,9 +59,10 @@ fn catalogue() -> Catalogue {
 pub fn fanout(keys: &[(&str, &str)], state: &Path) -> (FanoutHandle, Outbound) {
     let always = [("listen", "127.0.0.1:0"), ("max_terminals", "20000"), ("allow_anonymous_loopback", "true")];
     let config = config(&[&always[..], keys].concat()).expect("the configuration");
-    let (outbound, [journal, fanout]) = build_outbound(SLOTS);
-    let outlet = Both { fanout, journal };
-    let handle = start(&config, catalogue(), "bench".into(), EPOCH, state, None, outlet).expect("the fan-out");
+    let (outbound, journal, mut fanouts) = build_outbound(SLOTS, 1);
+    let fanout = fanouts.remove(0);
+    let outlet: Box<dyn Outlet> = Box::new(Both { fanout, journal });
+    let handle = start(&config, catalogue(), "bench".into(), EPOCH, state, None, vec![outlet]).expect("the fan-out");
     (handle, outbound)
 }
 

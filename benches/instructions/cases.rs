@@ -111,7 +111,8 @@ fn stages_bars_indicators(ticks: u64) {
 /// Every stage, publishing into the ring that the journal and the fan-out read.
 fn stages_into_ring(ticks: u64) {
     let mut stages = Stages::new(&settings(), &generated::market(), NAMES);
-    let (mut outbound, mut outlets) = build_outbound(4096);
+    let (mut outbound, journal, mut outlets) = build_outbound(4096, 1);
+    outlets.push(journal);
     let mut bytes = 0;
     for inputs in generated::inputs(ticks).chunks(64) {
         for input in inputs {

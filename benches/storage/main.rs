@@ -153,11 +153,11 @@ fn measure(settings: &Settings, rate: u64, seconds: u64, batch_rows: Option<u64>
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (journal_dir, manifests_dir) = (folder.path().join("journal"), folder.path().join("manifests"));
     let (store, endpoint) = start_store(folder.path());
-    let (outbound, [journal, fanout]) = build_outbound(SLOTS);
+    let (outbound, journal, mut fanouts) = build_outbound(SLOTS, 1);
     let catalogue =
         Catalogue { sources: generated::sources(), instruments: generated::instruments(), ..Catalogue::default() };
     let setup = journal::Setup { epoch: 1, first_seq: 1, catalogue };
-    let outlet = Box::new(Both { journal, fanout });
+    let outlet = Box::new(Both { journal, fanout: fanouts.remove(0) });
     let config = JournalConfig::parse(&settings.config).unwrap();
     let journal = journal::start(&config, &journal_dir, setup, outlet).unwrap();
     let stored = journal.stored();

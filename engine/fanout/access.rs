@@ -31,7 +31,7 @@ pub struct Grant {
 }
 
 /// Turns a token into a grant. Behind a trait so that signed tokens can take the place of configured ones.
-pub trait Access: Send {
+pub trait Access: Send + Sync {
     /// The grant of `token`; `None` when it is not known. `loopback`: the terminal is on this machine.
     fn admit(&self, token: &str, loopback: bool) -> Option<Grant>;
 }

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError, Secret};
+use crate::metrics::OUTBOUND_TAKEN;
 use crate::ring::Idle;
+
+/// Threads at most: each that takes from the ring is counted.
+const THREADS_MAX: usize = OUTBOUND_TAKEN.len() - 1;
 
 /// Cores are numbered below this.
 const CORES_MAX: usize = 1024;
@@ -42,9 +46,11 @@ pub struct FanoutConfig {
     pub flush_ms: u32,
     /// Who moves the datagrams.
     pub transport: Transport,
-    /// What [`Transport::Loop`] does without work.
+    /// Threads of [`Transport::Loop`], which share the terminals.
+    pub threads: u32,
+    /// What they do without work.
     pub idle: Idle,
-    /// The core that [`Transport::Loop`] is pinned to, at most one; empty: it is not pinned.
+    /// The core of each of them; those beyond the list are not pinned.
     pub cores: Vec<usize>,
     /// Who may come.
     pub tokens: Vec<TokenConfig>,
@@ -90,6 +96,7 @@ impl Default for FanoutConfig {
             window_records: 262_144,
             flush_ms: 0,
             transport: Transport::default(),
+            threads: 1,
             idle: Idle::SpinThenPark,
             cores: Vec::new(),
             tokens: Vec::new(),
@@ -117,8 +124,14 @@ impl FanoutConfig {
         if parsed.flush_ms > 1000 {
             return bad("flush_ms", "expected 0 to 1000");
         }
-        if parsed.cores.len() > 1 {
-            return bad("cores", "expected at most one core: there is one thread");
+        if !(1..=THREADS_MAX).contains(&(parsed.threads as usize)) {
+            return bad("threads", &format!("expected 1 to {THREADS_MAX}"));
+        }
+        if parsed.threads > 1 && parsed.transport == Transport::Tokio {
+            return bad("threads", "expected 1: transport \"tokio\" has one thread");
+        }
+        if parsed.cores.len() > parsed.threads as usize {
+            return bad("cores", "expected at most one core for each of fanout.threads");
         }
         if let Some(core) = parsed.cores.iter().find(|core| **core >= CORES_MAX) {
             return bad("cores", &format!("core {core} is not below {CORES_MAX}"));
@@ -147,6 +160,9 @@ mod tests {
         assert!(error("[fanout]\nmax_terminals = 0").contains("fanout.max_terminals: expected 1"));
         assert!(error("[fanout]\ntransport = \"pigeon\"").contains("fanout.transport"));
         assert!(error("[fanout]\ncores = [0, 1]").contains("fanout.cores: expected at most one"));
+        assert!(parse("[fanout]\nthreads = 2\ncores = [0, 1]").is_ok());
+        assert!(error("[fanout]\nthreads = 0").contains("fanout.threads: expected 1 to 16"));
+        assert!(error("[fanout]\nthreads = 2\ntransport = \"tokio\"").contains("fanout.threads: expected 1: "));
         assert!(error("[[fanout.tokens]]\nname = \"a\"").contains("missing field `token`"));
     }
 }

@@ -20,6 +20,7 @@ use crate::ring::{Drained, Outlet};
 use super::access::Grant;
 use super::board::{Tally, TerminalShown};
 use super::delivery::Batch;
+use super::doors::Doors;
 use super::window::SnapshotHeaders;
 use super::{Core, FanoutStats, Growth};
 
@@ -51,15 +52,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes in flight to one terminal, sent or not: what a terminal that stops acknowledging can cost, beside its cursor.
 const SEND_WINDOW_BYTES: u64 = 512 * 1024;
 
-/// Connections being refused at one time with a reason; more are refused without one.
-const REFUSALS_MAX: usize = 64;
-
 /// What a transport's thread is given.
 pub(super) struct Setup {
+    /// Which of the threads it is, from 0, and how many there are.
+    pub(super) thread: (usize, usize),
     pub(super) socket: UdpSocket,
     pub(super) tls: rustls::ServerConfig,
     pub(super) core: Core,
-    pub(super) max_terminals: usize,
+    pub(super) doors: Arc<Doors>,
     pub(super) flush_ms: u32,
     pub(super) stats: Arc<FanoutStats>,
     /// Catalogues that have grown.
@@ -73,12 +73,11 @@ pub(super) struct Hub {
     pub(super) headers: SnapshotHeaders,
     /// Publication to connection since the last full second, nanoseconds.
     latency: RefCell<Histogram<u64>>,
+    thread: usize,
     stats: Arc<FanoutStats>,
+    doors: Arc<Doors>,
+    /// Of this thread.
     connections: Cell<usize>,
-    refusals: Cell<usize>,
-    /// Terminals admitted so far.
-    admissions: Cell<u64>,
-    max_terminals: usize,
 }
 
 /// What to do with somebody who knocks.
@@ -92,39 +91,43 @@ pub(super) enum Arrival {
 }
 
 impl Hub {
-    pub(super) fn new(core: Core, stats: Arc<FanoutStats>, max_terminals: usize) -> Result<Hub, String> {
+    pub(super) fn new(
+        core: Core,
+        (thread, stats): (usize, Arc<FanoutStats>),
+        doors: Arc<Doors>,
+    ) -> Result<Hub, String> {
         Ok(Hub {
             core: RefCell::new(core),
             headers: SnapshotHeaders::new(),
             latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000_000, 2).map_err(|e| e.to_string())?),
+            thread,
             stats,
+            doors,
             connections: Cell::new(0),
-            refusals: Cell::new(0),
-            admissions: Cell::new(0),
-            max_terminals,
         })
     }
 
-    /// Connections that were let in and are not over.
+    /// Connections of this thread that were let in and are not over.
     pub(super) fn connections(&self) -> usize {
         self.connections.get()
     }
 
     /// Decides about a newcomer and counts it.
     pub(super) fn knock(self: &Rc<Self>) -> Arrival {
-        if self.connections.get() < self.max_terminals {
-            return Arrival::Welcome(Count::of(self, |hub| &hub.connections));
+        if self.doors.connections.take() {
+            self.connections.set(self.connections.get() + 1);
+            return Arrival::Welcome(Count { hub: Rc::clone(self), full: false });
         }
         TERMINALS_REFUSED.inc();
-        if self.refusals.get() >= REFUSALS_MAX {
+        if !self.doors.refusals.take() {
             return Arrival::Refuse;
         }
-        Arrival::Full(Count::of(self, |hub| &hub.refusals))
+        Arrival::Full(Count { hub: Rc::clone(self), full: true })
     }
 
     /// What one is told who finds no room.
     pub(super) fn too_many(&self) -> String {
-        format!("this engine serves at most {} terminals", self.max_terminals)
+        format!("this engine serves at most {} terminals", self.doors.connections.most())
     }
 
     /// Moves records from the ring into the window: whether there was anything, and whether the pipeline has ended.
@@ -134,7 +137,7 @@ impl Hub {
         for _ in 0..DRAINS_PER_TURN {
             match outlet.drain(DRAIN_RECORDS, &mut |kind, record| core.window.push(kind, record)) {
                 Drained::Records(count) => {
-                    OUTBOUND_TAKEN[1].add(count as u64);
+                    OUTBOUND_TAKEN[1 + self.thread].add(count as u64);
                     got = true;
                 }
                 Drained::Empty => break,
@@ -166,15 +169,16 @@ impl Hub {
     /// Once a second: what other threads see.
     pub(super) fn publish(&self, terminals: Vec<TerminalShown>) {
         let mut latency = self.latency.borrow_mut();
+        let stats = self.stats.of_thread(self.thread);
         if !latency.is_empty() {
-            self.stats.p50_ns.store(latency.value_at_quantile(0.5), Relaxed);
-            self.stats.p99_ns.store(latency.value_at_quantile(0.99), Relaxed);
+            stats.p50_ns.store(latency.value_at_quantile(0.5), Relaxed);
+            stats.p99_ns.store(latency.value_at_quantile(0.99), Relaxed);
             latency.reset();
         }
         let core = self.core.borrow();
-        self.stats.window_used.store(core.window.head() - core.window.start(), Relaxed);
-        self.stats.window_capacity.store(core.window.capacity() as u64, Relaxed);
-        self.stats.board.show(terminals);
+        stats.window_used.store(core.window.head() - core.window.start(), Relaxed);
+        stats.window_capacity.store(core.window.capacity() as u64, Relaxed);
+        stats.board.show(terminals);
     }
 }
 
@@ -217,20 +221,17 @@ pub(super) fn transport_config() -> TransportConfig {
 /// One of the hub's connections or refusals, as long as it lives.
 pub(super) struct Count {
     hub: Rc<Hub>,
-    of: fn(&Hub) -> &Cell<usize>,
-}
-
-impl Count {
-    fn of(hub: &Rc<Hub>, of: fn(&Hub) -> &Cell<usize>) -> Count {
-        of(hub).set(of(hub).get() + 1);
-        Count { hub: hub.clone(), of }
-    }
+    /// It is there to be refused.
+    full: bool,
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
-        let cell = (self.of)(&self.hub);
-        cell.set(cell.get() - 1);
+        if self.full {
+            return self.hub.doors.refusals.give_back();
+        }
+        self.hub.connections.set(self.hub.connections.get() - 1);
+        self.hub.doors.connections.give_back();
     }
 }
 
@@ -245,11 +246,10 @@ pub(super) struct Admitted {
 impl Admitted {
     pub(super) fn new(hub: &Rc<Hub>, terminal: SocketAddr, grant: &Grant) -> Self {
         tracing::info!(%terminal, token = grant.name, "terminal admitted");
-        let id = hub.admissions.get() + 1;
-        hub.admissions.set(id);
+        let id = hub.doors.next_terminal();
         let tally = Tally::new(id, grant.name.clone(), grant.user.clone(), now_ns());
         TERMINALS.add(1);
-        hub.stats.terminals.fetch_add(1, Relaxed);
+        hub.stats.of_thread(hub.thread).terminals.fetch_add(1, Relaxed);
         Admitted { hub: Rc::clone(hub), id, tally }
     }
 }
@@ -257,6 +257,6 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         TERMINALS.add(-1);
-        self.hub.stats.terminals.fetch_sub(1, Relaxed);
+        self.hub.stats.of_thread(self.hub.thread).terminals.fetch_sub(1, Relaxed);
     }
 }

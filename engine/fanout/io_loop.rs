@@ -1,4 +1,4 @@
-//! The transport that pulls: one thread, no runtime, `quinn-proto` for the protocol and batches of datagrams for the kernel.
+//! The transport that pulls: a thread, no runtime, `quinn-proto` for the protocol and batches of datagrams for the kernel.
 //!
 //! A turn takes what is new from the ring, encoded once for all; gives a number of terminals what their connections can
 //! send now; and hands all their packets to the kernel together. While it works the ring fills, so the next terminals in
@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Growth;
 use super::hub::{self, Arrival, CLOSE_WITHIN, Hub, STOP_WITHIN, Setup};
+use super::steering;
 use super::udp::{self, Inbox, Socket};
 use crate::ring::Outlet;
 use peer::{Peer, Tools};
@@ -135,11 +136,14 @@ impl Loop {
         };
         let by_turns = PACKETS_PER_ACK.map(answering).collect();
         let socket = Socket::new(setup.socket, SOCKET_BYTES).map_err(|e| e.to_string())?;
-        let config = Arc::new(EndpointConfig::default());
-        let endpoint = Endpoint::new(config, Some(server), !socket.may_fragment(), None);
+        let (mut config, (thread, threads)) = (EndpointConfig::default(), setup.thread);
+        if threads > 1 {
+            steering::number(&mut config, u8::try_from(thread).map_err(|e| e.to_string())?);
+        }
+        let endpoint = Endpoint::new(Arc::new(config), Some(server), !socket.may_fragment(), None);
         let now = Instant::now();
         Ok(Loop {
-            hub: Rc::new(Hub::new(setup.core, setup.stats, setup.max_terminals)?),
+            hub: Rc::new(Hub::new(setup.core, (thread, setup.stats), setup.doors)?),
             endpoint,
             by_turns,
             wire: Wire::new(socket),

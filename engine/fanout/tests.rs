@@ -39,7 +39,7 @@ fn catalogue() -> Arc<Catalogue> {
 
 fn core(window_records: usize) -> Core {
     let catalogue = catalogue();
-    let access = Box::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
+    let access = Arc::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
     let window = Window::new(window_records, catalogue.clone());
     Core { catalogue, grown: 0, access, window, engine_id: "test".into(), epoch: EPOCH }
 }

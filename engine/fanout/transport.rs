@@ -76,7 +76,7 @@ async fn serve(
     let endpoint = Endpoint::new(endpoint_config, Some(server), setup.socket, Arc::new(quinn::TokioRuntime))
         .map_err(|e| e.to_string())?;
     let tasks = Rc::new(Tasks {
-        hub: Rc::new(Hub::new(setup.core, setup.stats, setup.max_terminals)?),
+        hub: Rc::new(Hub::new(setup.core, (setup.thread.0, setup.stats), setup.doors)?),
         news: Notify::new(),
         grown: watch::Sender::new(0),
         closing: watch::Sender::new(false),

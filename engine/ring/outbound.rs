@@ -103,14 +103,25 @@ impl Outlet for RingOutlet {
     }
 }
 
-/// Builds the outbound ring of `slots` (a power of two) with two consumers: the journal's and the fan-out's.
+/// Builds the outbound ring of `slots` (a power of two) with its consumers: the journal, and the threads of the fan-out, at
+/// least one. Those are woken first: terminals wait for them, and to wake a thread takes the waker microseconds.
 #[must_use]
-pub fn build_outbound(slots: usize) -> (Outbound, [Box<dyn Outlet>; 2]) {
+pub fn build_outbound(slots: usize, fanouts: usize) -> (Outbound, Box<dyn Outlet>, Vec<Box<dyn Outlet>>) {
+    let mut bells = Vec::with_capacity(fanouts + 1);
+    let mut outlet = |poller| {
+        let bell = Arc::new(Doorbell::default());
+        bells.push(Arc::clone(&bell));
+        Box::new(RingOutlet { poller, bell }) as Box<dyn Outlet>
+    };
     let builder = build_single_producer(slots, OutSlot::empty, BusySpin);
-    let (first, builder) = builder.new_event_poller();
-    let (second, builder) = builder.new_event_poller();
-    let bells = [Arc::new(Doorbell::default()), Arc::new(Doorbell::default())];
-    let outlets = [(first, &bells[0]), (second, &bells[1])]
-        .map(|(poller, bell)| Box::new(RingOutlet { poller, bell: Arc::clone(bell) }) as Box<dyn Outlet>);
-    (Outbound { producer: Some(builder.build()), bells: bells.to_vec() }, outlets)
+    let (poller, builder) = builder.new_event_poller();
+    let (first, mut builder) = builder.new_event_poller();
+    let (journal, mut to_fanout) = (outlet(poller), vec![outlet(first)]);
+    for _ in 1..fanouts {
+        let (poller, next) = builder.new_event_poller();
+        builder = next;
+        to_fanout.push(outlet(poller));
+    }
+    bells.rotate_left(1);
+    (Outbound { producer: Some(builder.build()), bells }, journal, to_fanout)
 }

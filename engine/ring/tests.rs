@@ -156,9 +156,9 @@ fn a_mark_leaves_its_slot_with_its_input() {
 /// wake would be counted by the backstop (the interleavings themselves are tried by `tests/doorbell_loom.rs`).
 #[test]
 fn a_sleeping_consumer_gets_everything_in_order_and_then_the_end() {
-    let (mut outbound, [mut outlet, other]) = build_outbound(8);
+    let (mut outbound, mut outlet, mut others) = build_outbound(8, 1);
     drop(std::thread::spawn({
-        let mut other = other;
+        let mut other = others.remove(0);
         move || {
             while other.drain(8, &mut |_, _| ()) != Drained::Shutdown {
                 std::thread::yield_now()

@@ -141,7 +141,8 @@ impl Engine {
         recovery.report.notes.iter().for_each(|note| tracing::warn!("{note}"));
         tracing::info!(epoch, replayed, "journal recovered");
 
-        let (outbound, [to_journal, to_fanout]) = build_outbound(settings.outbound_slots);
+        let (outbound, to_journal, to_fanout) =
+            build_outbound(settings.outbound_slots, settings.fanout.threads as usize);
         let catalogue_of_segments = journal::Catalogue {
             engine_id: engine_id.to_string(),
             sources: market.sources().to_vec(),

@@ -73,8 +73,9 @@ pub(super) fn queues(
     Box::new(move || {
         let dropped = (0..SOURCES_MAX).map(|source| metrics::INPUTS_DROPPED.at(source, 0).get()).sum();
         let of = |queue, (used, capacity), dropped| QueueFill { queue, used, capacity: Some(capacity), dropped };
-        // The slower of the two consumers is what the pipeline would wait for.
-        let taken = OUTBOUND_TAKEN.iter().map(metrics::Counter::get).min().unwrap_or(0);
+        // The slowest of the consumers is what the pipeline would wait for.
+        let consumers = 1 + fanout.terminals_by_thread().len();
+        let taken = OUTBOUND_TAKEN.iter().take(consumers).map(metrics::Counter::get).min().unwrap_or(0);
         let outbound = metrics::RECORDS.get().saturating_sub(taken).min(outbound_slots);
         let gauge = |gauge: &metrics::Gauge| gauge.get().unsigned_abs();
         let storage = QueueFill {

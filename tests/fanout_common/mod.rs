@@ -15,25 +15,39 @@ use tickwire::ring::{Drained, Outlet};
 use tickwire_schemas::record::{Gap, Head, Quote, RECORD_BYTES_MAX, Record, Tick, Timer};
 use tickwire_schemas::words::Kind;
 use tickwire_terminal::{Data, Event, Subscribe, Subscription, Target, Terminal, TerminalError, Trust};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-/// Makes a test of each function for each transport.
+/// Makes a test of each function for each transport, and for three threads that share the terminals.
 #[macro_export]
-macro_rules! over_both {
+macro_rules! over_each {
     ($($test:ident),* $(,)?) => {
         mod over_tokio {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(tickwire::fanout::Transport::Tokio).await;
+                super::$test(super::fanout_common::Over::Tokio).await;
             })*
         }
         mod over_the_loop {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(tickwire::fanout::Transport::Loop).await;
+                super::$test(super::fanout_common::Over::Loop).await;
+            })*
+        }
+        mod over_three_loops {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::fanout_common::Over::ThreeLoops).await;
             })*
         }
     };
+}
+
+/// Who moves the datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Tokio,
+    Loop,
+    ThreeLoops,
 }
 
 pub const EPOCH: u32 = 7;
@@ -47,19 +61,17 @@ type Slot = (Kind, Vec<u8>);
 struct Fake {
     records: mpsc::UnboundedReceiver<Slot>,
     next: Option<Slot>,
+    /// How many were taken.
+    taken: watch::Sender<u64>,
 }
 
 impl Outlet for Fake {
     fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Kind, &[u8])) -> Drained {
-        for n in 0..limit {
-            match self.next.take().map_or_else(|| self.records.try_recv(), Ok) {
-                Ok((kind, bytes)) => each(kind, &bytes),
-                Err(_) if n > 0 => return Drained::Records(n),
-                Err(mpsc::error::TryRecvError::Empty) => return Drained::Empty,
-                Err(mpsc::error::TryRecvError::Disconnected) => return Drained::Shutdown,
-            }
+        let drained = self.take(limit, each);
+        if let Drained::Records(count) = drained {
+            self.taken.send_modify(|taken| *taken += count as u64);
         }
-        Drained::Records(limit)
+        drained
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -70,9 +82,23 @@ impl Outlet for Fake {
     }
 }
 
+impl Fake {
+    fn take(&mut self, limit: usize, each: &mut dyn FnMut(Kind, &[u8])) -> Drained {
+        for n in 0..limit {
+            match self.next.take().map_or_else(|| self.records.try_recv(), Ok) {
+                Ok((kind, bytes)) => each(kind, &bytes),
+                Err(_) if n > 0 => return Drained::Records(n),
+                Err(mpsc::error::TryRecvError::Empty) => return Drained::Empty,
+                Err(mpsc::error::TryRecvError::Disconnected) => return Drained::Shutdown,
+            }
+        }
+        Drained::Records(limit)
+    }
+}
+
 /// What the pipeline would publish.
 pub struct Feed {
-    slots: mpsc::UnboundedSender<Slot>,
+    outlets: Vec<(mpsc::UnboundedSender<Slot>, watch::Receiver<u64>)>,
     pub seq: u64,
     chains: HashMap<(Kind, u32, u32), u64>,
 }
@@ -86,7 +112,9 @@ impl Feed {
         *record.head_mut() = Head { epoch, seq, chain, source_id, instrument_id, ts_publish_ns: now_ns() };
         let mut bytes = [0; RECORD_BYTES_MAX];
         let length = record.write(&mut bytes);
-        self.slots.send((R::KIND, bytes[..length].to_vec())).unwrap();
+        for (slots, _) in &self.outlets {
+            slots.send((R::KIND, bytes[..length].to_vec())).unwrap();
+        }
         seq
     }
 
@@ -154,20 +182,29 @@ pub fn token(name: &str) -> TokenConfig {
     }
 }
 
-pub fn config(transport: Transport) -> FanoutConfig {
+pub fn config(over: Over) -> FanoutConfig {
     let listen = "127.0.0.1:0".parse().unwrap();
-    FanoutConfig { listen, transport, tokens: vec![token("ann"), token("bob")], ..FanoutConfig::default() }
+    let transport = if over == Over::Tokio { Transport::Tokio } else { Transport::Loop };
+    let threads = if over == Over::ThreeLoops { 3 } else { 1 };
+    FanoutConfig { listen, transport, threads, tokens: vec![token("ann"), token("bob")], ..FanoutConfig::default() }
 }
 
-pub fn outlet() -> (Feed, impl Outlet + 'static) {
-    let (slots, records) = mpsc::unbounded_channel();
-    (Feed { slots, seq: 0, chains: HashMap::new() }, Fake { records, next: None })
+/// For so many threads.
+pub fn outlets(threads: u32) -> (Feed, Vec<Box<dyn Outlet>>) {
+    let mut feed = Feed { outlets: Vec::new(), seq: 0, chains: HashMap::new() };
+    let outlet = |_| {
+        let ((slots, records), (taken, is_taken)) = (mpsc::unbounded_channel(), watch::channel(0));
+        feed.outlets.push((slots, is_taken));
+        Box::new(Fake { records, next: None, taken }) as Box<dyn Outlet>
+    };
+    let outlets = (0..threads).map(outlet).collect();
+    (feed, outlets)
 }
 
 pub fn engine(config: &FanoutConfig) -> Engine {
     let state = TempDir::new().unwrap();
-    let (feed, fake) = outlet();
-    let handle = start(config, catalogue(), "test".into(), EPOCH, state.path(), None, fake).unwrap();
+    let (feed, outlets) = outlets(config.threads);
+    let handle = start(config, catalogue(), "test".into(), EPOCH, state.path(), None, outlets).unwrap();
     Engine { handle, feed, state }
 }
 
@@ -184,13 +221,12 @@ impl Engine {
         Target { address: self.handle.local_addr(), trust: self.trust(), token: String::new() }
     }
 
-    /// Waits until what was fed so far is in the engine's window: a `latest` terminal has seen a fresh gap.
+    /// Waits until what was fed so far is in the window of every thread.
     pub async fn settle(&mut self) {
-        let terminal = self.connect("").await.unwrap();
-        let mut gaps = terminal.subscribe(request(&[], &[Kind::Gap])).await.unwrap();
-        let seq = self.feed.gap(0);
-        while record(&mut gaps).await.0.head().seq < seq {}
-        terminal.close().await;
+        let sent = self.feed.seq;
+        for (_, taken) in &mut self.feed.outlets {
+            taken.wait_for(|taken| *taken >= sent).await.unwrap();
+        }
     }
 }
 

@@ -102,7 +102,7 @@ fn core() -> Core {
         pip: Price::from_e9(100_000).unwrap(),
     };
     let catalogue = Arc::new(Catalogue::new((1..=8).map(instrument).collect(), Vec::new()));
-    let access = Box::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
+    let access = Arc::new(ConfiguredTokens::new(&FanoutConfig::default()).unwrap());
     let window = Window::new(1_024, catalogue.clone());
     Core { catalogue, access, window, engine_id: "test".into(), epoch: 3, grown: 0 }
 }

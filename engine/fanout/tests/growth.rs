@@ -71,7 +71,7 @@ fn globs_stand_for_what_is_new_and_its_names_come_before_its_records() {
     feed.push(&mut core.window, Quote::default(), 2);
     core.window.seal();
 
-    core.grow(grown());
+    core.grow(Arc::new(grown()));
     for instrument in [9, 10, 2] {
         feed.push(&mut core.window, Quote::default(), instrument);
     }
