@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tickwire::config::Config;
 use tickwire::feeds::{self, Feed, FeedsHandle, IngestConfig, InletMaker};
@@ -178,18 +178,26 @@ fn rig() -> Rig {
 impl Rig {
     /// Takes inputs until `done` says so.
     fn until(&self, mut done: impl FnMut(&Input) -> bool) {
-        while !done(&self.inputs.recv_timeout(HANG).expect("it comes")) {}
+        let deadline = Instant::now() + HANG;
+        let next = || self.inputs.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        while !done(&next().expect("it comes")) {}
     }
 
     fn until_all(&self, status: SourceStatus) {
-        let mut missing: BTreeSet<u32> = (1..).take(self.names.len()).collect();
+        self.until_all_were(&[status]);
+    }
+
+    /// Until every source has been in these states in this order; some may be at the last before others are at the first.
+    fn until_all_were(&self, statuses: &[SourceStatus]) {
+        let mut reached = vec![0; self.names.len()];
         self.until(|input| {
             if let Input::SourceState(state) = input
-                && state.status == status.code()
+                && let Some(reached) = reached.get_mut(state.head.source_id as usize - 1)
+                && statuses.get(*reached).is_some_and(|status| status.code() == state.status)
             {
-                missing.remove(&state.head.source_id);
+                *reached += 1;
             }
-            missing.is_empty()
+            reached.iter().all(|reached| *reached == statuses.len())
         });
     }
 }
@@ -226,8 +234,7 @@ fn every_broker_is_heard_goes_mute_comes_back_and_is_connected_anew() {
     rig.names.iter().for_each(|name| rig.brokers.set_muted(name, false));
     rig.until_all(SourceStatus::Live);
     rig.names.iter().for_each(|name| rig.brokers.drop_connections(name));
-    rig.until_all(SourceStatus::Down);
-    rig.until_all(SourceStatus::Live);
+    rig.until_all_were(&[SourceStatus::Down, SourceStatus::Live]);
 
     rig.stop.send(true).unwrap();
     rig.until_all(SourceStatus::Stopped);
