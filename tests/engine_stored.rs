@@ -3,6 +3,7 @@
 
 mod engine_support;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use engine_support::{Engine, QUIET, free_port, http, oanda};
@@ -75,4 +76,21 @@ fn stages_are_measured_in_every_group_and_failures_are_told() {
     let audit = engine_support::command(dir.path(), &config, &["audit"]).output().unwrap();
     let report = String::from_utf8(audit.stdout).unwrap();
     assert!(audit.status.success() && report.contains("pipeline_executions"), "{report}");
+}
+
+#[test]
+fn a_store_that_could_not_start_is_started_when_what_kept_it_is_gone() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("mode = \"embedded\"\nlisten = \"{}\"", taken.local_addr().unwrap());
+    let config = QUIET.replace("mode = \"off\"", &store).replace("\"fx\"", "\"crypto\"");
+    let engine = Engine::start(&[config, oanda("a", free_port(), "rate = 50.0", "token = \"demo\"")].concat());
+    let error = || engine.health().1["storage"]["last_error"].as_str().unwrap_or_default().to_owned();
+    until("the taken port in words", || error().contains("is another program on that port?"));
+    drop(taken);
+    until("a database without an error", || error().is_empty());
+    let (ended, dir) = engine.stop();
+    assert!(ended);
+    let audit = engine_support::command(dir.path(), &dir.path().join("test.toml"), &["audit"]).output().unwrap();
+    let report = String::from_utf8(audit.stdout).unwrap();
+    assert!(audit.status.success() && report.contains("audit: clean"), "{report}");
 }

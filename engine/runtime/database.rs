@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -13,6 +14,9 @@ use crate::storage::quality::SourceMinute;
 use crate::storage::store::{StoreConfig, StoreHandle, Supervisor};
 use crate::storage::telemetry::{Offer, Seconds};
 use crate::storage::{self, Endpoint, MarketData, Mode};
+
+/// Pause before an embedded store that did not start is tried again.
+const START_AGAIN: Duration = Duration::from_secs(2);
 
 /// The database's side of the engine.
 pub(super) struct Database {
@@ -64,27 +68,8 @@ pub(super) fn start_storage(
         store_config.library = Some(found);
         store_config.cores = store_cores(settings);
         store_config.memory_mib = config.memory_mib;
-        let (store, error) = (Arc::clone(&store), Arc::clone(&error));
-        let start = move || match Supervisor::start(store_config) {
-            Ok(handle) => {
-                tracing::info!(url = handle.url(), "the embedded store is up");
-                tell.send_replace(Some(Endpoint {
-                    url: handle.url(),
-                    user: storage::store::WRITER.into(),
-                    password: handle.writer_password().into(),
-                }));
-                if let Ok(mut store) = store.lock() {
-                    *store = Some(handle);
-                }
-            }
-            Err(problem) => {
-                tracing::error!("the embedded store did not start: {problem}");
-                if let Ok(mut error) = error.lock() {
-                    *error = Some(problem.to_string());
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("tw-store-start".into()).spawn(start);
+        let starter = Starter { config: store_config, tell, store: Arc::clone(&store), error: Arc::clone(&error) };
+        let thread = std::thread::Builder::new().name("tw-store-start".into()).spawn(move || starter.run());
         Some(thread.map_err(|e| RunError::Other(format!("a thread for the store: {e}")))?)
     } else {
         tell.send_replace(Some(config.server().map_err(RunError::Other)?));
@@ -109,6 +94,59 @@ pub(super) fn start_storage(
     let writer = writer.map_err(|e| RunError::Other(format!("the database writer: {e}")))?;
     let (mode, writer, seconds, minutes) = (config.mode, Some(writer), Some(seconds), Some(minutes));
     Ok(Database { mode, writer, store, starter, error, market_data, seconds, minutes, endpoint: known })
+}
+
+/// Brings the embedded store up.
+struct Starter {
+    config: StoreConfig,
+    tell: watch::Sender<Option<Endpoint>>,
+    store: Arc<Mutex<Option<StoreHandle>>>,
+    error: Arc<Mutex<Option<String>>>,
+}
+
+impl Starter {
+    /// Returns once the store is up or has failed to start. It is tried again beside the caller then: a command of
+    /// this machine that has the data folder lets go of it, and so may the program on the port.
+    fn run(self) {
+        if self.starts() {
+            return;
+        }
+        let again = move || {
+            // Without receivers the engine is gone.
+            while !self.tell.is_closed() {
+                std::thread::sleep(START_AGAIN);
+                if self.starts() {
+                    return;
+                }
+            }
+        };
+        if let Err(problem) = std::thread::Builder::new().name("tw-store-again".into()).spawn(again) {
+            tracing::error!("no thread to start the embedded store again: {problem}");
+        }
+    }
+
+    fn starts(&self) -> bool {
+        let started = Supervisor::start(self.config.clone());
+        let problem = started.as_ref().err().map(ToString::to_string);
+        if let Ok(mut error) = self.error.lock() {
+            error.clone_from(&problem);
+        }
+        match started {
+            Ok(handle) => {
+                tracing::info!(url = handle.url(), "the embedded store is up");
+                self.tell.send_replace(Some(Endpoint {
+                    url: handle.url(),
+                    user: storage::store::WRITER.into(),
+                    password: handle.writer_password().into(),
+                }));
+                if let Ok(mut store) = self.store.lock() {
+                    *store = Some(handle);
+                }
+            }
+            Err(problem) => tracing::error!("the embedded store did not start and is tried again: {problem}"),
+        }
+        problem.is_none()
+    }
 }
 
 /// The cores that the store may use: as configured, else all that our pinned threads leave free, if any.

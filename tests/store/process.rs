@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use tickwire::storage::store::{Connected, StoreConfig, StoreError, Supervisor, WRITER, connect_or_start};
@@ -105,6 +106,22 @@ fn commands_use_the_running_store_or_their_own() {
     store.handle.stop();
     let own = connect_or_start(config(state.path())).unwrap();
     assert!(matches!(own, Connected::Started(_)));
+}
+
+#[test]
+fn of_commands_that_come_at_once_one_starts_the_store_and_the_others_use_it() {
+    let state = tempfile::tempdir().unwrap();
+    let together = Barrier::new(3);
+    let connect = || {
+        together.wait();
+        connect_or_start(config(state.path())).unwrap()
+    };
+    let connected: Vec<Connected> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(connect)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(connected.iter().filter(|one| matches!(one, Connected::Started(_))).count(), 1);
+    assert!(connected.iter().all(|one| one.access().url() == connected[0].access().url()));
 }
 
 #[test]

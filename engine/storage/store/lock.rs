@@ -42,10 +42,11 @@ impl Lock {
     /// Takes the lock, waiting for an earlier owner to be gone.
     ///
     /// # Errors
-    /// It is still held after `patience`, or the file cannot be opened.
+    /// It is still held after `patience`, or by one that began to serve meanwhile; or the file cannot be opened.
     pub(super) fn take(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let file = open(path)?;
         let began = Instant::now();
+        let earlier = read(&file);
         loop {
             match file.try_lock() {
                 Ok(()) => {
@@ -53,9 +54,13 @@ impl Lock {
                     lock.write("")?;
                     return Ok(lock);
                 }
-                Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(LOOK_AGAIN),
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Held { path: path.into(), owner: read(&file) });
+                    let owner = read(&file);
+                    // Whoever announces itself now has just come up and is not about to go.
+                    if began.elapsed() >= patience || (owner.is_some() && owner != earlier) {
+                        return Err(StoreError::Held { path: path.into(), owner });
+                    }
+                    std::thread::sleep(LOOK_AGAIN);
                 }
                 Err(TryLockError::Error(source)) => {
                     return Err(StoreError::Io { doing: "lock", path: path.into(), source });

@@ -56,10 +56,9 @@ fn one(folder: &Path, name: &str) -> io::Result<String> {
 
 /// Writes a whole file aside and links it to its name, so that nobody reads half a password and two starters agree.
 fn create(folder: &Path, path: &Path, name: &str) -> io::Result<()> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let text: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let aside = folder.join(format!(".{name}.{}", std::process::id()));
+    let text = random_hex::<32>()?;
+    // A name that nobody else has, in this process or another.
+    let aside = folder.join(format!(".{name}.{}", random_hex::<8>()?));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -69,6 +68,13 @@ fn create(folder: &Path, path: &Path, name: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
+}
+
+/// Two hexadecimal digits for each of so many bytes of the kernel's random source.
+fn random_hex<const BYTES: usize>() -> io::Result<String> {
+    let mut bytes = [0; BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 #[cfg(test)]

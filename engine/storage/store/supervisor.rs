@@ -448,9 +448,10 @@ pub fn connect_or_start(config: StoreConfig) -> Result<Connected, StoreError> {
         path: config.path.clone(),
         source,
     })?;
+    let path = lock_beside(&absolute);
     let deadline = Instant::now() + config.ready_within;
     loop {
-        match lock::look(&lock_beside(&absolute))? {
+        match lock::look(&path)? {
             Held::By(owner) => {
                 let secrets = secrets_beside(&absolute);
                 let secrets = Secrets::load_or_create(&secrets).map_err(|source| StoreError::Io {
@@ -460,7 +461,12 @@ pub fn connect_or_start(config: StoreConfig) -> Result<Connected, StoreError> {
                 })?;
                 return Ok(Connected::Running(StoreAccess { address: owner.address, secrets }));
             }
-            Held::No => return StoreHandle::start(config).map(Connected::Started),
+            Held::No => match StoreHandle::start(config.clone()) {
+                Ok(started) => return Ok(Connected::Started(started)),
+                // Another took the folder after we had looked: its store is the one to talk to.
+                Err(_) if Instant::now() < deadline && lock::look(&path)? != Held::No => {}
+                Err(error) => return Err(error),
+            },
             Held::Starting if Instant::now() > deadline => {
                 return Err(StoreError::NotReady { seconds: config.ready_within.as_secs() });
             }
