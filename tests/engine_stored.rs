@@ -94,3 +94,26 @@ fn a_store_that_could_not_start_is_started_when_what_kept_it_is_gone() {
     let report = String::from_utf8(audit.stdout).unwrap();
     assert!(audit.status.success() && report.contains("audit: clean"), "{report}");
 }
+
+#[test]
+fn spans_say_how_long_what_is_asynchronous_was_busy_and_waited() {
+    let store = "mode = \"embedded\"\nlisten = \"127.0.0.1:0\"";
+    let config = QUIET.replace("mode = \"off\"", store).replace("\"fx\"", "\"crypto\"");
+    let config = [config, oanda("a", free_port(), "rate = 50.0", "token = \"demo\"")].concat();
+    let engine = Engine::start_logging(tempfile::tempdir().unwrap(), &config, "info,spans=trace");
+    until("rows in the database", || engine.metric("storage_rows_total") > 0.0);
+    let (ended, dir) = engine.stop();
+    assert!(ended);
+    let log = std::fs::read_to_string(dir.path().join("engine.log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (span, field, value) in
+        [("session", "source", "a"), ("request", "path", "/metrics"), ("insert", "table", "ticks")]
+    {
+        let is_its_end = |line: &&serde_json::Value| {
+            let of = &line["span"];
+            of["name"] == span && of[field] == value && line["fields"]["message"] == "close"
+        };
+        let end = lines.iter().find(is_its_end).unwrap_or_else(|| panic!("no end of {span}: {log}"));
+        assert!(end["fields"]["time.busy"].is_string() && end["fields"]["time.idle"].is_string(), "{end}");
+    }
+}

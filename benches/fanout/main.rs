@@ -1,7 +1,7 @@
 //! What fanning out costs: terminals times quotes a second, beside a plaintext NATS server with the same payload.
 //!
 //! `cargo bench --bench fanout [FILTER] [--quick] [--rounds N] [--seconds S] [--side WORDS]`. FILTER is part of the name of a
-//! part (`raw`, `cells`, `socket`, `saturation`, `envelope`) or a cell (`1000x1000`). Server and publisher have core 0, the load
+//! part (`raw`, `cells`, `pauses`, `socket`, `saturation`, `envelope`) or a cell (`1000x1000`). Server and publisher have core 0, the load
 //! generator core 1, each a process of its own; sides take turns in each round. With `TICKWIRE_BENCH_OUT=DIR` each part
 //! writes a file there. `benches/README.md` says how to read it.
 #![allow(missing_docs, unreachable_pub)]
@@ -10,6 +10,7 @@
 mod hop;
 mod nats;
 mod parts;
+mod pauses;
 mod process;
 mod quotes;
 mod raw;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::results::{Results, medians};
 use super::sides::{Cell, Side, Values, is_wanted, sides, spinning};
-use super::{hop, raw};
+use super::{hop, pauses, raw};
 
 /// Terminals x quotes a second.
 const CELLS: [Cell; 6] = [
@@ -55,6 +55,9 @@ pub fn run(options: &Options) {
     let chosen = chosen(options);
     if !chosen.is_empty() {
         cells(options, &chosen);
+    }
+    if options.wants("pauses") || options.wants("socket") {
+        pauses_part(options);
     }
     if options.wants("socket") {
         hop::run(options);
@@ -111,6 +114,17 @@ fn raw_part(options: &Options) {
     results.print(&["packets_per_s", "received_per_s"]);
 }
 
+fn pauses_part(options: &Options) {
+    let mut results = Results::new("fanout_pauses", "How long is a thread that only spins kept from its core?");
+    let length = Duration::from_secs(if options.quick { 1 } else { 3 });
+    let rounds: Vec<_> = (0..options.rounds).map(|_| pauses::on_both_cores(length)).collect();
+    for at in 0..2 {
+        let of_core: Vec<Values> = rounds.iter().map(|cores| cores[at].1.clone()).collect();
+        results.add(json!({"core": rounds[0][at].0}), &of_core);
+    }
+    results.print(&["away_share", "over_50us_per_s", "longest_us"]);
+}
+
 fn cells(options: &Options, chosen: &[Cell]) {
     let mut results = Results::new("fanout", "How late is a quote at a terminal, and what does its delivery cost?");
     let always = sides(options.side.as_deref(), options.quick);
@@ -119,15 +133,9 @@ fn cells(options: &Options, chosen: &[Cell]) {
     for &cell in chosen {
         let spins = spinning.iter().filter(|_| cell.terminals == 1);
         let sides: Vec<&Side> = always.iter().chain(spins).collect();
-        let mut found: Vec<Vec<Values>> = vec![Vec::new(); sides.len()];
-        // A B, A B: what disturbs the machine disturbs all sides.
-        for _ in 0..options.rounds {
-            for (side, rounds) in sides.iter().zip(&mut found) {
-                rounds.extend(measure(side, cell));
-            }
-        }
-        for (side, rounds) in sides.iter().zip(&found).filter(|(_, rounds)| !rounds.is_empty()) {
-            results.add(case(cell, side), rounds);
+        let found = by_turns(options.rounds, sides.into_iter().map(|side| (side, cell)));
+        for (side, cell, rounds) in found.into_iter().filter(|(.., rounds)| !rounds.is_empty()) {
+            results.add(case(cell, side), &rounds);
         }
     }
     results.print(&COLUMNS);
@@ -163,31 +171,41 @@ fn against_the_rival<'a>(results: &Results, cells: &[Cell], sides: impl Iterator
 fn saturation(options: &Options) {
     let question = "How many deliveries a second does 1,000 terminals' server sustain, and what happens at twice that?";
     let mut results = Results::new("fanout_saturation", question);
-    for side in sides(options.side.as_deref(), false) {
-        let mut sustained = 0;
-        for rate in LADDER {
-            let cell = options.sized(Cell { seconds: 5, warmup: 2, ..Cell::new(1000, rate) });
-            let rounds: Vec<Values> = (0..options.rounds).filter_map(|_| measure(&side, cell)).collect();
-            let found = medians(&rounds);
-            let value = |name: &str| found.get(name).copied();
+    let sides = sides(options.side.as_deref(), false);
+    let at = |rate| options.sized(Cell { seconds: 5, warmup: 2, ..Cell::new(1000, rate) });
+    // Each side with what it sustains so far.
+    let mut climbing: Vec<(&Side, u64)> = sides.iter().map(|side| (side, 0)).collect();
+    let mut ended = Vec::new();
+    for rate in LADDER {
+        let found = by_turns(options.rounds, climbing.iter().map(|(side, _)| (*side, at(rate))));
+        for ((_, sustained), (side, cell, rounds)) in std::mem::take(&mut climbing).into_iter().zip(found) {
+            let median = medians(&rounds);
+            let value = |name: &str| median.get(name).copied();
             let holds = value("p99_us").is_some_and(|p99| p99 <= SUSTAINED_P99_US)
                 && value("delivered").is_some_and(|share| share >= DELIVERED_MIN);
             if !rounds.is_empty() {
-                results.add(load_case(cell, &side, if holds { "sustained" } else { "too much" }), &rounds);
+                results.add(load_case(cell, side, if holds { "sustained" } else { "too much" }), &rounds);
             }
-            if !holds {
-                break;
-            }
-            sustained = rate;
-        }
-        let double = options.sized(Cell { seconds: 5, warmup: 2, ..Cell::new(1000, 2 * sustained) });
-        if sustained > 0
-            && let Some(values) = measure(&side, double)
-        {
-            results.add(load_case(double, &side, "twice"), &[values]);
+            if holds { climbing.push((side, rate)) } else { ended.push((side, sustained)) }
         }
     }
+    let twice = ended.into_iter().chain(climbing).filter(|(_, sustained)| *sustained > 0);
+    let twice = by_turns(options.rounds, twice.map(|(side, sustained)| (side, at(2 * sustained))));
+    for (side, cell, rounds) in twice.into_iter().filter(|(.., rounds)| !rounds.is_empty()) {
+        results.add(load_case(cell, side, "twice"), &rounds);
+    }
     results.print(&["deliveries_per_s", "delivered", "conflated", "p50_us", "p99_us", "server_cpu_share"]);
+}
+
+/// Measures each side at its cell, A B, A B: what disturbs the machine disturbs all sides.
+fn by_turns<'a>(rounds: usize, cells: impl Iterator<Item = (&'a Side, Cell)>) -> Vec<(&'a Side, Cell, Vec<Values>)> {
+    let mut found: Vec<_> = cells.map(|(side, cell)| (side, cell, Vec::new())).collect();
+    for _ in 0..rounds {
+        for (side, cell, values) in &mut found {
+            values.extend(measure(side, *cell));
+        }
+    }
+    found
 }
 
 fn load_case(cell: Cell, side: &Side, load: &str) -> Value {

@@ -63,7 +63,7 @@ impl Console {
     /// In a folder that may hold users already. What the engine logs goes to `engine.log` there, with everything that it
     /// has to say.
     pub fn start_in(dir: TempDir, config: &str) -> Console {
-        let engine = Engine::start_logging(dir, config);
+        let engine = Engine::start_logging(dir, config, "debug");
         Console { address: engine.console(), engine }
     }
 

@@ -64,13 +64,13 @@ impl Engine {
         Engine::start_as(dir, config, &["run"])
     }
 
-    /// The same with everything that it has to say in the file `engine.log` of its folder.
-    pub fn start_logging(dir: TempDir, config: &str) -> Engine {
+    /// The same with what it has to say at this level in the file `engine.log` of its folder.
+    pub fn start_logging(dir: TempDir, config: &str, level: &str) -> Engine {
         let path = dir.path().join("test.toml");
         std::fs::write(&path, config).unwrap();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("engine.log")).unwrap();
         let mut command = command(dir.path(), &path, &["run"]);
-        command.env("TICKWIRE_LOG", "debug").stdout(Stdio::piped()).stderr(log);
+        command.env("TICKWIRE_LOG", level).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut engine = Engine { dir, config: path, child, stdout };
