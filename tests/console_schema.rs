@@ -57,7 +57,8 @@ fn schemathesis(console: &Console, configuration: &str, given: &[(&str, &str)]) 
         .envs(given.iter().copied())
         .arg("--config-file")
         .arg(folder.join("tests/python").join(configuration))
-        .args(["run", "--no-color", "--workers", "2"])
+        // One worker: before Python 3.11.8 two threads that parse source at once may fail at it (CPython issue 106905).
+        .args(["run", "--no-color", "--workers", "1"])
         .arg(format!("http://{}/api/openapi.json", console.address))
         .output()
         .unwrap();

@@ -5,6 +5,7 @@
 
 mod conflation;
 mod decimals;
+mod durable;
 mod frames;
 mod journal;
 mod made;
@@ -31,5 +32,6 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if words.is_empty() || words.iter().any(|word| word == "journal") {
         journal::measure();
+        durable::measure();
     }
 }

@@ -12,22 +12,21 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::generated;
+use support::nowhere::JournalAlone;
 use support::pipeline::{Stages, settings};
 use support::results::{self, Results};
 use tickwire::journal::{self, Catalogue, JournalConfig};
 use tickwire::market::Input;
 use tickwire::metrics::{STORAGE_BATCHES, STORAGE_ROWS};
-use tickwire::ring::{Drained, Outbound, Outlet, build_outbound};
+use tickwire::ring::{Outbound, build_outbound};
 use tickwire::runtime::Settings;
 use tickwire::storage::audit::{Subject, audit};
 use tickwire::storage::store::{StoreConfig, StoreHandle, Supervisor, WRITER, find_library};
 use tickwire::storage::{self, Endpoint, Mode, Writer};
-use tickwire_schemas::words::Kind;
 use tokio::sync::watch;
 
 /// As in the engine.
@@ -43,27 +42,6 @@ const SLOTS: usize = 65_536;
 const TICKS: u64 = 100_000;
 
 const STEADY_AFTER: Duration = Duration::from_secs(5);
-
-/// The journal's outlet; what the fan-out would take is taken and dropped: no terminal is connected.
-struct Both {
-    journal: Box<dyn Outlet>,
-    fanout: Box<dyn Outlet>,
-}
-
-impl Outlet for Both {
-    fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Kind, &[u8])) -> Drained {
-        let _ = self.fanout.drain(limit, &mut |_, _| {});
-        self.journal.drain(limit, each)
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.journal.poll_ready(cx)
-    }
-
-    fn awake(&mut self) {
-        self.journal.awake();
-    }
-}
 
 /// Ticks with their timers, which go on for ever.
 struct Endless {
@@ -157,7 +135,7 @@ fn measure(settings: &Settings, rate: u64, seconds: u64, batch_rows: Option<u64>
     let catalogue =
         Catalogue { sources: generated::sources(), instruments: generated::instruments(), ..Catalogue::default() };
     let setup = journal::Setup { epoch: 1, first_seq: 1, catalogue };
-    let outlet = Box::new(Both { journal, fanout: fanouts.remove(0) });
+    let outlet = Box::new(JournalAlone { journal, fanout: fanouts.remove(0) });
     let config = JournalConfig::parse(&settings.config).unwrap();
     let journal = journal::start(&config, &journal_dir, setup, outlet).unwrap();
     let stored = journal.stored();

@@ -208,15 +208,16 @@ impl Watch {
         (self.lines.read_line(&mut line).unwrap() > 0).then(|| serde_json::from_str(&line).unwrap())
     }
 
-    /// The first record for which `wanted` holds, among the next ten thousand.
+    /// The first record for which `wanted` holds, within a minute.
     pub fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
-        for _ in 0..10_000 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed().as_secs() < 60 {
             let record = self.next().expect("the terminal ended before the record came");
             if wanted(&record) {
                 return record;
             }
         }
-        panic!("ten thousand records, and not the one that was waited for");
+        panic!("records for a minute, and not the one that was waited for");
     }
 }
 

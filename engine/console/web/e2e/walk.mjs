@@ -22,7 +22,7 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 /** The whole walk. */
 const LIMIT_MS = 90_000;
 /** Whatever else is waited for, unless it says otherwise. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 const BETWEEN_MS = 100;
 const DAY_S = 86_400;
 
