@@ -150,6 +150,7 @@ metrics! {
     }
     gauges {
         TERMINALS "terminals" "Terminals connected.",
+        FANOUT_THREADS "fanout_threads" "Threads that serve terminals.",
         STORAGE_LAG_ROWS "storage_lag_rows" "Journaled rows that the database has not acknowledged.",
         STORAGE_LAG_MS "storage_lag_ms" "Age of the oldest journaled row that the database has not acknowledged.",
         JOURNAL_WAITING "journal_waiting" "1 while the journal's memory queue is full and the pipeline waits for it.",
@@ -266,6 +267,9 @@ pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
 /// more is in it.
 pub static OUTBOUND_TAKEN: [Counter; 17] = [const { Counter::new() }; 17];
 
+/// Terminals connected to each thread of the fan-out, of which there are [`FANOUT_THREADS`].
+pub static THREAD_TERMINALS: [Gauge; 16] = [const { Gauge::new() }; 16];
+
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();
 /// Failed or flagged checks; the label is the check's code.
@@ -330,6 +334,7 @@ pub fn render() -> String {
     let help = "Bars fetched for holes, and ends of repairs.";
     render_labelled(&mut out, names, "repairs_total", help, "step", &steps, &REPAIRS);
     render_gaps(&mut out, names);
+    render_threads(&mut out);
     render_alerts(&mut out);
     render_stages(&mut out);
     summary_head(&mut out, "publish_latency_ns", "From socket read to publication, last seconds.");
@@ -359,6 +364,17 @@ fn render_gaps(out: &mut String, names: &[String]) {
                 );
             }
         }
+    }
+}
+
+fn render_threads(out: &mut String) {
+    out.push_str(
+        "# HELP tickwire_thread_terminals Terminals by the thread that serves them.\n\
+         # TYPE tickwire_thread_terminals gauge\n",
+    );
+    let threads = usize::try_from(FANOUT_THREADS.get()).unwrap_or(0);
+    for (thread, terminals) in THREAD_TERMINALS.iter().enumerate().take(threads) {
+        let _ = writeln!(out, "tickwire_thread_terminals{{thread=\"{thread}\"}} {}", terminals.get());
     }
 }
 

@@ -214,7 +214,11 @@ fn a_private_source_is_its_owners_alone() {
 #[test]
 fn two_hundred_terminals_open_no_socket_to_a_broker() {
     let (a, b) = (free_port(), free_port());
-    let config = [QUIET.to_string(), oanda("a", a, "", "token = \"demo\""), oanda("b", b, "", "token = \"demo\"")];
+    let config = [
+        QUIET.replace("[fanout]\n", "[fanout]\nthreads = 2\n"),
+        oanda("a", a, "", "token = \"demo\""),
+        oanda("b", b, "", "token = \"demo\""),
+    ];
     let engine = Engine::start(&config.concat());
     engine.watch(&[]).until(|r| r["sources"] == 2);
     assert_eq!(engine.metric("broker_sockets"), 2.0);
@@ -230,6 +234,8 @@ fn two_hundred_terminals_open_no_socket_to_a_broker() {
             terminals.push((terminal, quotes));
         }
         assert!(engine.metric("terminals") >= 200.0);
+        let of_thread = |thread: u8| engine.metric(&format!("thread_terminals{{thread=\"{thread}\"}}"));
+        assert!(of_thread(0) > 0.0 && of_thread(1) > 0.0 && of_thread(0) + of_thread(1) >= 200.0);
         assert_eq!(engine.metric("broker_sockets"), 2.0);
     });
 }

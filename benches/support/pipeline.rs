@@ -29,7 +29,7 @@ impl Stages {
         let market = market.clone().with_holidays(settings.holidays.clone());
         let market = market.with_indicators(IndicatorName::numbered(&settings.indicators));
         let group = if names.is_empty() {
-            Group::of_no_stages()
+            Group::of_no_stages(&market)
         } else {
             let layout = Layout::new(vec![names.iter().map(ToString::to_string).collect()]).unwrap();
             layout.build(&settings.config, &market).unwrap().remove(0)

@@ -14,7 +14,9 @@ use tickwire_schemas::control::{CONTROL_BYTES_MAX, CloseCode};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ns;
-use crate::metrics::{FANOUT_BYTES, FANOUT_DELIVERIES, OUTBOUND_TAKEN, TERMINALS, TERMINALS_CLOSED, TERMINALS_REFUSED};
+use crate::metrics::{
+    FANOUT_BYTES, FANOUT_DELIVERIES, OUTBOUND_TAKEN, TERMINALS, TERMINALS_CLOSED, TERMINALS_REFUSED, THREAD_TERMINALS,
+};
 use crate::ring::{Drained, Outlet};
 
 use super::access::Grant;
@@ -249,6 +251,7 @@ impl Admitted {
         let id = hub.doors.next_terminal();
         let tally = Tally::new(id, grant.name.clone(), grant.user.clone(), now_ns());
         TERMINALS.add(1);
+        THREAD_TERMINALS[hub.thread].add(1);
         hub.stats.of_thread(hub.thread).terminals.fetch_add(1, Relaxed);
         Admitted { hub: Rc::clone(hub), id, tally }
     }
@@ -257,6 +260,7 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         TERMINALS.add(-1);
+        THREAD_TERMINALS[self.hub.thread].add(-1);
         self.hub.stats.of_thread(self.hub.thread).terminals.fetch_sub(1, Relaxed);
     }
 }

@@ -33,6 +33,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::metrics::FANOUT_THREADS;
 use crate::ring::Outlet;
 
 pub use access::{Access, ConfiguredTokens, Grant};
@@ -269,6 +270,7 @@ pub fn start(
     let local_addr = sockets.first().map_or(Ok(config.listen), UdpSocket::local_addr).map_err(cannot)?;
     let catalogue = Arc::new(catalogue);
     let stats = Arc::new(FanoutStats::new(threads));
+    FANOUT_THREADS.set(threads as i64);
     let doors = Arc::new(Doors::new(config.max_terminals as usize));
     let (stop, stopped) = watch::channel(false);
     let growth = FanoutGrowth(Vec::new());

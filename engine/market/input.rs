@@ -103,25 +103,66 @@ impl Input {
     }
 }
 
+/// An input of which the kind is known without a look at memory: where it is one kind for certain, what a stage does with
+/// the others falls away when it is compiled.
+#[derive(Clone, Copy, Debug)]
+pub enum InputRef<'a> {
+    /// A price.
+    Tick(&'a Tick),
+    /// A trade.
+    Trade(&'a Trade),
+    /// The clock.
+    Timer(&'a Timer),
+    /// A source's connection changed.
+    SourceState(&'a SourceState),
+    /// Inputs were lost at the door.
+    Drop(&'a Drop),
+    /// A bar of a hole, or its end, from the venue's history.
+    Repair(&'a Repair),
+}
+
+impl<'a> From<&'a Input> for InputRef<'a> {
+    #[inline]
+    fn from(input: &'a Input) -> InputRef<'a> {
+        match input {
+            Input::Tick(tick) => InputRef::Tick(tick),
+            Input::Trade(trade) => InputRef::Trade(trade),
+            Input::Timer(timer) => InputRef::Timer(timer),
+            Input::SourceState(state) => InputRef::SourceState(state),
+            Input::Drop(drop) => InputRef::Drop(drop),
+            Input::Repair(repair) => InputRef::Repair(repair),
+        }
+    }
+}
+
 impl Default for Input {
     fn default() -> Self {
         Input::Timer(Timer::default())
     }
 }
 
-impl Input {
+impl InputRef<'_> {
     /// When it happened: the receive time of data, the time of a timer.
     #[must_use]
     #[inline]
-    pub fn now_ns(&self) -> i64 {
+    pub fn now_ns(self) -> i64 {
         match self {
-            Input::Tick(tick) => tick.ts_recv_ns,
-            Input::Trade(trade) => trade.ts_recv_ns,
-            Input::Timer(timer) => timer.now_ns,
-            Input::SourceState(state) => state.ts_recv_ns,
-            Input::Drop(drop) => drop.to_ns,
-            Input::Repair(repair) => repair.ts_recv_ns,
+            InputRef::Tick(tick) => tick.ts_recv_ns,
+            InputRef::Trade(trade) => trade.ts_recv_ns,
+            InputRef::Timer(timer) => timer.now_ns,
+            InputRef::SourceState(state) => state.ts_recv_ns,
+            InputRef::Drop(drop) => drop.to_ns,
+            InputRef::Repair(repair) => repair.ts_recv_ns,
         }
+    }
+}
+
+impl Input {
+    /// [`InputRef::now_ns`].
+    #[must_use]
+    #[inline]
+    pub fn now_ns(&self) -> i64 {
+        InputRef::from(self).now_ns()
     }
 }
 

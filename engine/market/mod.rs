@@ -13,6 +13,6 @@ pub use broker_time::{BrokerClock, BrokerTime};
 pub use calendar::{Calendar, Holidays, Span};
 pub use decimal::{Decimal9, DecimalError, Price, Size};
 pub use indicator::{IndicatorId, IndicatorName};
-pub use input::{Input, TickInput, TradeInput};
+pub use input::{Input, InputRef, TickInput, TradeInput};
 pub use instrument::{Class, Instrument, InstrumentId, InstrumentSpec};
 pub use source::{Scope, Source, SourceId, VolumeOf};

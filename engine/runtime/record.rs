@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         Writer {
             recording,
             market,
-            group: Group::of_no_stages(),
+            group: Group::of_no_stages(market),
             identity: Identity::new(1, market),
             record: Recorder::default(),
             counts: Counts::new(),

@@ -12,12 +12,12 @@ use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag, quote_fla
 use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
 use super::{Derived, Market, Pair, PerPair, Stage, StateError};
-use crate::market::Input;
+use crate::market::InputRef;
 use crate::ring::Mark;
 
 mod book;
 
-use book::{Book, Latest};
+use book::{BestSides, Book, Latest};
 
 /// The section `[aggregate]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,14 +59,25 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Publishes the common price of an instrument if it changed.
-    #[inline]
-    fn refresh(&mut self, instrument: usize, (now_ns, event_ns): (i64, i64), force: bool, out: &mut Derived<'_>) {
-        let (bid, ask, sources) = self.book.best(instrument, now_ns);
+    /// Publishes the common price of an instrument if it changed without a tick.
+    fn refresh(&mut self, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
+        let best = self.book.best(instrument, now_ns);
+        let id = self.market.instruments()[instrument].id.0;
+        self.publish((instrument, id), best, (now_ns, NO_TIME), false, out);
+    }
+
+    /// Publishes the common price of an instrument, by its dense index and its id, if it changed.
+    #[inline(always)]
+    fn publish(
+        &mut self,
+        (instrument, id): (usize, u32),
+        (bid, ask, sources): BestSides,
+        (now_ns, event_ns): (i64, i64),
+        force: bool,
+        out: &mut Derived<'_>,
+    ) {
         let mut found = Published { ever: true, bid, ask, sources, state: 0, flags: 0 };
-        let state = state_of(&found);
-        found.state = state.code();
-        let is_crossed = state == QuoteState::Crossed;
+        let is_crossed = found.is_crossed();
         let is_cross_source =
             is_crossed & (bid.2 != ask.2) || is_crossed && self.book.hides_a_cross(instrument, bid, ask);
         found.flags = u8::from(is_cross_source) * quote_flag::CROSS_SOURCE;
@@ -75,18 +86,19 @@ impl Aggregate {
         if (found.repeats(before) && !force) || (!before.ever && found.sources == 0) {
             return;
         }
+        found.state = state_of(&found).code();
         *before = found;
-        let id = self.market.instruments()[instrument].id.0;
         out.quote((None, instrument), &mut found.quote(SOURCE_BEST, id, now_ns, event_ns));
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_tick(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
-        self.book.set(pair, Latest::from(tick));
-        if self.book.is_global(pair.0) {
-            self.refresh(pair.1, (tick.ts_recv_ns, tick.ts_event_ns), self.every_tick, out);
-        } else {
-            self.on_private(tick, pair, out);
+        match self.book.take(pair, Latest::from(tick)) {
+            Some(best) => {
+                let (whose, times) = ((pair.1, tick.head.instrument_id), (tick.ts_recv_ns, tick.ts_event_ns));
+                self.publish(whose, best, times, self.every_tick, out);
+            }
+            None => self.on_private(tick, pair, out),
         }
     }
 
@@ -125,7 +137,7 @@ impl Aggregate {
     fn withdraw(&mut self, source: usize, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
         self.book.withdraw((source, instrument));
         if self.market.is_global(source) {
-            return self.refresh(instrument, (now_ns, NO_TIME), false, out);
+            return self.refresh(instrument, now_ns, out);
         }
         let gone =
             Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code(), flags: 0 };
@@ -160,7 +172,7 @@ impl Aggregate {
     fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
         for instrument in 0..self.best.len() {
             if self.book.is_due(instrument, now_ns) {
-                self.refresh(instrument, (now_ns, NO_TIME), false, out);
+                self.refresh(instrument, now_ns, out);
             }
         }
         for at in 0..self.private.len() {
@@ -195,20 +207,20 @@ impl Stage for Aggregate {
         })
     }
 
-    #[inline]
-    fn derive(&mut self, input: &Input, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
+    #[inline(always)]
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
         match input {
-            Input::Tick(tick) => {
+            InputRef::Tick(tick) => {
                 if let Some(pair) = pair
                     && (mark.verdict == Verdict::Accepted || self.is_confirmed(tick, pair, mark))
                 {
                     self.on_tick(tick, pair, out);
                 }
             }
-            Input::SourceState(state) if state.status != SourceStatus::Live.code() => {
+            InputRef::SourceState(state) if state.status != SourceStatus::Live.code() => {
                 self.on_state(state, out);
             }
-            Input::Timer(timer) => self.on_timer(timer.now_ns, out),
+            InputRef::Timer(timer) => self.on_timer(timer.now_ns, out),
             _ => {}
         }
     }
@@ -251,15 +263,20 @@ impl Stage for Aggregate {
 #[inline]
 fn state_of(found: &Published) -> QuoteState {
     let (bid, ask) = (found.bid.0, found.ask.0);
-    let has_both = (bid != NO_PRICE) & (ask != NO_PRICE);
     let has_none = (bid == NO_PRICE) & (ask == NO_PRICE);
     let state = select_unpredictable(found.sources > 1, QuoteState::Ok, QuoteState::Single);
-    let state = select_unpredictable(has_both & (bid == ask), QuoteState::Locked, state);
-    let state = select_unpredictable(has_both & (bid > ask), QuoteState::Crossed, state);
+    let state = select_unpredictable(bid == ask, QuoteState::Locked, state);
+    let state = select_unpredictable(found.is_crossed(), QuoteState::Crossed, state);
     select_unpredictable(has_none, QuoteState::Stale, state)
 }
 
 impl Published {
+    /// An absent bid is above no ask.
+    #[inline]
+    fn is_crossed(&self) -> bool {
+        (self.bid.0 > self.ask.0) & (self.ask.0 != NO_PRICE)
+    }
+
     /// Whether it says what was published before; its state follows from what is compared. All at once: which part differs
     /// first cannot be foretold.
     #[inline]

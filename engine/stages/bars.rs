@@ -24,7 +24,7 @@ use tickwire_schemas::words::{BarState, Basis, Origin, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
 use super::{Best, Derived, Market, Pair, Stage, StateError};
-use crate::market::{Calendar, Class, Input, VolumeOf};
+use crate::market::{Calendar, Class, InputRef, VolumeOf};
 use crate::ring::Mark;
 
 use candle::{Candle, Update};
@@ -280,20 +280,20 @@ impl Stage for Bars {
     }
 
     #[inline]
-    fn derive(&mut self, input: &Input, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
         self.clock.now_ns = self.clock.now_ns.max(input.now_ns());
         let is_accepted = mark.verdict == Verdict::Accepted;
         match (input, pair) {
-            (Input::Tick(tick), Some(pair)) if is_accepted => self.on_tick(tick, pair, out),
-            (Input::Trade(trade), Some(pair)) if is_accepted => self.on_trade(trade, pair, out),
-            (Input::Repair(repair), Some(pair)) => self.on_repair(repair, pair, out),
+            (InputRef::Tick(tick), Some(pair)) if is_accepted => self.on_tick(tick, pair, out),
+            (InputRef::Trade(trade), Some(pair)) if is_accepted => self.on_trade(trade, pair, out),
+            (InputRef::Repair(repair), Some(pair)) => self.on_repair(repair, pair, out),
             _ => {}
         }
         for at in 0..out.quotes().len() {
             let quote = out.quotes()[at];
             self.on_quote(&quote, out);
         }
-        if let Input::Timer(timer) = input {
+        if let InputRef::Timer(timer) = input {
             self.on_timer(timer.now_ns, out);
         }
     }

@@ -12,7 +12,7 @@ use tickwire_schemas::words::{Verdict, flag};
 use tickwire_schemas::{NO_NUMBER, NO_TIME};
 
 use super::{Market, Pair, PerPair, Stage, StateError};
-use crate::market::Input;
+use crate::market::InputRef;
 use crate::ring::Mark;
 
 mod window;
@@ -92,7 +92,7 @@ impl Recent {
 
     /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
     /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
-    #[inline]
+    #[inline(always)]
     fn goes_on(&mut self, now_ns: i64, at: i64, rest: [u64; 4], (limit, horizon_ns): (usize, i64)) -> bool {
         let is_later = self.last_event_ns.is_none_or(|last| at > last) && self.greatest.is_none_or(|last| at > last);
         let count = self.in_order.len();
@@ -245,15 +245,15 @@ impl Stage for Dedupe {
         })
     }
 
-    #[inline]
-    fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark) {
+    #[inline(always)]
+    fn judge(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &mut Mark) {
         let Some(pair) = pair else { return };
         let (recent, now_ns, seq, event_ns, rest) = match input {
-            Input::Tick(t) => {
+            InputRef::Tick(t) => {
                 let rest = [t.bid_e9 as u64, t.ask_e9 as u64, t.bid_size_e8, t.ask_size_e8];
                 (self.ticks.at(pair), t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest)
             }
-            Input::Trade(t) => {
+            InputRef::Trade(t) => {
                 let rest = [t.price_e9 as u64, t.size_e8, u64::from(t.aggressor), 0];
                 (self.trades.at(pair), t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest)
             }

@@ -18,7 +18,7 @@ use tickwire_schemas::words::{Cause, GapState, RepairStep, SourceStatus};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_NUMBER, NO_TIME};
 
 use super::{Derived, Market, Pair, PerPair, Stage, StateError};
-use crate::market::Input;
+use crate::market::InputRef;
 use crate::ring::Mark;
 
 /// The section `[gaps]`: it has no keys.
@@ -202,15 +202,15 @@ impl Stage for Gaps {
     }
 
     #[inline]
-    fn derive(&mut self, input: &Input, pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
         match input {
             // Refused data is data: the source speaks, whatever it says.
-            Input::Tick(tick) => self.on_data(pair, tick.ts_recv_ns, out),
-            Input::Trade(trade) => self.on_data(pair, trade.ts_recv_ns, out),
-            Input::SourceState(state) => self.on_state(state, out),
-            Input::Drop(drop) => self.on_drop(drop, out),
-            Input::Repair(repair) => self.on_repair(repair, out),
-            Input::Timer(_) => {}
+            InputRef::Tick(tick) => self.on_data(pair, tick.ts_recv_ns, out),
+            InputRef::Trade(trade) => self.on_data(pair, trade.ts_recv_ns, out),
+            InputRef::SourceState(state) => self.on_state(state, out),
+            InputRef::Drop(drop) => self.on_drop(drop, out),
+            InputRef::Repair(repair) => self.on_repair(repair, out),
+            InputRef::Timer(_) => {}
         }
     }
 

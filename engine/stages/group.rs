@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::emit::Made;
 use super::{Derived, Emit, Identity, Laps, Market, NAMES, Pair, Stages};
 use crate::config::{Config, ConfigError};
-use crate::market::Input;
+use crate::market::{Input, InputRef};
 use crate::ring::Mark;
 
 /// Why stages cannot be built.
@@ -98,8 +98,8 @@ pub struct Group {
 impl Group {
     /// A group without stages: it publishes inputs as they came. What a recording is made with.
     #[must_use]
-    pub fn of_no_stages() -> Group {
-        Group { stages: Stages::default(), market: Market::new(Vec::new(), Vec::new()), made: Made::new() }
+    pub fn of_no_stages(market: &Market) -> Group {
+        Group { stages: Stages::default(), market: market.clone(), made: Made::new() }
     }
 
     /// Names of its stages, in order.
@@ -111,6 +111,7 @@ impl Group {
     /// judging stage's time goes to `laps`.
     #[inline]
     pub fn judge(&mut self, input: &Input, mark: &mut Mark, laps: Option<&mut Laps>) {
+        let input = InputRef::from(input);
         self.stages.judge(input, self.market.pair_of(input), mark, laps);
     }
 
@@ -139,24 +140,39 @@ impl Group {
         laps: Option<&mut Laps>,
     ) {
         // Nearly all are ticks that nobody measures: where that is known beforehand, every stage's own look falls away.
-        if laps.is_none() && matches!(input, Input::Tick(_)) {
-            self.run_stages(input, mark, identity, sink, publish_ns, None);
+        if let Input::Tick(tick) = input
+            && let Some(pair) = self.market.pair(&tick.head)
+            && laps.is_none()
+        {
+            self.run_stages(InputRef::Tick(tick), Some(pair), (mark, identity, sink, publish_ns), None);
         } else {
-            self.run_stages(input, mark, identity, sink, publish_ns, laps);
+            self.run_any(input, mark, identity, sink, publish_ns, laps);
         }
     }
 
-    #[inline(always)]
-    fn run_stages(
+    #[inline(never)]
+    fn run_any(
         &mut self,
         input: &Input,
         mark: &mut Mark,
         identity: &mut Identity,
         sink: &mut dyn Emit,
         publish_ns: i64,
+        laps: Option<&mut Laps>,
+    ) {
+        let input = InputRef::from(input);
+        let pair = self.market.pair_of(input);
+        self.run_stages(input, pair, (mark, identity, sink, publish_ns), laps);
+    }
+
+    #[inline(always)]
+    fn run_stages(
+        &mut self,
+        input: InputRef<'_>,
+        pair: Option<Pair>,
+        (mark, identity, sink, publish_ns): (&mut Mark, &mut Identity, &mut dyn Emit, i64),
         mut laps: Option<&mut Laps>,
     ) {
-        let pair = self.market.pair_of(input);
         self.stages.judge(input, pair, mark, laps.as_deref_mut());
         publish_input(input, pair, mark, identity, sink, publish_ns);
         self.made.clear();
@@ -207,9 +223,9 @@ impl Group {
 }
 
 /// Publishes the input itself, as the record that a replay will read it from.
-#[inline]
+#[inline(always)]
 fn publish_input(
-    input: &Input,
+    input: InputRef<'_>,
     pair: Option<Pair>,
     mark: &Mark,
     identity: &mut Identity,
@@ -218,7 +234,7 @@ fn publish_input(
 ) {
     use tickwire_schemas::record::{Drop as DropRecord, Record, Repair, SourceState, Tick, Timer, Trade};
     match input {
-        Input::Tick(tick) => {
+        InputRef::Tick(tick) => {
             let mut tick = *tick;
             tick.flags |= mark.flags;
             tick.reasons = mark.reasons;
@@ -227,7 +243,7 @@ fn publish_input(
             identity.stamp_input(Tick::KIND, &mut tick.head, pair, publish_ns);
             sink.tick(&tick);
         }
-        Input::Trade(trade) => {
+        InputRef::Trade(trade) => {
             let mut trade = *trade;
             trade.flags |= mark.flags;
             trade.reasons = mark.reasons;
@@ -235,22 +251,22 @@ fn publish_input(
             identity.stamp_input(Trade::KIND, &mut trade.head, pair, publish_ns);
             sink.trade(&trade);
         }
-        Input::Timer(timer) => {
+        InputRef::Timer(timer) => {
             let mut timer = *timer;
             identity.stamp(Timer::KIND, &mut timer.head, publish_ns);
             sink.timer(&timer);
         }
-        Input::SourceState(state) => {
+        InputRef::SourceState(state) => {
             let mut state = *state;
             identity.stamp(SourceState::KIND, &mut state.head, publish_ns);
             sink.source_state(&state);
         }
-        Input::Drop(drop) => {
+        InputRef::Drop(drop) => {
             let mut drop = *drop;
             identity.stamp(DropRecord::KIND, &mut drop.head, publish_ns);
             sink.drop(&drop);
         }
-        Input::Repair(repair) => {
+        InputRef::Repair(repair) => {
             let mut repair = *repair;
             identity.stamp(Repair::KIND, &mut repair.head, publish_ns);
             sink.repair(&repair);

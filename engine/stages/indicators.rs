@@ -39,7 +39,7 @@ use tickwire_schemas::words::{IndicatorState, Timeframe};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_VALUE, SOURCE_BEST};
 
 use super::{Derived, Market, Pair, Stage, StateError};
-use crate::market::{Calendar, Class, IndicatorName, Input};
+use crate::market::{Calendar, Class, IndicatorName, InputRef};
 use crate::ring::Mark;
 
 pub use family::{Candle, FACTOR_MAX, Family, PERIOD_MAX, Parameter, Parameters, Values};
@@ -269,7 +269,7 @@ impl Stage for Indicators {
     }
 
     #[inline]
-    fn derive(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
         for at in 0..out.bars().len() {
             let bar = out.bars()[at];
             self.on_bar(&bar, out);

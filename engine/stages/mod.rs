@@ -18,7 +18,7 @@ pub use identity::{Chains, Identity};
 pub use laps::Laps;
 pub use table::{Market, Pair, PerPair};
 
-use crate::market::Input;
+use crate::market::InputRef;
 use crate::ring::Mark;
 
 /// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
@@ -47,10 +47,10 @@ pub trait Stage: Sized + Send {
 
     /// Leaves its judgement on the input, of which `pair` are the dense indices of source and instrument where this run
     /// knows both. Deriving stages do not judge.
-    fn judge(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &mut Mark) {}
+    fn judge(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &mut Mark) {}
 
     /// Publishes what follows from the input, which has been judged and published. Judging stages do not derive.
-    fn derive(&mut self, _input: &Input, _pair: Option<Pair>, _mark: &Mark, _out: &mut Derived<'_>) {}
+    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &Mark, _out: &mut Derived<'_>) {}
 
     /// Publishes what is still forming, marked as such: at the end of a recording.
     fn finish(&mut self, _out: &mut Derived<'_>) {}
@@ -106,8 +106,8 @@ macro_rules! stages {
                     .flatten()
             }
 
-            #[inline]
-            fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark, mut laps: Option<&mut Laps>) {
+            #[inline(always)]
+            fn judge(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &mut Mark, mut laps: Option<&mut Laps>) {
                 let mut number = 0;
                 $(if let Some(stage) = &mut self.$module {
                     if !<$module::$stage as Stage>::DERIVES {
@@ -121,10 +121,10 @@ macro_rules! stages {
                 let _ = number;
             }
 
-            #[inline]
+            #[inline(always)]
             fn derive(
                 &mut self,
-                input: &Input,
+                input: InputRef<'_>,
                 pair: Option<Pair>,
                 mark: &Mark,
                 out: &mut Derived<'_>,

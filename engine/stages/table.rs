@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::market::{Calendar, Class, Holidays, IndicatorName, Input, Instrument, Scope, Source};
+use crate::market::{Calendar, Class, Holidays, IndicatorName, InputRef, Instrument, Scope, Source};
 
 /// Dense indices of a source and an instrument.
 pub type Pair = (usize, usize);
@@ -110,12 +110,12 @@ impl Market {
     /// Both dense indices of an input that is of one source and instrument: a tick, a trade, a repair.
     #[must_use]
     #[inline]
-    pub fn pair_of(&self, input: &Input) -> Option<Pair> {
+    pub fn pair_of(&self, input: InputRef<'_>) -> Option<Pair> {
         match input {
-            Input::Tick(tick) => self.pair(&tick.head),
-            Input::Trade(trade) => self.pair(&trade.head),
-            Input::Repair(repair) => self.pair(&repair.head),
-            Input::Timer(_) | Input::SourceState(_) | Input::Drop(_) => None,
+            InputRef::Tick(tick) => self.pair(&tick.head),
+            InputRef::Trade(trade) => self.pair(&trade.head),
+            InputRef::Repair(repair) => self.pair(&repair.head),
+            InputRef::Timer(_) | InputRef::SourceState(_) | InputRef::Drop(_) => None,
         }
     }
 

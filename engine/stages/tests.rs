@@ -7,7 +7,7 @@ use tickwire_schemas::{NO_PRICE, NO_TIME};
 
 use super::*;
 use crate::config::Config;
-use crate::market::{Class, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
+use crate::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 
 mod part;
 

@@ -12,7 +12,7 @@ use tickwire_schemas::words::{Check, Verdict, flag};
 use tickwire_schemas::{NO_PRICE, NO_TIME};
 
 use super::{Market, Pair, PerPair, Stage, StateError};
-use crate::market::{Calendar, Class, Input};
+use crate::market::{Calendar, Class, InputRef};
 use crate::ring::Mark;
 
 mod limits;
@@ -54,6 +54,35 @@ impl Level {
         self.wide_ticks = self.wide_ticks.saturating_add(1);
         self.wide_ticks >= limits.level_ticks && now_ns - self.wide_since_ns >= limits.level_ns
     }
+
+    /// Leaves the checks that failed on the mark, and takes up what is not refused by them.
+    #[inline]
+    fn conclude(&mut self, said: Said, (failed, refuse): (u32, u32), mark: &mut Mark) {
+        mark.reasons |= failed & refuse;
+        mark.flags |= failed & !refuse;
+        if mark.reasons != 0 {
+            mark.verdict = Verdict::Refused;
+            return;
+        }
+        // Of a refused tick the next one is not too soon: else a fast feed would be refused for ever.
+        self.last_ns = said.said_ns;
+        if said.sum != 0 {
+            self.good_sum = said.sum;
+            self.good_recv_ns = said.now_ns;
+            self.candidate_ticks = 0;
+            self.candidate_sum = 0;
+        }
+    }
+}
+
+/// What matters of a tick to its source's level.
+#[derive(Clone, Copy)]
+struct Said {
+    /// Twice the mid, 0 without a price.
+    sum: i64,
+    /// When it was received, and when the source said it.
+    now_ns: i64,
+    said_ns: i64,
 }
 
 /// The stage.
@@ -65,22 +94,12 @@ pub struct Validate {
     last_trade_sum: PerPair<i64>,
 }
 
-/// What a price is that is far from what its source said last.
-enum Far {
-    /// Near what is known of the instrument, or the first of it.
-    Known,
-    /// A level that is believed from now on.
-    NewLevel,
-    /// Not believed.
-    Jump,
-}
-
 /// What is absent is neither positive nor above anything.
 const _: () = assert!(NO_PRICE < 0);
 
 impl Validate {
     /// Checks that look at this tick alone.
-    #[inline]
+    #[inline(always)]
     fn own_checks(limits: &Limits, tick: &Tick) -> u32 {
         let (bid, ask) = (tick.bid_e9, tick.ask_e9);
         let stamps = stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags);
@@ -145,7 +164,7 @@ impl Validate {
         confirmed || (level.candidate_ticks >= limits.level_ticks && lasted)
     }
 
-    #[inline]
+    #[inline(always)]
     fn judge_tick(&mut self, tick: &Tick, pair: Pair, mark: &mut Mark) {
         let limits = &self.limits[pair.1];
         let now_ns = tick.ts_recv_ns;
@@ -164,42 +183,27 @@ impl Validate {
         if level.stays_wide(failed, now_ns, limits) {
             refuse &= !Check::Spread.bit();
         }
-        let sum = sum_of(tick);
-        let good_sum = level.good_sum;
-        let is_broken = failed & refuse != 0 || sum == 0;
+        let said = Said { sum: sum_of(tick), now_ns, said_ns };
+        let is_broken = failed & refuse != 0 || said.sum == 0;
         // Nearly always the source's own last level is known, and near.
-        if !is_broken && (good_sum == 0 || limits.jumps(good_sum, sum)) {
-            match self.judge_far(pair, sum, now_ns) {
-                Far::Known => {}
-                Far::NewLevel => mark.flags |= flag::NEW_LEVEL,
-                Far::Jump => failed |= Check::Jump.bit(),
-            }
+        if !is_broken && (level.good_sum == 0 || limits.jumps(level.good_sum, said.sum)) {
+            return self.judge_far(said, pair, (failed, refuse), mark);
         }
-        mark.reasons |= failed & refuse;
-        mark.flags |= failed & !refuse;
-        if mark.reasons != 0 {
-            mark.verdict = Verdict::Refused;
-            return;
-        }
-        let level = self.levels.at(pair);
-        // Of a refused tick the next one is not too soon: else a fast feed would be refused for ever.
-        level.last_ns = said_ns;
-        if sum != 0 {
-            level.good_sum = sum;
-            level.good_recv_ns = now_ns;
-            level.candidate_ticks = 0;
-            level.candidate_sum = 0;
-        }
+        level.conclude(said, (failed, refuse), mark);
     }
 
     /// A price that the source's own last level does not confirm.
     #[cold]
-    fn judge_far(&mut self, pair: Pair, sum: i64, now_ns: i64) -> Far {
-        let known = self.known_sum(pair, now_ns);
-        if known == 0 || !self.limits[pair.1].jumps(known, sum) {
-            return Far::Known;
+    fn judge_far(&mut self, said: Said, pair: Pair, (mut failed, refuse): (u32, u32), mark: &mut Mark) {
+        let known = self.known_sum(pair, said.now_ns);
+        if known != 0 && self.limits[pair.1].jumps(known, said.sum) {
+            if self.persists(pair, said.sum, said.now_ns) {
+                mark.flags |= flag::NEW_LEVEL;
+            } else {
+                failed |= Check::Jump.bit();
+            }
         }
-        if self.persists(pair, sum, now_ns) { Far::NewLevel } else { Far::Jump }
+        self.levels.at(pair).conclude(said, (failed, refuse), mark);
     }
 
     /// Trades have one price: it must be positive, not stale, and near the last one or the last good mid.
@@ -271,13 +275,13 @@ impl Stage for Validate {
         Ok(Validate { market: market.clone(), limits, calendars, levels, last_trade_sum: PerPair::new(market) })
     }
 
-    #[inline]
-    fn judge(&mut self, input: &Input, pair: Option<Pair>, mark: &mut Mark) {
+    #[inline(always)]
+    fn judge(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &mut Mark) {
         // What was said before or too late needs no second judgement, and must not move the level.
         let (Verdict::Accepted, Some(pair)) = (mark.verdict, pair) else { return };
         match input {
-            Input::Tick(tick) => self.judge_tick(tick, pair, mark),
-            Input::Trade(trade) => self.judge_trade(trade, pair, mark),
+            InputRef::Tick(tick) => self.judge_tick(tick, pair, mark),
+            InputRef::Trade(trade) => self.judge_trade(trade, pair, mark),
             _ => {}
         }
     }

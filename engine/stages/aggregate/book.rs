@@ -23,14 +23,28 @@ pub(super) struct Latest {
     pub(super) bid_size_e8: u64,
     pub(super) ask_size_e8: u64,
     pub(super) ts_recv_ns: i64,
+    /// Persistent id of the source, where the book has taken it up.
+    #[serde(skip)]
+    source_id: u32,
     /// Whether it counts: its source has not left, and it was not found too old.
     pub(super) valid: bool,
 }
 
+impl Latest {
+    const NONE: Latest = Latest {
+        bid_e9: NO_PRICE,
+        ask_e9: NO_PRICE,
+        bid_size_e8: NO_SIZE,
+        ask_size_e8: NO_SIZE,
+        ts_recv_ns: 0,
+        source_id: 0,
+        valid: false,
+    };
+}
+
 impl Default for Latest {
     fn default() -> Self {
-        let (bid_e9, ask_e9) = (NO_PRICE, NO_PRICE);
-        Latest { bid_e9, ask_e9, bid_size_e8: NO_SIZE, ask_size_e8: NO_SIZE, ts_recv_ns: 0, valid: false }
+        Latest::NONE
     }
 }
 
@@ -38,7 +52,7 @@ impl From<&Tick> for Latest {
     #[inline]
     fn from(tick: &Tick) -> Latest {
         let Tick { bid_e9, ask_e9, bid_size_e8, ask_size_e8, ts_recv_ns, .. } = *tick;
-        Latest { bid_e9, ask_e9, bid_size_e8, ask_size_e8, ts_recv_ns, valid: true }
+        Latest { bid_e9, ask_e9, bid_size_e8, ask_size_e8, ts_recv_ns, source_id: 0, valid: true }
     }
 }
 
@@ -48,18 +62,23 @@ struct Cell {
     /// What competes for the best: [`NO_PRICE`] and [`NO_ASK`], which never win, for what is absent or does not count.
     bid_e9: i64,
     ask_e9: i64,
-    /// Persistent id.
-    source_id: u32,
     latest: Latest,
 }
 
+/// A cache line each, and their places are found without a division.
+const _: () = assert!(size_of::<Cell>() == 64);
+
 impl Cell {
+    fn of(source_id: u32) -> Cell {
+        Cell { bid_e9: NO_PRICE, ask_e9: NO_ASK, latest: Latest { source_id, ..Latest::NONE } }
+    }
+
     #[inline]
     fn set(&mut self, latest: Latest) {
         let says_ask = latest.valid & (latest.ask_e9 != NO_PRICE);
         self.bid_e9 = if latest.valid { latest.bid_e9 } else { NO_PRICE };
         self.ask_e9 = if says_ask { latest.ask_e9 } else { NO_ASK };
-        self.latest = latest;
+        self.latest = Latest { source_id: self.latest.source_id, ..latest };
     }
 }
 
@@ -74,6 +93,18 @@ struct Count {
 
 impl Count {
     const NONE: Count = Count { sources: 0, oldest_ns: i64::MAX };
+
+    #[inline]
+    fn is_due(&self, now_ns: i64, max_age_ns: i64) -> bool {
+        now_ns.wrapping_sub(self.oldest_ns) > max_age_ns
+    }
+
+    /// One source says something new.
+    #[inline]
+    fn change(&mut self, was_valid: bool, latest: &Latest) {
+        self.sources = self.sources + u16::from(latest.valid) - u16::from(was_valid);
+        self.oldest_ns = self.oldest_ns.min(if latest.valid { latest.ts_recv_ns } else { i64::MAX });
+    }
 }
 
 /// All that was said last, by source within instrument: what one best price is chosen from stands together.
@@ -95,11 +126,7 @@ impl Book {
         order.sort_by_key(|source| (!market.is_global(*source), sources[*source].priority));
         let mut places = vec![0; sources.len()];
         order.iter().enumerate().for_each(|(place, source)| places[*source] = place);
-        let cell = |source: &usize| {
-            let (source_id, latest) = (sources[*source].id.0, Latest::default());
-            Cell { bid_e9: NO_PRICE, ask_e9: NO_ASK, source_id, latest }
-        };
-        let of_instrument: Vec<Cell> = order.iter().map(cell).collect();
+        let of_instrument: Vec<Cell> = order.iter().map(|source| Cell::of(sources[*source].id.0)).collect();
         let instruments = market.instruments().len();
         Book {
             cells: of_instrument.repeat(instruments),
@@ -121,28 +148,37 @@ impl Book {
         first..first + self.global
     }
 
-    /// Whether a source enters the common price.
-    #[inline]
-    pub(super) fn is_global(&self, source: usize) -> bool {
-        self.places[source] < self.global
-    }
-
     /// What a source last said of an instrument.
     pub(super) fn get(&self, pair: Pair) -> &Latest {
         &self.cells[self.index(pair)].latest
     }
 
     /// A source says something new.
-    #[inline]
     pub(super) fn set(&mut self, pair: Pair, latest: Latest) {
         let index = self.index(pair);
         let before = self.cells[index].latest.valid;
         self.cells[index].set(latest);
-        if self.is_global(pair.0) {
-            let count = &mut self.counts[pair.1];
-            count.sources = count.sources + u16::from(latest.valid) - u16::from(before);
-            count.oldest_ns = count.oldest_ns.min(if latest.valid { latest.ts_recv_ns } else { i64::MAX });
+        if self.places[pair.0] < self.global {
+            self.counts[pair.1].change(before, &latest);
         }
+    }
+
+    /// The same, and what is the best after it; `None` where the source is private.
+    #[inline(always)]
+    pub(super) fn take(&mut self, (source, instrument): Pair, latest: Latest) -> Option<BestSides> {
+        let (width, place) = (self.places.len(), self.places[source]);
+        let row = &mut self.cells[instrument * width..][..width];
+        let before = row[place].latest.valid;
+        row[place].set(latest);
+        if place >= self.global {
+            return None;
+        }
+        let count = &mut self.counts[instrument];
+        count.change(before, &latest);
+        if count.is_due(latest.ts_recv_ns, self.max_age_ns) {
+            return Some(self.best(instrument, latest.ts_recv_ns));
+        }
+        Some(best_of(&row[..self.global], count.sources))
     }
 
     /// What a source last said no longer counts.
@@ -158,7 +194,7 @@ impl Book {
     /// Whether a price of an instrument may have become too old.
     #[inline]
     pub(super) fn is_due(&self, instrument: usize, now_ns: i64) -> bool {
-        now_ns.wrapping_sub(self.counts[instrument].oldest_ns) > self.max_age_ns
+        self.counts[instrument].is_due(now_ns, self.max_age_ns)
     }
 
     /// Asks for a look at an instrument at the next timer.
@@ -168,7 +204,7 @@ impl Book {
 
     /// Lets go of what is too old. It does not come back to count by a clock that runs backwards.
     #[cold]
-    fn expire(&mut self, instrument: usize, now_ns: i64) {
+    fn expire(&mut self, instrument: usize, now_ns: i64) -> Count {
         let mut count = Count::NONE;
         for at in self.global(instrument) {
             let latest = self.cells[at].latest;
@@ -180,35 +216,47 @@ impl Book {
             }
         }
         self.counts[instrument] = count;
+        count
     }
 
-    /// Scans the global sources of an instrument for the best sides, and says how many count. Few sources hold an
-    /// instrument, so a scan beats any index; and which of them is better cannot be foretold, so it goes without branches.
-    #[inline]
-    pub(super) fn best(&mut self, instrument: usize, now_ns: i64) -> (Side, Side, u16) {
-        if self.is_due(instrument, now_ns) {
-            self.expire(instrument, now_ns);
+    /// The best of an instrument, without what is too old.
+    #[inline(never)]
+    pub(super) fn best(&mut self, instrument: usize, now_ns: i64) -> BestSides {
+        let mut count = self.counts[instrument];
+        if count.is_due(now_ns, self.max_age_ns) {
+            count = self.expire(instrument, now_ns);
         }
-        let cells = &self.cells[self.global(instrument)];
-        let (mut bid_e9, mut bid_at, mut ask_e9, mut ask_at) = (NO_PRICE, 0, NO_ASK, 0);
-        for (at, cell) in cells.iter().enumerate() {
-            bid_at = select_unpredictable(cell.bid_e9 > bid_e9, at, bid_at);
-            ask_at = select_unpredictable(cell.ask_e9 < ask_e9, at, ask_at);
-            (bid_e9, ask_e9) = (bid_e9.max(cell.bid_e9), ask_e9.min(cell.ask_e9));
-        }
-        let (mut bid, mut ask) = (NO_SIDE, NO_SIDE);
-        if let (true, Some(cell)) = (bid_e9 != NO_PRICE, cells.get(bid_at)) {
-            bid = (bid_e9, cell.latest.bid_size_e8, cell.source_id);
-        }
-        if let (true, Some(cell)) = (ask_e9 != NO_ASK, cells.get(ask_at)) {
-            ask = (ask_e9, cell.latest.ask_size_e8, cell.source_id);
-        }
-        (bid, ask, self.counts[instrument].sources)
+        best_of(&self.cells[self.global(instrument)], count.sources)
     }
 
     /// Whether one source bids more than another asks, where the best bid and ask are crossed and both of one source.
     pub(super) fn hides_a_cross(&self, instrument: usize, bid: Side, ask: Side) -> bool {
-        let others = self.cells[self.global(instrument)].iter().filter(|cell| cell.source_id != bid.2);
+        let others = self.cells[self.global(instrument)].iter().filter(|cell| cell.latest.source_id != bid.2);
         { others }.any(|cell| cell.bid_e9 > ask.0 || cell.ask_e9 < bid.0)
     }
+}
+
+/// The best sides, and how many sources count.
+pub(super) type BestSides = (Side, Side, u16);
+
+/// Scans the global sources of an instrument. Few sources hold one, so a scan beats any index; and which of them is better
+/// cannot be foretold, so it goes without branches.
+#[inline(always)]
+fn best_of(cells: &[Cell], sources: u16) -> BestSides {
+    let (mut bid_e9, mut bid_at, mut ask_e9, mut ask_at) = (NO_PRICE, 0, NO_ASK, 0);
+    for (at, cell) in cells.iter().enumerate() {
+        bid_at = select_unpredictable(cell.bid_e9 > bid_e9, at, bid_at);
+        ask_at = select_unpredictable(cell.ask_e9 < ask_e9, at, ask_at);
+        (bid_e9, ask_e9) = (bid_e9.max(cell.bid_e9), ask_e9.min(cell.ask_e9));
+    }
+    let (mut bid, mut ask) = (NO_SIDE, NO_SIDE);
+    if bid_e9 != NO_PRICE {
+        let latest = &cells[bid_at].latest;
+        bid = (bid_e9, latest.bid_size_e8, latest.source_id);
+    }
+    if ask_e9 != NO_ASK {
+        let latest = &cells[ask_at].latest;
+        ask = (ask_e9, latest.ask_size_e8, latest.source_id);
+    }
+    (bid, ask, sources)
 }

@@ -7,7 +7,7 @@ use tickwire_schemas::record::{Ohlc, Timer};
 use tickwire_schemas::words::{Kind, RepairStep};
 
 use super::*;
-use crate::market::{InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
+use crate::market::{Input, InstrumentId, Price, Size, SourceId, TickInput, TradeInput};
 use crate::stages::tests::{Bench, MS, NOON, only, tick};
 
 const MINUTE: i64 = 60_000;

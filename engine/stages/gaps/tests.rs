@@ -4,7 +4,7 @@ use tickwire_schemas::record::Tick;
 use tickwire_schemas::words::Kind;
 
 use super::*;
-use crate::market::{InstrumentId, TickInput};
+use crate::market::{Input, InstrumentId, TickInput};
 use crate::stages::tests::{Bench, MS, NOON, only, tick};
 
 fn data(source: u32, instrument: u32, at_ms: i64) -> Input {

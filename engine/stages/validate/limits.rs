@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Distance {
 #[derive(Debug, Clone, Copy)]
 enum Bound {
     /// Billionths of the price's own unit.
-    Fixed(i128),
+    Fixed(u64),
     /// Billionths of a ten-thousandth of the price.
     Share(u64),
 }
@@ -82,9 +82,11 @@ enum Bound {
 impl Distance {
     /// As a bound on whole billionths, `times` over: they exceed a fraction of one when they exceed what is whole of it.
     fn bound(self, pip_e9: i64, times: i128) -> Bound {
+        // No two prices are further apart than a number of 64 bits says.
+        let fixed = |e9: i128| Bound::Fixed(u64::try_from(e9).unwrap_or(u64::MAX));
         match self {
-            Distance::Absolute(e9) => Bound::Fixed(times * i128::from(e9)),
-            Distance::Pips(e9) => Bound::Fixed((times * i128::from(e9) * i128::from(pip_e9)).div_euclid(1_000_000_000)),
+            Distance::Absolute(e9) => fixed(times * i128::from(e9)),
+            Distance::Pips(e9) => fixed((times * i128::from(e9) * i128::from(pip_e9)).div_euclid(1_000_000_000)),
             Distance::Bps(e9) => Bound::Share(e9.unsigned_abs()),
         }
     }
@@ -120,11 +122,12 @@ impl Limits {
     #[must_use]
     #[inline]
     pub fn too_wide(&self, bid_e9: i64, ask_e9: i64) -> bool {
-        let distance = ask_e9.saturating_sub(bid_e9);
+        // Of an ask that is not below the bid, exact for any two numbers.
+        let distance = ask_e9.wrapping_sub(bid_e9) as u64;
         match self.spread {
-            Bound::Fixed(bound) => i128::from(distance) > bound,
+            Bound::Fixed(bound) => distance > bound,
             // Relative to the mid, which is half the sum.
-            Bound::Share(share) => exceeds(distance.unsigned_abs(), 2, share, bid_e9.saturating_add(ask_e9)),
+            Bound::Share(share) => exceeds(distance, 2, share, bid_e9.saturating_add(ask_e9)),
         }
     }
 
@@ -134,7 +137,7 @@ impl Limits {
     pub fn jumps(&self, from_sum: i64, to_sum: i64) -> bool {
         let twice = to_sum.abs_diff(from_sum);
         match self.change {
-            Bound::Fixed(bound) => i128::from(twice) > bound,
+            Bound::Fixed(bound) => twice > bound,
             Bound::Share(share) => exceeds(twice, 1, share, from_sum),
         }
     }
