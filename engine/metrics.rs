@@ -263,12 +263,15 @@ pub static STAGE_LATENCY: LatencyCell = LatencyCell::new();
 /// From the socket's read to publication.
 pub static PUBLISH_LATENCY: LatencyCell = LatencyCell::new();
 
+/// Threads that a fan-out can have.
+const FANOUT_THREADS_MAX: usize = 16;
+
 /// Records that the journal, and behind it each thread of the fan-out, took out of the outbound ring: what [`RECORDS`] has
 /// more is in it.
-pub static OUTBOUND_TAKEN: [Counter; 17] = [const { Counter::new() }; 17];
+pub static OUTBOUND_TAKEN: [Counter; 1 + FANOUT_THREADS_MAX] = [const { Counter::new() }; 1 + FANOUT_THREADS_MAX];
 
 /// Terminals connected to each thread of the fan-out, of which there are [`FANOUT_THREADS`].
-pub static THREAD_TERMINALS: [Gauge; 16] = [const { Gauge::new() }; 16];
+pub static THREAD_TERMINALS: [Gauge; FANOUT_THREADS_MAX] = [const { Gauge::new() }; FANOUT_THREADS_MAX];
 
 /// Ticks and trades by verdict.
 pub static TICKS: PerSource<4> = PerSource::new();
