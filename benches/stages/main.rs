@@ -10,9 +10,7 @@ mod growth;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::hint::black_box;
-
-use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 use support::nowhere::Nowhere;
 use support::pipeline::{Stages, settings};
 use support::recorded::{Day, payrolls};
@@ -39,22 +37,14 @@ const FUSED: &[(&str, &[&str])] = &[
     ("…+bars+indicators+gaps", &["dedupe", "validate", "aggregate", "bars", "indicators", "gaps"]),
 ];
 
-fn run(day: &Day, stages: &mut Stages) -> u64 {
-    let mut sink = Nowhere::default();
-    for input in &day.inputs {
-        stages.run(black_box(input), &mut sink);
-    }
-    sink.records
-}
-
 fn measure(c: &mut Criterion, settings: &Settings, day: &Day, group: &str, cases: &[(&str, &[&str])]) {
     let mut group = c.benchmark_group(format!("{group}, {}", day.name));
     group.throughput(Throughput::Elements(day.ticks));
     group.sample_size(20).sampling_mode(SamplingMode::Flat);
     for (name, names) in cases {
         group.bench_function(*name, |b| {
-            let fresh = || Stages::new(settings, &day.market, names);
-            b.iter_batched_ref(fresh, |stages| run(day, stages), BatchSize::PerIteration);
+            let run = || Stages::new(settings, &day.market, names).time(&day.inputs, &mut Nowhere::default());
+            b.iter_custom(|iterations| (0..iterations).map(|_| run()).sum());
         });
     }
     group.finish();

@@ -13,7 +13,7 @@ mod timers;
 mod wire;
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -41,10 +41,16 @@ const SERVED_PER_TURN: usize = 64;
 /// Terminals for which the clock is read once: a reading is nothing to one and a tenth of what many cost.
 const SERVED_BY_ONE_CLOCK: usize = 16;
 
-/// A loop that has not slept for so long is behind. Unless its core is its own, it then rests, from serving alone, for three
-/// quarters of the time that serving took: batches grow by as much, and what comes in, other threads and whoever reads all
-/// the packets come along too.
+/// A loop that has not slept for so long is behind. Unless its core is its own, it then rests from serving alone:
+/// [`Loop::rest`].
 const BREATHLESS_AFTER: Duration = Duration::from_millis(2);
+
+/// What a terminal costs each time it is served is more than what it costs a quote. So a round that takes this long anyway
+/// is drawn out: it costs less then, and is soon ahead of one that never catches up. One that takes longer gains nothing more.
+const ROUNDS_DRAWN_OUT: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(50);
+
+/// The longest rest: serving that took longer was itself held up.
+const REST_MAX: Duration = Duration::from_millis(4);
 
 /// Those attended to in a turn, for whom something came in or is due: what is new does not wait longer than that for
 /// acknowledgements.
@@ -108,6 +114,9 @@ struct Loop {
     /// The next in the round, and how many of it are left.
     next: usize,
     left: usize,
+    /// When this round began, and how long the one before took.
+    round_began: Instant,
+    round_took: Duration,
     /// When it slept last, and the earliest time to serve again.
     slept: Instant,
     next_serve: Instant,
@@ -160,6 +169,8 @@ impl Loop {
             news: 0,
             next: 0,
             left: 0,
+            round_began: now,
+            round_took: Duration::ZERO,
             slept: now,
             next_serve: now,
             flush: (setup.flush_ms > 0).then(|| Duration::from_millis(u64::from(setup.flush_ms))),
@@ -240,17 +251,29 @@ impl Loop {
         let sent = self.wire.flush();
         let now = Instant::now();
         if !self.pace.is_dedicated() && now - self.slept > BREATHLESS_AFTER {
-            self.next_serve = now + (now - began) * 3 / 4;
+            self.next_serve = now + self.rest(now - began);
         }
         served || sent
+    }
+
+    /// How long not to serve after serving for so long: batches grow by as much, and what comes in, other threads and
+    /// whoever reads all the packets come along too.
+    fn rest(&self, took: Duration) -> Duration {
+        let rest = if ROUNDS_DRAWN_OUT.contains(&self.round_took) { took * 5 } else { took * 3 / 4 };
+        rest.min(REST_MAX)
     }
 
     fn serve(&mut self, mut now: Instant) -> bool {
         let mut served = 0;
         while self.left > 0 && served < SERVED_PER_TURN && self.wire.has_room() {
             self.left -= 1;
-            let at = if self.next < self.peers.len() { self.next } else { 0 };
-            self.next = at + 1;
+            if self.next >= self.peers.len() {
+                self.next = 0;
+                self.round_took = now - self.round_began;
+                self.round_began = now;
+            }
+            let at = self.next;
+            self.next += 1;
             let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
             if peer.seen == self.news || !peer.is_subscribed() {
                 continue;
