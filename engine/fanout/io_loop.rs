@@ -45,8 +45,8 @@ const SERVED_BY_ONE_CLOCK: usize = 16;
 /// [`Loop::rest`].
 const BREATHLESS_AFTER: Duration = Duration::from_millis(2);
 
-/// What a terminal costs each time it is served is more than what it costs a quote. So a round that takes this long anyway
-/// is drawn out: it costs less then, and is soon ahead of one that never catches up. One that takes longer gains nothing more.
+/// Serving a terminal costs much whatever it gets, and little more for each further quote. A round over all of them that
+/// takes this long anyway is drawn out: each is served less often and gets more. In longer ones batches are large already.
 const ROUNDS_DRAWN_OUT: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(50);
 
 /// The longest rest: serving that took longer was itself held up.
