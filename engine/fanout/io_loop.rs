@@ -49,6 +49,10 @@ const BREATHLESS_AFTER: Duration = Duration::from_millis(2);
 /// takes this long anyway is drawn out: each is served less often and gets more. In longer ones batches are large already.
 const ROUNDS_DRAWN_OUT: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(50);
 
+/// The most terminals that this is done for: it is better for 1,000 and worse for 5,000, whose rests add up to more than
+/// they save.
+const DRAWN_OUT_FOR: usize = 1024;
+
 /// The longest rest: serving that took longer was itself held up.
 const REST_MAX: Duration = Duration::from_millis(4);
 
@@ -259,7 +263,8 @@ impl Loop {
     /// How long not to serve after serving for so long: batches grow by as much, and what comes in, other threads and
     /// whoever reads all the packets come along too.
     fn rest(&self, took: Duration) -> Duration {
-        let rest = if ROUNDS_DRAWN_OUT.contains(&self.round_took) { took * 5 } else { took * 3 / 4 };
+        let drawn_out = self.peers.len() <= DRAWN_OUT_FOR && ROUNDS_DRAWN_OUT.contains(&self.round_took);
+        let rest = if drawn_out { took * 5 } else { took * 3 / 4 };
         rest.min(REST_MAX)
     }
 
