@@ -122,7 +122,7 @@ impl Hub {
             subscribers: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
-            past: Past::new(config.seed, super::permille(config.volatility), config.holes()),
+            past: Past::new(config.seed, super::drive::permille(config.volatility), config.holes()),
             gate: Mutex::new(gate(&config)),
             requests: AtomicU64::new(0),
             throttled: AtomicU64::new(0),

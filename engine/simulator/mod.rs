@@ -4,7 +4,8 @@
 //! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `dwx.rs` and `mql5_json_api.rs` over
 //! `zmq.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share
 //! `exchange.rs`; the exchanges' past in `candles.rs` and their symbols in `listing.rs`, the past of the others in
-//! `past.rs`). They live on a thread of their own, `tw-simulator`, so that they do not disturb ingestion. What a broker
+//! `past.rs`). They live on threads of their own, `tw-simulator` and, for the market,
+//! `tw-sim-market` (`drive.rs`), so that they do not disturb ingestion. What a broker
 //! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
 //! own port.
 
@@ -15,6 +16,7 @@ mod candles;
 mod coinbase;
 pub mod config;
 mod ctrader;
+mod drive;
 mod dwx;
 pub mod event;
 mod exchange;
@@ -37,21 +39,21 @@ pub mod venue;
 mod zmq;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam::channel::{Sender, bounded};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 pub use config::{Broker, Config, Format, Playback, parse};
 pub use hub::{Stats, SymbolStats};
 
-use crate::clock;
+use drive::drive;
 use hub::Hub;
-use model::Market;
 use playback::Stage;
-use venue::{Faults, VenueSpec};
 
 /// Connections of one simulated broker at a time; further ones wait.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -123,8 +125,9 @@ enum Port {
 #[derive(Debug)]
 pub struct SimulatorsHandle {
     servers: BTreeMap<String, (SocketAddr, Arc<Server>)>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped, they end the threads.
+    stop: Option<(oneshot::Sender<()>, Sender<Infallible>)>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl SimulatorsHandle {
@@ -171,17 +174,20 @@ impl SimulatorsHandle {
         }
     }
 
-    /// Closes all connections and waits for the thread.
+    /// Closes all connections and waits for the threads.
     pub fn stop(mut self) {
         self.end();
     }
 
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), SimulatorError> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run).map_err(SimulatorError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
     fn end(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The thread may have ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
+        self.stop = None;
+        for thread in self.threads.drain(..) {
             // A panic there has been reported by the panic hook.
             let _ = thread.join();
         }
@@ -194,7 +200,7 @@ impl Drop for SimulatorsHandle {
     }
 }
 
-/// Starts the simulated brokers of a configuration ([`parse`]) on a thread of their own. All of them listen when this
+/// Starts the simulated brokers of a configuration ([`parse`]) on threads of their own. All of them listen when this
 /// returns.
 ///
 /// # Errors
@@ -225,21 +231,25 @@ pub fn start(configs: BTreeMap<String, Config>) -> Result<SimulatorsHandle, Simu
         servers.insert(name, (address, server));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(SimulatorError::Thread)?;
-    let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("tw-simulator".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = run(listeners) => {}
-                    _ = stopped => {}
-                }
-            });
-            // Dropping the runtime drops every connection.
-            drop(runtime);
-        })
-        .map_err(SimulatorError::Thread)?;
-    Ok(SimulatorsHandle { servers, stop: Some(stop), thread: Some(thread) })
+    let hubs: Vec<Arc<Hub>> =
+        servers.values().map(|(_, server)| server.hub.clone()).filter(|hub| hub.is_live()).collect();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop_market, market_stopped) = bounded(0);
+    let mut handle = SimulatorsHandle { servers, stop: Some((stop, stop_market)), threads: Vec::new() };
+    handle.spawn("tw-simulator", move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = run(listeners) => {}
+                _ = stopped => {}
+            }
+        });
+        // Dropping the runtime drops every connection.
+        drop(runtime);
+    })?;
+    if !hubs.is_empty() {
+        handle.spawn("tw-sim-market", move || drive(&hubs, &market_stopped))?;
+    }
+    Ok(handle)
 }
 
 /// Runs the simulated brokers until `wait` returns: the whole of `tickwire simulate`.
@@ -300,8 +310,6 @@ fn server(name: &str, config: Config, stage: &Arc<Stage>) -> Result<Server, Simu
 
 /// Listeners with their brokers, and what each is for.
 async fn run(listeners: Vec<(TcpListener, Arc<Server>, Port)>) {
-    let hubs: Vec<Arc<Hub>> =
-        listeners.iter().filter(|(.., port)| *port == Port::Main).map(|(_, server, _)| server.hub.clone()).collect();
     for (listener, server, port) in listeners {
         tokio::spawn(async move {
             match tokio::net::TcpListener::from_std(listener) {
@@ -310,7 +318,7 @@ async fn run(listeners: Vec<(TcpListener, Arc<Server>, Port)>) {
             }
         });
     }
-    drive(&hubs.into_iter().filter(|hub| hub.is_live()).collect::<Vec<_>>()).await;
+    std::future::pending().await
 }
 
 async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, port: Port) {
@@ -338,62 +346,4 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>, port: Po
             }
         }
     }
-}
-
-/// Runs the market and hands each broker what is due.
-async fn drive(hubs: &[Arc<Hub>]) {
-    let Some(first) = hubs.first() else { return std::future::pending().await };
-    let volatility = permille(first.config.volatility);
-    let mut market = Market::new(first.config.seed, volatility, hubs.iter().map(|hub| venue_of(hub)).collect());
-    let mut due = Vec::new();
-    loop {
-        market.advance(clock::now_ns(), &mut due);
-        let mut batches: Vec<Vec<event::Event>> = vec![Vec::new(); hubs.len()];
-        due.drain(..).for_each(|delivery| batches[delivery.venue].push(delivery.event));
-        for (hub, batch) in hubs.iter().zip(batches).filter(|(_, batch)| !batch.is_empty()) {
-            hub.publish(batch);
-        }
-        let wait_ns = (market.wakes_at_ns() - clock::now_ns()).max(0);
-        // The runtime's timer counts whole milliseconds; at high rates this makes batches of a millisecond.
-        tokio::time::sleep(Duration::from_nanos(wait_ns.unsigned_abs()).max(Duration::from_millis(1))).await;
-    }
-}
-
-/// A broker of the market from its configuration.
-fn venue_of(hub: &Hub) -> VenueSpec {
-    let config = &hub.config;
-    // Quotes and trades per instrument in a calm second of the busiest hour.
-    let (quotes, trades, windowed) = match config.broker {
-        Broker::Oanda => (10.0, 0.0, true),
-        Broker::Mtapi | Broker::MtapiAccounts | Broker::Mtsocketapi | Broker::Dwx | Broker::Mql5JsonApi => {
-            (15.0, 0.0, false)
-        }
-        Broker::Binance | Broker::BinanceUsdm => (40.0, 8.0, false),
-        Broker::Kraken | Broker::Coinbase => (20.0, 4.0, false),
-        Broker::Bybit => (30.0, 6.0, false),
-        Broker::Ctrader | Broker::Fxcm => (12.0, 0.0, false),
-    };
-    let millis = |ms: u32| i64::from(ms) * 1_000_000;
-    let million = |fraction: f64| (fraction * 1e6) as u32;
-    VenueSpec {
-        name: hub.name.clone(),
-        symbols: hub.symbols.iter().map(|symbol| symbol.name.clone()).collect(),
-        quotes_per_1000s: (quotes * config.rate * 1e3) as u64,
-        trades_per_1000s: (trades * config.rate * 1e3) as u64,
-        spread_permille: permille(config.spread),
-        window_ns: if windowed { millis(config.window_ms) } else { 0 },
-        delay_ns: millis(config.delay_ms),
-        jitter_ns: millis(config.jitter_ms),
-        skew_ns: i64::from(config.skew_ms) * 1_000_000,
-        faults: Faults {
-            duplicates: million(config.duplicates),
-            out_of_order: million(config.out_of_order),
-            crossed: million(config.crossed),
-            fat_finger: million(config.fat_finger),
-        },
-    }
-}
-
-fn permille(factor: f64) -> i64 {
-    (factor * 1e3) as i64
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tickwire_schemas::record::{Drop as DropRecord, Record, Repair, SourceState, Tick, Timer, Trade};
 
 use super::emit::Made;
 use super::{Derived, Emit, Identity, Laps, Market, NAMES, Pair, Stages};
@@ -139,15 +140,30 @@ impl Group {
         publish_ns: i64,
         laps: Option<&mut Laps>,
     ) {
-        // Nearly all are ticks that nobody measures: where that is known beforehand, every stage's own look falls away.
-        if let Input::Tick(tick) = input
-            && let Some(pair) = self.market.pair(&tick.head)
-            && laps.is_none()
-        {
-            self.run_stages(InputRef::Tick(tick), Some(pair), (mark, identity, sink, publish_ns), None);
-        } else {
-            self.run_any(input, mark, identity, sink, publish_ns, laps);
+        // Nearly all are ticks, and between them timers, that nobody measures: where that is known beforehand, every stage's
+        // own look falls away.
+        match input {
+            Input::Tick(tick)
+                if let Some(pair) = self.market.pair(&tick.head)
+                    && laps.is_none() =>
+            {
+                self.run_stages(InputRef::Tick(tick), Some(pair), (mark, identity, sink, publish_ns), None);
+            }
+            Input::Timer(timer) if laps.is_none() => self.run_timer(timer, mark, identity, sink, publish_ns),
+            _ => self.run_any(input, mark, identity, sink, publish_ns, laps),
         }
+    }
+
+    #[inline(never)]
+    fn run_timer(
+        &mut self,
+        timer: &Timer,
+        mark: &mut Mark,
+        identity: &mut Identity,
+        sink: &mut dyn Emit,
+        publish_ns: i64,
+    ) {
+        self.run_stages(InputRef::Timer(timer), None, (mark, identity, sink, publish_ns), None);
     }
 
     #[inline(never)]
@@ -232,7 +248,6 @@ fn publish_input(
     sink: &mut dyn Emit,
     publish_ns: i64,
 ) {
-    use tickwire_schemas::record::{Drop as DropRecord, Record, Repair, SourceState, Tick, Timer, Trade};
     match input {
         InputRef::Tick(tick) => {
             let mut tick = *tick;
@@ -253,7 +268,7 @@ fn publish_input(
         }
         InputRef::Timer(timer) => {
             let mut timer = *timer;
-            identity.stamp(Timer::KIND, &mut timer.head, publish_ns);
+            identity.stamp_of_none(Timer::KIND, &mut timer.head, publish_ns);
             sink.timer(&timer);
         }
         InputRef::SourceState(state) => {

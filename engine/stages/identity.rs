@@ -257,6 +257,16 @@ impl Identity {
         self.fill(head, chain, publish_ns);
     }
 
+    /// The same for a record of no source and instrument.
+    #[inline]
+    pub(super) fn stamp_of_none(&mut self, kind: Kind, head: &mut Head, publish_ns: i64) {
+        debug_assert_eq!((head.source_id, head.instrument_id), (0, 0));
+        let counter = self.chains.cell(kind, 0, 0);
+        *counter += 1;
+        let chain = *counter;
+        self.fill(head, chain, publish_ns);
+    }
+
     #[inline]
     fn fill(&mut self, head: &mut Head, chain: u64, publish_ns: i64) {
         self.seq += 1;
