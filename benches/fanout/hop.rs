@@ -30,6 +30,9 @@ const SIMULATED: f64 = 30.0;
 /// shares the loop's, broker and terminal share that of the stages.
 const SPINNING: &str = "engine, storage off, loop spinning";
 
+/// A quote each millisecond, which never has to wait for the one before.
+const EVEN: &str = "bare quinn, evenly";
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tickwire");
 
 pub fn run(options: &Options) {
@@ -43,7 +46,8 @@ pub fn run(options: &Options) {
          [pipeline]\nidle = \"spin-then-yield\"\ncores = [{LOAD_CORE}]"
     );
     let sides = [
-        ("bare quinn", None),
+        ("bare quinn, as irregular as the broker", None),
+        (EVEN, None),
         ("engine, storage off, loop parking", of("transport = \"loop\"")),
         (SPINNING, of(&spinning)),
         ("engine, storage off, tokio", of("transport = \"tokio\"")),
@@ -53,7 +57,7 @@ pub fn run(options: &Options) {
     for _ in 0..options.rounds {
         for ((name, config), rounds) in sides.iter().zip(&mut found) {
             let measured = match config {
-                None => bare(cell),
+                None => bare(cell, if *name == EVEN { "even" } else { "random" }),
                 Some(config) => engine(cell, config, (*name == SPINNING).then_some(LOAD_CORE)),
             };
             match measured {
@@ -137,9 +141,9 @@ fn start(at: &Path, subcommand: &str, config: &str, core: Option<usize>) -> Resu
     command.spawn().map(Owned).map_err(|e| format!("{PROGRAM}: {e}"))
 }
 
-fn bare(cell: Cell) -> Result<Values, String> {
+fn bare(cell: Cell, gaps: &str) -> Result<Values, String> {
     let mut command = this_program();
-    command.args(["--child", "quinn-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["--child", "quinn-server", gaps]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut server = Owned(command.spawn().map_err(|e| e.to_string())?);
     let mut line = String::new();
     let stdout = server.0.stdout.take().ok_or("pipes")?;
@@ -157,7 +161,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Sends quotes to the one who connects, each stamped when it is written; until killed.
-pub fn server() {
+pub fn server(even: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let tls = tls::load(&FanoutConfig::default(), folder.path()).expect("a certificate");
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls.config).expect("TLS");
@@ -167,12 +171,19 @@ pub fn server() {
         println!("{}", json!({"address": endpoint.local_addr().expect("bound"), "fingerprint": tls.fingerprint}));
         let connection = endpoint.accept().await.expect("a client").await.expect("a connection");
         let mut stream = connection.open_uni().await.expect("a stream");
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE as u32);
-        let mut schedule = Schedule::new(RATE);
+        let (due, mut quotes) = tokio::sync::mpsc::channel(1024);
+        // The runtime's timer counts whole milliseconds.
+        std::thread::spawn(move || {
+            let mut schedule = Schedule::with_gaps(RATE, even);
+            loop {
+                schedule.wait();
+                while let Some(quote) = schedule.next_due() {
+                    due.blocking_send(quote).expect("a server");
+                }
+            }
+        });
         let mut bytes = [0; RECORD_BYTES_MAX];
-        loop {
-            tick.tick().await;
-            let Some(mut quote) = schedule.next_due() else { continue };
+        while let Some(mut quote) = quotes.recv().await {
             quote.head.ts_publish_ns = now_ns();
             let length = quote.write(&mut bytes);
             if stream.write_all(&bytes[..length]).await.is_err() {

@@ -118,8 +118,8 @@ fn child(arguments: &[String]) -> ExitCode {
                 }
             }
         }
-        Some((word, _)) if word == "quinn-server" => {
-            hop::server();
+        Some((word, rest)) if word == "quinn-server" => {
+            hop::server(rest.iter().any(|gaps| gaps == "even"));
             ExitCode::SUCCESS
         }
         Some((word, rest)) if word == "quinn-client" => {

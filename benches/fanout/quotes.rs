@@ -12,6 +12,9 @@ pub const EPOCH: u32 = 1;
 /// Quotes in the order in which they are due.
 pub struct Schedule {
     interval_ns: i64,
+    /// Whether the time between two is the same each time, or random: exponential, as of events that know nothing of each
+    /// other.
+    even: bool,
     next_ns: i64,
     seq: u64,
 }
@@ -19,9 +22,14 @@ pub struct Schedule {
 impl Schedule {
     /// `rate` quotes a second, from now on.
     pub fn new(rate: u64) -> Schedule {
+        Schedule::with_gaps(rate, true)
+    }
+
+    /// As many on average, each the same time after the last or not.
+    pub fn with_gaps(rate: u64, even: bool) -> Schedule {
         // Sleeps end on time: the kernel's habit is 50 us later.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        Schedule { interval_ns: 1_000_000_000 / rate.max(1) as i64, next_ns: now_ns(), seq: 0 }
+        Schedule { interval_ns: 1_000_000_000 / rate.max(1) as i64, even, next_ns: now_ns(), seq: 0 }
     }
 
     /// Sleeps until the next is due.
@@ -56,7 +64,8 @@ impl Schedule {
             state: 0,
             flags: 0,
         };
-        self.next_ns += self.interval_ns;
+        let gaps = if self.even { 1.0 } else { -(1.0 - fastrand::f64()).ln() };
+        self.next_ns += (self.interval_ns as f64 * gaps) as i64;
         Some(quote)
     }
 }
