@@ -77,6 +77,7 @@ fn venue_of(hub: &Hub) -> VenueSpec {
     }
 }
 
+/// A factor in whole thousandths: the market computes without floats.
 pub(super) fn permille(factor: f64) -> i64 {
     (factor * 1e3) as i64
 }

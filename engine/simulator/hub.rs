@@ -14,9 +14,9 @@ use super::past::{Admission, Gate, Past};
 use super::playback::{Player, Row, Stage};
 use super::symbols::Symbol;
 
-/// Batches of live prices that a slow reader may be behind before it loses some (counted as `lagged`): at one batch a
-/// millisecond, four seconds.
-const LIVE_BATCHES: usize = 4_096;
+/// Batches of live prices that a slow reader may be behind before it loses some (counted as `lagged`): three seconds at five
+/// batches a millisecond, the most there are.
+const LIVE_BATCHES: usize = 16_384;
 
 /// Recorded rows handed to one write.
 const ROWS_PER_WRITE: usize = 512;

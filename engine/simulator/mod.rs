@@ -4,10 +4,9 @@
 //! brokers (`oanda.rs`, `mtapi.rs`, `mtapi_accounts.rs`, `ctrader.rs`, `mtsocketapi.rs`, `dwx.rs` and `mql5_json_api.rs` over
 //! `zmq.rs`, `binance.rs` with `binance_usdm.rs`; `kraken.rs`, `coinbase.rs`, `bybit.rs` and `fxcm.rs`, which share
 //! `exchange.rs`; the exchanges' past in `candles.rs` and their symbols in `listing.rs`, the past of the others in
-//! `past.rs`). They live on threads of their own, `tw-simulator` and, for the market,
-//! `tw-sim-market` (`drive.rs`), so that they do not disturb ingestion. What a broker
-//! has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or `GET /__sim/stats` on the broker's
-//! own port.
+//! `past.rs`). They live on threads of their own, `tw-simulator` and, for the market, `tw-sim-market` (`drive.rs`), so that they
+//! do not disturb ingestion. What a broker has written to its subscribers is counted exactly: [`SimulatorsHandle::stats`], or
+//! `GET /__sim/stats` on the broker's own port.
 
 mod binance;
 mod binance_usdm;
