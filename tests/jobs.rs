@@ -90,7 +90,7 @@ impl Bench {
     fn spawn(&self, arguments: &[&str]) -> Child {
         let arguments = [&["jobs"], arguments].concat();
         let mut command = command(self.dir.path(), &self.dir.path().join("test.toml"), &arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::null()).spawn().unwrap()
     }
 
     fn sql(&self, query: &str) -> String {

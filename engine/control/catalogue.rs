@@ -116,6 +116,23 @@ mod tests {
     }
 
     #[test]
+    fn all_that_open_a_new_state_directory_at_once_get_it() {
+        const OPENERS: usize = 4;
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let together = std::sync::Barrier::new(OPENERS);
+            std::thread::scope(|scope| {
+                for _ in 0..OPENERS {
+                    scope.spawn(|| {
+                        together.wait();
+                        Catalogue::open(dir.path()).unwrap();
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
     fn a_newer_or_foreign_database_is_refused_in_words() {
         let dir = tempfile::tempdir().unwrap();
         Connection::open(dir.path().join("control.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();

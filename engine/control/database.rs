@@ -3,8 +3,9 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 /// Migrations in order; the database's `user_version` counts those that were applied.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -16,6 +17,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../schemas/control/0006_alerts.sql"),
     include_str!("../../schemas/control/0007_connections.sql"),
 ];
+
+/// How long to wait for another process.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How often to look whether it is done, where SQLite does not wait by itself.
+const BUSY_LOOK: Duration = Duration::from_millis(5);
 
 /// What is wrong with the control database.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +57,15 @@ fn make_private(path: &Path) {
     let _ = std::fs::OpenOptions::new().create_new(true).append(true).mode(0o600).open(path);
 }
 
+/// Sets up a connection; the database's version. Of two that turn a new database to WAL at once SQLite refuses one without
+/// waiting, as it does who comes while the last one before leaves (<https://www.sqlite.org/wal.html>, 9): to be tried again.
+fn configure(db: &Connection) -> rusqlite::Result<usize> {
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 /// An open control database. Several processes may hold it.
 pub(super) struct Database {
     path: PathBuf,
@@ -74,15 +90,22 @@ impl Database {
 
     fn migrate(connection: Connection, path: PathBuf) -> Result<Database, ControlError> {
         let mut database = Database { path, connection };
-        database.run(|db| {
-            // First of all: opening may already have to wait for another process.
-            db.busy_timeout(std::time::Duration::from_secs(5))?;
-            db.pragma_update(None, "journal_mode", "WAL")?;
-            db.pragma_update(None, "synchronous", "FULL")?;
-            db.pragma_update(None, "foreign_keys", true)
+        // First of all: opening may already have to wait for another process.
+        database.run(|db| db.busy_timeout(BUSY))?;
+        let found = database.run(|db| {
+            let begun = Instant::now();
+            loop {
+                match configure(db) {
+                    Err(error)
+                        if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY =>
+                    {
+                        std::thread::sleep(BUSY_LOOK);
+                    }
+                    other => return other,
+                }
+            }
         })?;
         // Nearly always: nothing to do, and nobody to wait for.
-        let found = database.run(|db| db.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0)))?;
         if found == MIGRATIONS.len() {
             return Ok(database);
         }
