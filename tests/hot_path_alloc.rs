@@ -96,9 +96,8 @@ fn bytes_in_hand_to_publication() {
             inlet.offer(&Input::SourceState(state));
         }
         inbound.groups[0].0.poll_some(64, &mut |slot: &InSlot| {
-            let mut mark = Mark::NEW;
             let laps = watch.next_input();
-            group.run_measured(slot.input(), &mut mark, &mut identity, &mut outbound, now_ns, laps);
+            group.run_measured(slot.input(), Mark::NEW, &mut identity, &mut outbound, now_ns, laps);
             watch.input_done();
         });
         outbound.ring();

@@ -42,14 +42,13 @@ impl Stages {
 
     /// Runs one input through them; what they publish is stamped with the time 0.
     #[inline]
-    pub(crate) fn run(&mut self, input: &Input, sink: &mut dyn Emit) {
-        let mut mark = Mark::NEW;
-        self.group.run(input, &mut mark, &mut self.identity, sink, 0);
+    pub(crate) fn run(&mut self, input: &Input, sink: &mut impl Emit) {
+        self.group.run(input, Mark::NEW, &mut self.identity, sink, 0);
     }
 
     /// How long they take for these inputs. In the engine inputs are in the ring, written just before: so they are copied from
     /// where they are kept, which is larger than any cache, to a few slots, and the time of that is not counted.
-    pub(crate) fn time(&mut self, inputs: &[Input], sink: &mut dyn Emit) -> Duration {
+    pub(crate) fn time(&mut self, inputs: &[Input], sink: &mut impl Emit) -> Duration {
         const SLOTS: usize = 256;
         let mut slots = [Input::default(); SLOTS];
         let mut spent = Duration::ZERO;

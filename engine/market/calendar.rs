@@ -141,6 +141,12 @@ impl Calendar {
         self.is_open_then(now_ns)
     }
 
+    /// The stretch in which the last answer of [`Calendar::is_open`] holds, if it was that the market is open.
+    #[must_use]
+    pub fn known_open(&self) -> Option<Span> {
+        self.known_session.filter(|(_, open)| *open).map(|(stretch, _)| stretch)
+    }
+
     #[cold]
     fn is_open_then(&mut self, now_ns: i64) -> bool {
         match self.session(now_ns) {

@@ -17,13 +17,14 @@ use super::{Doorbell, Drained, Inlet, Poll};
 use crate::market::Input;
 use crate::metrics;
 
-/// What the stages say about an input: the part of its record that they fill in.
+/// What the stages say about an input: the part of its record that they fill in. One register wide, in which it goes from
+/// stage to stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The judgement; once it is not `Accepted`, later stages leave it.
     pub verdict: Verdict,
-    /// Checks that refused it.
-    pub reasons: u32,
+    /// Checks that refused it, of which there are at most 16.
+    pub reasons: u16,
     /// Checks and remarks that did not.
     pub flags: u32,
 }
@@ -32,15 +33,15 @@ impl Mark {
     /// The mark of an input that no stage has looked at.
     pub const NEW: Mark = Mark { verdict: Verdict::Accepted, reasons: 0, flags: 0 };
 
-    /// As one number: the flags, above them the checks, of which there are at most 16, and the verdict.
+    /// As one number: the flags, above them the checks, and the verdict.
     fn pack(self) -> u64 {
-        u64::from(self.verdict.code()) << 48 | u64::from(self.reasons & 0xFFFF) << 32 | u64::from(self.flags)
+        u64::from(self.verdict.code()) << 48 | u64::from(self.reasons) << 32 | u64::from(self.flags)
     }
 
     fn unpack(packed: u64) -> Mark {
         Mark {
             verdict: Verdict::from_code((packed >> 48) as u8).unwrap_or(Verdict::Refused),
-            reasons: (packed >> 32) as u32 & 0xFFFF,
+            reasons: (packed >> 32) as u16,
             flags: packed as u32,
         }
     }
@@ -55,6 +56,8 @@ impl Mark {
         100u8.saturating_sub(20u8.saturating_mul(self.reasons.count_ones() as u8))
     }
 }
+
+const _: () = assert!(size_of::<Mark>() == size_of::<u64>());
 
 /// A slot of the inbound ring. An earlier group leaves its mark in the atomic; the ring's own cursor, which a later
 /// group waits for, publishes it, so relaxed is enough.

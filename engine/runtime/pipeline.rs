@@ -118,23 +118,23 @@ impl Pipeline {
     }
 
     /// Runs one input through all groups.
-    pub fn run(&mut self, input: &Input, sink: &mut dyn Emit, publish_ns: i64) {
+    pub fn run(&mut self, input: &Input, sink: &mut impl Emit, publish_ns: i64) {
         let mut mark = Mark::NEW;
         if let Some((last, earlier)) = self.groups.split_last_mut() {
             earlier.iter_mut().for_each(|group| group.judge(input, &mut mark, None));
-            last.run(input, &mut mark, &mut self.identity, sink, publish_ns);
+            last.run(input, mark, &mut self.identity, sink, publish_ns);
         }
     }
 
     /// Publishes what is still forming: the end of a recording.
-    pub fn finish(&mut self, sink: &mut dyn Emit, publish_ns: i64) {
+    pub fn finish(&mut self, sink: &mut impl Emit, publish_ns: i64) {
         if let Some(last) = self.groups.last_mut() {
             last.finish(&mut self.identity, sink, publish_ns);
         }
     }
 
     /// Runs the input of a journaled record under that record's own identity. False when it is not an input.
-    pub fn replay(&mut self, kind: Kind, bytes: &[u8], sink: &mut dyn Emit) -> bool {
+    pub fn replay(&mut self, kind: Kind, bytes: &[u8], sink: &mut impl Emit) -> bool {
         let (Some(input), Ok(head)) = (Input::from_record(kind, bytes), read_head(kind, bytes)) else { return false };
         self.identity.resume_after(head.epoch, head.seq.saturating_sub(1));
         self.run(&input, sink, head.ts_publish_ns);
@@ -322,9 +322,8 @@ impl Worker for Last {
         let now_ns = if self.recorded { input.now_ns() } else { clock::now_ns() };
         self.latency.step(now_ns, input);
         let seq = self.identity.next_seq();
-        let mut mark = slot.mark();
         let laps = self.watch.next_input();
-        self.group.run_measured(input, &mut mark, &mut self.identity, &mut self.outbound, now_ns, laps);
+        let mark = self.group.run_measured(input, slot.mark(), &mut self.identity, &mut self.outbound, now_ns, laps);
         self.watch.input_done();
         metrics::RECORDS.add(self.identity.seq() + 1 - seq);
         count(&self.market, &self.last_seen, input, &mark);
@@ -408,7 +407,7 @@ fn count(market: &Market, last_seen: &LastSeen, input: &Input, mark: &Mark) {
     if event_ns != NO_TIME {
         metrics::LATENCY_US.at(source).set(recv_ns.saturating_sub(event_ns) / 1000);
     }
-    let failed = (mark.reasons | mark.flags) & 0xFFFF;
+    let failed = (u32::from(mark.reasons) | mark.flags) & 0xFFFF;
     if failed != 0 {
         for check in Check::ALL.iter().filter(|check| failed & check.bit() != 0) {
             metrics::CHECKS.at(source, usize::from(check.code())).inc();

@@ -159,8 +159,7 @@ impl<'a> Writer<'a> {
         if self.failed.is_some() {
             return;
         }
-        let mut mark = Mark::NEW;
-        self.group.run(input, &mut mark, &mut self.identity, &mut self.record, clock::now_ns());
+        self.group.run(input, Mark::NEW, &mut self.identity, &mut self.record, clock::now_ns());
         for (kind, bytes) in self.record.records.drain(..) {
             if let Err(error) = self.recording.append(kind, &bytes) {
                 self.failed = Some(error);

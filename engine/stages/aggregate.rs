@@ -11,7 +11,7 @@ use tickwire_schemas::record::{Head, Quote, SourceState, Tick};
 use tickwire_schemas::words::{QuoteState, SourceStatus, Verdict, flag, quote_flag};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
-use super::{Derived, Market, Pair, PerPair, Stage, StateError};
+use super::{Derived, Emit, Market, Pair, PerPair, Stage, StateError};
 use crate::market::InputRef;
 use crate::ring::Mark;
 
@@ -60,7 +60,7 @@ pub struct Aggregate {
 
 impl Aggregate {
     /// Publishes the common price of an instrument if it changed without a tick.
-    fn refresh(&mut self, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
+    fn refresh(&mut self, instrument: usize, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         let best = self.book.best(instrument, now_ns);
         let id = self.market.instruments()[instrument].id.0;
         self.publish((instrument, id), best, (now_ns, NO_TIME), false, out);
@@ -74,7 +74,7 @@ impl Aggregate {
         (bid, ask, sources): BestSides,
         (now_ns, event_ns): (i64, i64),
         force: bool,
-        out: &mut Derived<'_>,
+        out: &mut Derived<'_, impl Emit>,
     ) {
         let mut found = Published { ever: true, bid, ask, sources, state: 0, flags: 0 };
         let is_crossed = found.is_crossed();
@@ -92,7 +92,7 @@ impl Aggregate {
     }
 
     #[inline(always)]
-    fn on_tick(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
+    fn on_tick(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_, impl Emit>) {
         match self.book.take(pair, Latest::from(tick)) {
             Some(best) => {
                 let (whose, times) = ((pair.1, tick.head.instrument_id), (tick.ts_recv_ns, tick.ts_event_ns));
@@ -103,7 +103,7 @@ impl Aggregate {
     }
 
     /// A private source's price is its own quote.
-    fn on_private(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_>) {
+    fn on_private(&mut self, tick: &Tick, pair: Pair, out: &mut Derived<'_, impl Emit>) {
         let id = tick.head.source_id;
         let side = |price: i64, size| if price == NO_PRICE { NO_SIDE } else { (price, size, id) };
         let mut own = Published {
@@ -115,8 +115,9 @@ impl Aggregate {
             flags: 0,
         };
         own.state = state_of(&own).code();
-        if *self.own.get(pair) != own || self.every_tick {
-            *self.own.at(pair) = own;
+        let before = self.own.at(pair);
+        if *before != own || self.every_tick {
+            *before = own;
             let whose = (Some(pair.0), pair.1);
             out.quote(whose, &mut own.quote(id, tick.head.instrument_id, tick.ts_recv_ns, tick.ts_event_ns));
         }
@@ -124,7 +125,7 @@ impl Aggregate {
 
     /// Whether a state that a broker repeats on subscription is the last that was accepted: a duplicate to the record, but
     /// news to the price, since the source had left and says that its last word still holds. What was refused is not.
-    fn is_confirmed(&self, tick: &Tick, pair: Pair, mark: &Mark) -> bool {
+    fn is_confirmed(&self, tick: &Tick, pair: Pair, mark: Mark) -> bool {
         if mark.verdict != Verdict::Duplicate || tick.flags & flag::SNAPSHOT == 0 {
             return false;
         }
@@ -134,7 +135,7 @@ impl Aggregate {
     }
 
     /// A source's price of an instrument no longer counts.
-    fn withdraw(&mut self, source: usize, instrument: usize, now_ns: i64, out: &mut Derived<'_>) {
+    fn withdraw(&mut self, (source, instrument): Pair, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         self.book.withdraw((source, instrument));
         if self.market.is_global(source) {
             return self.refresh(instrument, now_ns, out);
@@ -148,7 +149,7 @@ impl Aggregate {
     }
 
     /// Of the whole source, or of the instrument that the state names.
-    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
+    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_, impl Emit>) {
         let Some(source) = self.market.source(state.head.source_id) else { return };
         if state.head.instrument_id == INSTRUMENT_ALL {
             return self.on_leave(source, state.ts_recv_ns, out);
@@ -156,20 +157,22 @@ impl Aggregate {
         if let Some(instrument) = self.market.instrument(state.head.instrument_id)
             && self.book.get((source, instrument)).valid
         {
-            self.withdraw(source, instrument, state.ts_recv_ns, out);
+            self.withdraw((source, instrument), state.ts_recv_ns, out);
         }
     }
 
     /// A source that is not live takes its prices with it.
-    fn on_leave(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
+    fn on_leave(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         for instrument in 0..self.market.instruments().len() {
             if self.book.get((source, instrument)).valid {
-                self.withdraw(source, instrument, now_ns, out);
+                self.withdraw((source, instrument), now_ns, out);
             }
         }
     }
 
-    fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
+    /// Lets go of what is too old: where something may be.
+    #[inline(never)]
+    fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         for instrument in 0..self.best.len() {
             if self.book.is_due(instrument, now_ns) {
                 self.refresh(instrument, now_ns, out);
@@ -180,10 +183,11 @@ impl Aggregate {
             for instrument in 0..self.market.instruments().len() {
                 let latest = self.book.get((source, instrument));
                 if latest.valid && self.book.is_too_old(latest, now_ns) {
-                    self.withdraw(source, instrument, now_ns, out);
+                    self.withdraw((source, instrument), now_ns, out);
                 }
             }
         }
+        self.book.all_seen_to();
     }
 }
 
@@ -208,7 +212,7 @@ impl Stage for Aggregate {
     }
 
     #[inline(always)]
-    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: Mark, out: &mut Derived<'_, impl Emit>) {
         match input {
             InputRef::Tick(tick) => {
                 if let Some(pair) = pair
@@ -220,7 +224,7 @@ impl Stage for Aggregate {
             InputRef::SourceState(state) if state.status != SourceStatus::Live.code() => {
                 self.on_state(state, out);
             }
-            InputRef::Timer(timer) => self.on_timer(timer.now_ns, out),
+            InputRef::Timer(timer) if self.book.is_any_due(timer.now_ns) => self.on_timer(timer.now_ns, out),
             _ => {}
         }
     }

@@ -23,7 +23,7 @@ use tickwire_schemas::record::{Bar, Head, Repair, Tick, Trade};
 use tickwire_schemas::words::{BarState, Basis, Origin, Timeframe, Verdict};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_TIME, SOURCE_BEST};
 
-use super::{Best, Derived, Market, Pair, Stage, StateError};
+use super::{Best, Derived, Emit, Market, Pair, Stage, StateError};
 use crate::market::{Calendar, Class, InputRef, VolumeOf};
 use crate::ring::Mark;
 
@@ -104,7 +104,7 @@ impl Bars {
 
     /// Takes an update into its series and publishes the bars that it closes or revises.
     #[inline]
-    fn update(&mut self, whose: Whose, update: Update, out: &mut Derived<'_>) {
+    fn update(&mut self, whose: Whose, update: Update, out: &mut Derived<'_, impl Emit>) {
         let at = self.at(whose);
         if !self.series[at].absorb(&update) {
             self.turn(at, whose, &update, out);
@@ -113,7 +113,7 @@ impl Bars {
 
     /// Takes an update that is not of the minute that forms.
     #[cold]
-    fn turn(&mut self, at: usize, whose: Whose, update: &Update, out: &mut Derived<'_>) {
+    fn turn(&mut self, at: usize, whose: Whose, update: &Update, out: &mut Derived<'_, impl Emit>) {
         let (head, published) = (self.head(whose), self.published);
         let calendar = &mut self.calendars[self.market.class(whose.instrument) as usize];
         let taken = {
@@ -126,7 +126,7 @@ impl Bars {
     }
 
     #[inline]
-    fn on_tick(&mut self, tick: &Tick, (source, instrument): Pair, out: &mut Derived<'_>) {
+    fn on_tick(&mut self, tick: &Tick, (source, instrument): Pair, out: &mut Derived<'_, impl Emit>) {
         let ts_ns = if tick.ts_event_ns == NO_TIME { tick.ts_recv_ns } else { tick.ts_event_ns };
         let volume = match self.volumes[source] {
             VolumeOf::BidSize => tick.bid_size_e8,
@@ -136,7 +136,7 @@ impl Bars {
         self.update(Whose { source: Some(source), instrument }, update, out);
     }
 
-    fn on_trade(&mut self, trade: &Trade, (source, instrument): Pair, out: &mut Derived<'_>) {
+    fn on_trade(&mut self, trade: &Trade, (source, instrument): Pair, out: &mut Derived<'_, impl Emit>) {
         if self.volumes[source] != VolumeOf::Trades || trade.size_e8 == NO_SIZE {
             return;
         }
@@ -145,7 +145,7 @@ impl Bars {
     }
 
     #[inline]
-    fn on_quote(&mut self, quote: &Best, out: &mut Derived<'_>) {
+    fn on_quote(&mut self, quote: &Best, out: &mut Derived<'_, impl Emit>) {
         if quote.bid_e9 == NO_PRICE && quote.ask_e9 == NO_PRICE {
             return;
         }
@@ -153,7 +153,7 @@ impl Bars {
         self.update(Whose { source: None, instrument: quote.instrument }, update, out);
     }
 
-    fn on_repair(&mut self, repair: &Repair, (source, instrument): Pair, out: &mut Derived<'_>) {
+    fn on_repair(&mut self, repair: &Repair, (source, instrument): Pair, out: &mut Derived<'_, impl Emit>) {
         let whose = Whose { source: Some(source), instrument };
         let Some(bar) = repair::bar(self.head(whose), repair) else { return };
         if self.published[usize::from(bar.timeframe) - 1] {
@@ -164,7 +164,7 @@ impl Bars {
     }
 
     /// Closes what the clock has passed, once a minute: every interval ends with one.
-    fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_>) {
+    fn on_timer(&mut self, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         let passed_ns = (now_ns - self.timing.close_delay_ns).div_euclid(MINUTE_NS) * MINUTE_NS;
         if passed_ns > self.clock.swept_ns {
             self.clock.swept_ns = passed_ns;
@@ -183,7 +183,7 @@ impl Bars {
 
     /// Publishes forming bars that changed: every series once a round, spread over its timers, so that no tick waits behind
     /// all of them.
-    fn go_round(&mut self, now_ns: i64, out: &mut Derived<'_>) {
+    fn go_round(&mut self, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         let passed = (now_ns - self.clock.round_ns).clamp(0, self.provisional_ns);
         let due = (PARTS as i128 * i128::from(passed) / i128::from(self.provisional_ns)) as usize;
         let visiting = self.clock.visited.min(PARTS)..due;
@@ -202,7 +202,7 @@ impl Bars {
     }
 
     /// Publishes what is forming of a series.
-    fn publish_forming(&mut self, at: usize, out: &mut Derived<'_>) {
+    fn publish_forming(&mut self, at: usize, out: &mut Derived<'_, impl Emit>) {
         let whose = self.whose(at);
         let (head, published) = (self.head(whose), self.published);
         let calendar = &mut self.calendars[self.market.class(whose.instrument) as usize];
@@ -221,7 +221,7 @@ fn part_of_round(source_id: u32, instrument_id: u32) -> usize {
 fn publisher<'a>(
     head: Head,
     published: Published,
-    out: &'a mut Derived<'_>,
+    out: &'a mut Derived<'_, impl Emit>,
 ) -> impl FnMut(Timeframe, &Candle, BarState) {
     move |timeframe, candle, state| {
         if published[timeframe as usize - 1] {
@@ -280,7 +280,7 @@ impl Stage for Bars {
     }
 
     #[inline]
-    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, mark: Mark, out: &mut Derived<'_, impl Emit>) {
         self.clock.now_ns = self.clock.now_ns.max(input.now_ns());
         let is_accepted = mark.verdict == Verdict::Accepted;
         match (input, pair) {
@@ -298,7 +298,7 @@ impl Stage for Bars {
         }
     }
 
-    fn finish(&mut self, out: &mut Derived<'_>) {
+    fn finish(&mut self, out: &mut Derived<'_, impl Emit>) {
         (0..self.series.len()).for_each(|at| self.publish_forming(at, out));
     }
 

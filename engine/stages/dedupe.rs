@@ -35,14 +35,28 @@ const LATE_RUN_NS: i64 = 1_000_000_000;
 /// Ticks in order between two looks for what has left the window; what asks of the window looks always.
 const EXPIRE_EVERY: usize = 64;
 
-/// What makes two ticks the same. A source sequence stands alone; without one it is stamp, prices and sizes. Greater is
-/// later: the sequence or stamp comes first.
+/// What makes two ticks the same. A source sequence stands alone; without one it is the stamp, and prices and sizes in the form
+/// of their [`fingerprint`]. Greater is later: the sequence or stamp comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Key(i64, [u64; 4]);
+struct Key(i64, u64);
 
 impl Key {
     /// Stands for prices and sizes in a key that is a sequence.
-    const SEQUENCE: [u64; 4] = [u64::MAX; 4];
+    const SEQUENCE: u64 = u64::MAX;
+}
+
+/// Four numbers as one, so that a minute of ticks takes half the room, which has to share the processor's first cache with
+/// everything else. That two ticks of one stamp with different prices or sizes have the same one happens once in some 2^64.
+#[inline]
+fn fingerprint([a, b, c, d]: [u64; 4]) -> u64 {
+    let folded = |x: u64, y: u64| {
+        let product = u128::from(x) * u128::from(y);
+        product as u64 ^ (product >> 64) as u64
+    };
+    // Odd numbers without a pattern: digits of the golden ratio and of roots like it.
+    let prices = folded(a ^ 0x9E37_79B9_7F4A_7C15, b ^ 0xD1B5_4A32_D192_ED03);
+    let sizes = folded(c ^ 0x8CB9_2BA7_2F3D_8DD7, d ^ 0xABC9_8388_FB8F_AC03);
+    prices.rotate_left(23) ^ sizes
 }
 
 /// What one channel said lately.
@@ -67,6 +81,9 @@ struct Recent {
     /// Their keys, to look up.
     #[serde(skip)]
     late_keys: HashSet<Key>,
+    /// A stamp beyond this one is in order and news: the latest, where nothing is out of order and the tick before had a stamp;
+    /// `i64::MAX` where that is to be looked at. While ticks go on so, `last_event_ns` and `greatest` stay behind.
+    goes_on_after_ns: i64,
 }
 
 impl Recent {
@@ -93,22 +110,33 @@ impl Recent {
     /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
     /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
     #[inline(always)]
-    fn goes_on(&mut self, now_ns: i64, at: i64, rest: [u64; 4], (limit, horizon_ns): (usize, i64)) -> bool {
-        let is_later = self.last_event_ns.is_none_or(|last| at > last) && self.greatest.is_none_or(|last| at > last);
+    fn goes_on(&mut self, now_ns: i64, at: i64, rest: u64, (limit, horizon_ns): (usize, i64)) -> bool {
         let count = self.in_order.len();
-        if !is_later || at > now_ns || self.late.len() > 0 || count >= limit {
+        if at <= self.goes_on_after_ns || at > now_ns || count >= limit {
             return false;
         }
         // Nobody looks among the old ones here. How many a tick outlives cannot be foretold, so a few of them leave together.
         if count.is_multiple_of(EXPIRE_EVERY) {
             self.expire(horizon_ns);
         }
-        self.late_run = 0;
-        self.previous = None;
-        self.last_event_ns = Some(at);
-        self.greatest = Some(at);
+        self.goes_on_after_ns = at;
         self.in_order.push(now_ns, Key(at, rest));
         true
+    }
+
+    /// Takes up what came by [`Recent::goes_on`] since [`Recent::look_ahead`]: it is beyond all that was known then.
+    fn catch_up(&mut self) {
+        let known = self.last_event_ns.max(self.greatest).unwrap_or(0);
+        if self.goes_on_after_ns > known && self.goes_on_after_ns != i64::MAX {
+            (self.last_event_ns, self.greatest) = (Some(self.goes_on_after_ns), Some(self.goes_on_after_ns));
+        }
+    }
+
+    /// Whether what comes next may go on by [`Recent::goes_on`].
+    fn look_ahead(&mut self) {
+        let is_plain = self.late.len() == 0 && self.late_run == 0 && self.previous.is_none();
+        let newest = self.last_event_ns.max(self.greatest).unwrap_or(0).max(0);
+        self.goes_on_after_ns = if is_plain { newest } else { i64::MAX };
     }
 
     /// Takes up a key that is not in the window; beyond `limit` the oldest leaves.
@@ -159,6 +187,7 @@ pub struct Dedupe {
 impl Dedupe {
     #[inline(never)]
     fn check_any(recent: &mut Recent, seen: &Seen, (limit, horizon_ns): (usize, i64)) -> (Verdict, u32) {
+        recent.catch_up();
         recent.expire(horizon_ns);
         let (mut verdict, mut flags) = match (seen.seq, seen.event_ns) {
             (None, None) => (if recent.previous == Some(seen.key) { Verdict::Duplicate } else { Verdict::Accepted }, 0),
@@ -199,6 +228,7 @@ impl Dedupe {
                 recent.remember(seen.now_ns, seen.key, limit);
             }
         }
+        recent.look_ahead();
         (verdict, flags)
     }
 }
@@ -213,7 +243,7 @@ struct Seen {
 
 impl Seen {
     #[inline]
-    fn new(now_ns: i64, seq: u64, event_ns: i64, rest: [u64; 4]) -> Seen {
+    fn new(now_ns: i64, seq: u64, event_ns: i64, rest: u64) -> Seen {
         let seq = (seq != NO_NUMBER).then_some(seq);
         let event_ns = (event_ns != NO_TIME).then_some(event_ns);
         let key = match seq {
@@ -250,11 +280,11 @@ impl Stage for Dedupe {
         let Some(pair) = pair else { return };
         let (recent, now_ns, seq, event_ns, rest) = match input {
             InputRef::Tick(t) => {
-                let rest = [t.bid_e9 as u64, t.ask_e9 as u64, t.bid_size_e8, t.ask_size_e8];
+                let rest = fingerprint([t.bid_e9 as u64, t.ask_e9 as u64, t.bid_size_e8, t.ask_size_e8]);
                 (self.ticks.at(pair), t.ts_recv_ns, t.source_seq, t.ts_event_ns, rest)
             }
             InputRef::Trade(t) => {
-                let rest = [t.price_e9 as u64, t.size_e8, u64::from(t.aggressor), 0];
+                let rest = fingerprint([t.price_e9 as u64, t.size_e8, u64::from(t.aggressor), 0]);
                 (self.trades.at(pair), t.ts_recv_ns, t.trade_id, t.ts_event_ns, rest)
             }
             _ => return,
@@ -276,8 +306,9 @@ impl Stage for Dedupe {
     }
 
     fn save(&self, out: &mut Vec<u8>) {
-        let used =
-            |recent: &Recent| recent.previous.is_some() || recent.last_event_ns.is_some() || recent.last_seq.is_some();
+        let used = |recent: &Recent| {
+            recent.last_seq.is_some() || recent.last_event_ns.is_some() || recent.goes_on_after_ns > 0
+        };
         let (mut ticks, mut trades) = (Vec::new(), Vec::new());
         self.ticks.save(&self.market, used, &mut ticks);
         self.trades.save(&self.market, used, &mut trades);

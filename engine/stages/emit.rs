@@ -142,14 +142,14 @@ pub struct Best {
 
 /// What a deriving stage publishes through: it stamps the record's identity, hands it on, and shows it to the stages
 /// behind.
-pub struct Derived<'a> {
+pub struct Derived<'a, E> {
     pub(super) identity: &'a mut Identity,
-    pub(super) sink: &'a mut dyn Emit,
+    pub(super) sink: &'a mut E,
     pub(super) made: &'a mut Made,
     pub(super) publish_ns: i64,
 }
 
-impl Derived<'_> {
+impl<E: Emit> Derived<'_, E> {
     /// The key that a gap opened now will carry: epoch, and `seq` of the record.
     #[must_use]
     pub fn next_key(&self) -> (u32, u64) {
@@ -172,12 +172,12 @@ impl Derived<'_> {
     #[inline]
     pub fn quote(&mut self, (source, instrument): (Option<usize>, usize), record: &mut Quote) {
         self.identity.stamp_of(Quote::KIND, &mut record.head, (source, instrument), self.publish_ns);
-        self.sink.quote(record);
         // A private source's quotes are its ticks.
         if source.is_none() {
             let Quote { ts_recv_ns, bid_e9, ask_e9, .. } = *record;
             self.made.quotes.push(Best { instrument, ts_recv_ns, bid_e9, ask_e9 });
         }
+        self.sink.quote(record);
     }
 
     /// Publishes a bar.

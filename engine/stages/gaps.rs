@@ -17,7 +17,7 @@ use tickwire_schemas::record::{Drop as DropRecord, Gap, Head, Repair, SourceStat
 use tickwire_schemas::words::{Cause, GapState, RepairStep, SourceStatus};
 use tickwire_schemas::{INSTRUMENT_ALL, NO_NUMBER, NO_TIME};
 
-use super::{Derived, Market, Pair, PerPair, Stage, StateError};
+use super::{Derived, Emit, Market, Pair, PerPair, Stage, StateError};
 use crate::market::InputRef;
 use crate::ring::Mark;
 
@@ -51,13 +51,13 @@ pub struct Gaps {
 
 impl Gaps {
     /// Opens a hole for every instrument of a source that had data and has none open.
-    fn open(&mut self, source: usize, now_ns: i64, cause: u8, out: &mut Derived<'_>) {
+    fn open(&mut self, source: usize, now_ns: i64, cause: u8, out: &mut Derived<'_, impl Emit>) {
         for instrument in 0..self.market.instruments().len() {
             self.open_one((source, instrument), now_ns, cause, out);
         }
     }
 
-    fn open_one(&mut self, pair: Pair, now_ns: i64, cause: u8, out: &mut Derived<'_>) {
+    fn open_one(&mut self, pair: Pair, now_ns: i64, cause: u8, out: &mut Derived<'_, impl Emit>) {
         let flow = self.flows.at(pair);
         if flow.last_data_ns == 0 || flow.open.is_some() {
             return;
@@ -69,7 +69,7 @@ impl Gaps {
     }
 
     /// Nobody wants this instrument of this source any more: what is missing ends here, and silence is none.
-    fn end(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_>) {
+    fn end(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         if let Some(hole) = std::mem::take(self.flows.at(pair)).open {
             out.gap(hole.record(self.ids(pair), now_ns, now_ns, GapState::Closed));
         }
@@ -80,7 +80,7 @@ impl Gaps {
     }
 
     #[inline]
-    fn on_data(&mut self, pair: Option<Pair>, now_ns: i64, out: &mut Derived<'_>) {
+    fn on_data(&mut self, pair: Option<Pair>, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         let Some(pair) = pair else { return };
         let flow = self.flows.at(pair);
         flow.last_data_ns = now_ns;
@@ -90,13 +90,13 @@ impl Gaps {
     }
 
     #[cold]
-    fn close(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_>) {
+    fn close(&mut self, pair: Pair, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         if let Some(hole) = self.flows.at(pair).open.take() {
             out.gap(hole.record(self.ids(pair), now_ns, now_ns, GapState::Closed));
         }
     }
 
-    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_>) {
+    fn on_state(&mut self, state: &SourceState, out: &mut Derived<'_, impl Emit>) {
         // Connecting too: where the ring was full it may be all that is left of a disconnection.
         let is_away = state.status != SourceStatus::Live.code();
         let (true, Some(source)) = (is_away, self.market.source(state.head.source_id)) else { return };
@@ -111,7 +111,7 @@ impl Gaps {
         }
     }
 
-    fn on_drop(&mut self, drop: &DropRecord, out: &mut Derived<'_>) {
+    fn on_drop(&mut self, drop: &DropRecord, out: &mut Derived<'_, impl Emit>) {
         if drop.cause == Cause::Restart.code() {
             for source in 0..self.market.sources().len() {
                 self.tell_again(source, drop.to_ns, out);
@@ -135,7 +135,7 @@ impl Gaps {
     }
 
     /// Publishes the holes that were open when the engine stopped.
-    fn tell_again(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_>) {
+    fn tell_again(&mut self, source: usize, now_ns: i64, out: &mut Derived<'_, impl Emit>) {
         for instrument in 0..self.market.instruments().len() {
             if let Some(hole) = self.flows.get((source, instrument)).open {
                 out.gap(hole.record(self.ids((source, instrument)), now_ns, NO_TIME, GapState::Open));
@@ -144,7 +144,7 @@ impl Gaps {
     }
 
     /// The end of a repair: all that is known of the hole comes with it.
-    fn on_repair(&self, repair: &Repair, out: &mut Derived<'_>) {
+    fn on_repair(&self, repair: &Repair, out: &mut Derived<'_, impl Emit>) {
         let state = match RepairStep::from_code(repair.step) {
             Some(RepairStep::Repaired) => GapState::Repaired,
             Some(RepairStep::Lost) => GapState::Lost,
@@ -169,7 +169,7 @@ impl Gaps {
 }
 
 /// Publishes the hole that dropped inputs made in an instrument.
-fn dropped(drop: &DropRecord, instrument_id: u32, out: &mut Derived<'_>) {
+fn dropped(drop: &DropRecord, instrument_id: u32, out: &mut Derived<'_, impl Emit>) {
     let (epoch, seq) = out.next_key();
     let hole = Hole { epoch, seq, from_ns: drop.from_ns, cause: drop.cause };
     let gap = hole.record((drop.head.source_id, instrument_id), drop.to_ns, drop.to_ns, GapState::Closed);
@@ -202,7 +202,7 @@ impl Stage for Gaps {
     }
 
     #[inline]
-    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, input: InputRef<'_>, pair: Option<Pair>, _mark: Mark, out: &mut Derived<'_, impl Emit>) {
         match input {
             // Refused data is data: the source speaks, whatever it says.
             InputRef::Tick(tick) => self.on_data(pair, tick.ts_recv_ns, out),

@@ -116,17 +116,18 @@ impl Group {
         self.stages.judge(input, self.market.pair_of(input), mark, laps);
     }
 
-    /// Judges an input, publishes it with its mark, then publishes what derives from it.
+    /// Judges an input, publishes it with its mark, then publishes what derives from it. `mark` is what earlier groups left;
+    /// given back is what became of it.
     #[inline]
     pub fn run(
         &mut self,
         input: &Input,
-        mark: &mut Mark,
+        mark: Mark,
         identity: &mut Identity,
-        sink: &mut dyn Emit,
+        sink: &mut impl Emit,
         publish_ns: i64,
-    ) {
-        self.run_measured(input, mark, identity, sink, publish_ns, None);
+    ) -> Mark {
+        self.run_measured(input, mark, identity, sink, publish_ns, None)
     }
 
     /// [`Group::run`]; of an input that is measured each stage's time goes to `laps`.
@@ -134,12 +135,12 @@ impl Group {
     pub fn run_measured(
         &mut self,
         input: &Input,
-        mark: &mut Mark,
+        mark: Mark,
         identity: &mut Identity,
-        sink: &mut dyn Emit,
+        sink: &mut impl Emit,
         publish_ns: i64,
         laps: Option<&mut Laps>,
-    ) {
+    ) -> Mark {
         // Nearly all are ticks, and between them timers, that nobody measures: where that is known beforehand, every stage's
         // own look falls away.
         match input {
@@ -147,7 +148,7 @@ impl Group {
                 if let Some(pair) = self.market.pair(&tick.head)
                     && laps.is_none() =>
             {
-                self.run_stages(InputRef::Tick(tick), Some(pair), (mark, identity, sink, publish_ns), None);
+                self.run_stages(InputRef::Tick(tick), Some(pair), (mark, identity, sink, publish_ns), None)
             }
             Input::Timer(timer) if laps.is_none() => self.run_timer(timer, mark, identity, sink, publish_ns),
             _ => self.run_any(input, mark, identity, sink, publish_ns, laps),
@@ -158,27 +159,27 @@ impl Group {
     fn run_timer(
         &mut self,
         timer: &Timer,
-        mark: &mut Mark,
+        mark: Mark,
         identity: &mut Identity,
-        sink: &mut dyn Emit,
+        sink: &mut impl Emit,
         publish_ns: i64,
-    ) {
-        self.run_stages(InputRef::Timer(timer), None, (mark, identity, sink, publish_ns), None);
+    ) -> Mark {
+        self.run_stages(InputRef::Timer(timer), None, (mark, identity, sink, publish_ns), None)
     }
 
     #[inline(never)]
     fn run_any(
         &mut self,
         input: &Input,
-        mark: &mut Mark,
+        mark: Mark,
         identity: &mut Identity,
-        sink: &mut dyn Emit,
+        sink: &mut impl Emit,
         publish_ns: i64,
         laps: Option<&mut Laps>,
-    ) {
+    ) -> Mark {
         let input = InputRef::from(input);
         let pair = self.market.pair_of(input);
-        self.run_stages(input, pair, (mark, identity, sink, publish_ns), laps);
+        self.run_stages(input, pair, (mark, identity, sink, publish_ns), laps)
     }
 
     #[inline(always)]
@@ -186,10 +187,10 @@ impl Group {
         &mut self,
         input: InputRef<'_>,
         pair: Option<Pair>,
-        (mark, identity, sink, publish_ns): (&mut Mark, &mut Identity, &mut dyn Emit, i64),
+        (mut mark, identity, sink, publish_ns): (Mark, &mut Identity, &mut impl Emit, i64),
         mut laps: Option<&mut Laps>,
-    ) {
-        self.stages.judge(input, pair, mark, laps.as_deref_mut());
+    ) -> Mark {
+        self.stages.judge(input, pair, &mut mark, laps.as_deref_mut());
         publish_input(input, pair, mark, identity, sink, publish_ns);
         self.made.clear();
         let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
@@ -198,10 +199,11 @@ impl Group {
             laps.restart();
         }
         self.stages.derive(input, pair, mark, &mut out, laps);
+        mark
     }
 
     /// Publishes what is still forming, at the end of a recording.
-    pub fn finish(&mut self, identity: &mut Identity, sink: &mut dyn Emit, publish_ns: i64) {
+    pub fn finish(&mut self, identity: &mut Identity, sink: &mut impl Emit, publish_ns: i64) {
         self.made.clear();
         let mut out = Derived { identity, sink, made: &mut self.made, publish_ns };
         self.stages.finish(&mut out);
@@ -243,16 +245,16 @@ impl Group {
 fn publish_input(
     input: InputRef<'_>,
     pair: Option<Pair>,
-    mark: &Mark,
+    mark: Mark,
     identity: &mut Identity,
-    sink: &mut dyn Emit,
+    sink: &mut impl Emit,
     publish_ns: i64,
 ) {
     match input {
         InputRef::Tick(tick) => {
             let mut tick = *tick;
             tick.flags |= mark.flags;
-            tick.reasons = mark.reasons;
+            tick.reasons = u32::from(mark.reasons);
             tick.verdict = mark.verdict.code();
             tick.confidence = mark.confidence();
             identity.stamp_input(Tick::KIND, &mut tick.head, pair, publish_ns);
@@ -261,7 +263,7 @@ fn publish_input(
         InputRef::Trade(trade) => {
             let mut trade = *trade;
             trade.flags |= mark.flags;
-            trade.reasons = mark.reasons;
+            trade.reasons = u32::from(mark.reasons);
             trade.verdict = mark.verdict.code();
             identity.stamp_input(Trade::KIND, &mut trade.head, pair, publish_ns);
             sink.trade(&trade);

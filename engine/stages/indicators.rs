@@ -38,7 +38,7 @@ use tickwire_schemas::record::{Bar, Head, Indicator};
 use tickwire_schemas::words::{IndicatorState, Timeframe};
 use tickwire_schemas::{NO_PRICE, NO_SIZE, NO_VALUE, SOURCE_BEST};
 
-use super::{Derived, Market, Pair, Stage, StateError};
+use super::{Derived, Emit, Market, Pair, Stage, StateError};
 use crate::market::{Calendar, Class, IndicatorName, InputRef};
 use crate::ring::Mark;
 
@@ -186,7 +186,7 @@ impl Indicators {
         }
     }
 
-    fn on_bar(&mut self, bar: &Bar, out: &mut Derived<'_>) {
+    fn on_bar(&mut self, bar: &Bar, out: &mut Derived<'_, impl Emit>) {
         let Some(at) = self.at(bar.head.source_id, bar.head.instrument_id, bar.timeframe) else { return };
         let series = &mut self.series[at];
         if series.running.is_empty() || series.last_ns.is_some_and(|last_ns| bar.open_ts_ns <= last_ns) {
@@ -269,7 +269,7 @@ impl Stage for Indicators {
     }
 
     #[inline]
-    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &Mark, out: &mut Derived<'_>) {
+    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: Mark, out: &mut Derived<'_, impl Emit>) {
         for at in 0..out.bars().len() {
             let bar = out.bars()[at];
             self.on_bar(&bar, out);

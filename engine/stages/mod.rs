@@ -23,7 +23,7 @@ use crate::ring::Mark;
 
 /// Version of what the stages and the chains save. To be raised with every change of any of it: saved state does not
 /// explain itself, and a start takes up none of another version (it goes back to the journal instead).
-pub const STATE_VERSION: u16 = 3;
+pub const STATE_VERSION: u16 = 4;
 
 /// One step of the pipeline. It does no I/O, never asks the time, and after warm-up does not allocate.
 pub trait Stage: Sized + Send {
@@ -50,10 +50,10 @@ pub trait Stage: Sized + Send {
     fn judge(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &mut Mark) {}
 
     /// Publishes what follows from the input, which has been judged and published. Judging stages do not derive.
-    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: &Mark, _out: &mut Derived<'_>) {}
+    fn derive(&mut self, _input: InputRef<'_>, _pair: Option<Pair>, _mark: Mark, _out: &mut Derived<'_, impl Emit>) {}
 
     /// Publishes what is still forming, marked as such: at the end of a recording.
-    fn finish(&mut self, _out: &mut Derived<'_>) {}
+    fn finish(&mut self, _out: &mut Derived<'_, impl Emit>) {}
 
     /// Takes the state of the same stage, built for a market that has grown since and without state of its own: with
     /// [`Stage::MOVES`] when the running engine grows.
@@ -126,8 +126,8 @@ macro_rules! stages {
                 &mut self,
                 input: InputRef<'_>,
                 pair: Option<Pair>,
-                mark: &Mark,
-                out: &mut Derived<'_>,
+                mark: Mark,
+                out: &mut Derived<'_, impl Emit>,
                 mut laps: Option<&mut Laps>,
             ) {
                 let mut number = 0;
@@ -143,7 +143,7 @@ macro_rules! stages {
                 let _ = number;
             }
 
-            fn finish(&mut self, out: &mut Derived<'_>) {
+            fn finish(&mut self, out: &mut Derived<'_, impl Emit>) {
                 $(if let Some(stage) = &mut self.$module {
                     stage.finish(out);
                 })*

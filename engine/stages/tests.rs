@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::market::{Class, Input, Instrument, InstrumentId, Price, Scope, Source, SourceId, TickInput, VolumeOf};
 
 mod part;
+mod short_cuts;
 
 pub(super) const MS: i64 = 1_000_000;
 /// A Wednesday noon, when everything trades.
@@ -64,8 +65,7 @@ impl Bench {
 
     /// Runs an input and returns the records that came of it.
     pub(super) fn run(&mut self, input: Input) -> Vec<(Kind, Vec<u8>)> {
-        let mut mark = Mark::NEW;
-        self.group.run(&input, &mut mark, &mut self.identity, &mut self.out, 77);
+        self.group.run(&input, Mark::NEW, &mut self.identity, &mut self.out, 77);
         std::mem::take(&mut self.out.records)
     }
 
@@ -460,26 +460,4 @@ fn late_ticks_are_the_new_order_only_after_a_second() {
     assert!(verdicts[40..].chunks(2).all(|pair| pair == [Verdict::Accepted, Verdict::Duplicate]), "{verdicts:?}");
     // What was known before the clock was set back is known still.
     assert_eq!(verdict(&b.tick(1, 60_000, 108_510, 108_520).0), Verdict::Duplicate);
-}
-
-proptest::proptest! {
-    /// The verdict is what a search through everything inside the window gives.
-    #[test]
-    fn a_repeat_is_found_wherever_it_stands(said in proptest::collection::vec((0i64..40, 0i64..3, 0u8..8), 1..200)) {
-        let mut b = Bench::new("[dedupe]\nentries = 30\n[validate.fx]\nrefuse = []");
-        let mut known: std::collections::VecDeque<(i64, i64)> = std::collections::VecDeque::new();
-        for (n, (back, bid, kind)) in said.into_iter().enumerate() {
-            let now = n as i64 * 10;
-            let stamp = if kind < 3 { now - back * 10 } else { now };
-            let input = TickInput { ts_recv_ns: NOON + now * MS, ..tick(1, stamp, 108_510 + bid, 108_520) };
-            let found = verdict(&b.run_tick(input).0);
-            proptest::prop_assert_eq!(found == Verdict::Duplicate, known.contains(&(stamp, bid)), "{:?} {}", known, stamp);
-            if found != Verdict::Duplicate {
-                known.push_back((stamp, bid));
-                if known.len() > 30 {
-                    known.pop_front();
-                }
-            }
-        }
-    }
 }

@@ -12,11 +12,12 @@ use tickwire_schemas::words::{Check, Verdict, flag};
 use tickwire_schemas::{NO_PRICE, NO_TIME};
 
 use super::{Market, Pair, PerPair, Stage, StateError};
-use crate::market::{Calendar, Class, InputRef};
+use crate::market::{Calendar, Class, InputRef, Span};
 use crate::ring::Mark;
 
 mod limits;
 
+use limits::Usual;
 pub use limits::{Config, Distance, Limits};
 
 /// What one source last said about one instrument that was believed, and what it says that is not believed yet.
@@ -25,7 +26,7 @@ struct Level {
     /// Twice the mid of the last good tick: a sum of two prices needs no rounding. 0 before the first.
     good_sum: i64,
     good_recv_ns: i64,
-    /// Time of the previous tick that was not refused, for the interval.
+    /// Time of the previous tick that was not refused, for the interval; 0, which is longer ago than any, before the first.
     last_ns: i64,
     /// A level beyond the jump limit: its sum, how often it was seen, and since when.
     candidate_sum: i64,
@@ -35,6 +36,9 @@ struct Level {
     /// Ticks in a row wider than allowed, and since when.
     wide_ticks: u32,
     wide_since_ns: i64,
+    /// Not of a tick but known of them all, and so not saved.
+    #[serde(skip)]
+    usual: Usual,
 }
 
 impl Level {
@@ -55,10 +59,55 @@ impl Level {
         self.wide_ticks >= limits.level_ticks && now_ns - self.wide_since_ns >= limits.level_ns
     }
 
+    /// Takes up what nearly every tick is: all is as usual but for the interval, which many a feed does not keep. False, and
+    /// nothing done, where [`Validate::judge_any`] has to say what it is.
+    #[inline(always)]
+    fn goes_on(&mut self, tick: &Tick, mark: &mut Mark) -> bool {
+        let Usual { sums_from, sums, spread, age_ns, open_from_ns, open_ns, interval_ns, refuse } = self.usual;
+        let (bid, ask, now_ns) = (tick.bid_e9, tick.ask_e9, tick.ts_recv_ns);
+        let said = Said { sum: bid.wrapping_add(ask), now_ns, said_ns: said_ns(tick) };
+        let too_soon = self.too_soon(&said, interval_ns);
+        // An absent price is no positive number. Of two that are, a sum beyond 64 bits is among no usual ones.
+        let is_usual = 0 < bid
+            && bid <= ask
+            && ask.wrapping_sub(bid) as u64 <= spread
+            && (said.sum.wrapping_sub(sums_from) as u64) < sums
+            && now_ns.wrapping_sub(said.said_ns) as u64 <= age_ns
+            && (now_ns.wrapping_sub(open_from_ns) as u64) < open_ns
+            && too_soon & refuse == 0;
+        if is_usual {
+            mark.flags |= too_soon;
+            self.last_ns = said.said_ns;
+            self.good_sum = said.sum;
+            self.good_recv_ns = now_ns;
+        }
+        is_usual
+    }
+
+    /// Looks whether the next tick may go on by [`Level::goes_on`], and within what.
+    fn look_ahead(&mut self, limits: &Limits, open: Option<Span>, now_ns: i64) {
+        // A candidate or wide spreads are to be counted.
+        let is_settled = self.good_sum > 0 && self.candidate_ticks == 0 && self.wide_ticks == 0;
+        match open {
+            Some(open) if is_settled => {
+                if !self.usual.holds(self.good_sum, now_ns) {
+                    self.usual = limits.usual(self.good_sum, open);
+                }
+            }
+            _ => self.usual = Usual::default(),
+        }
+    }
+
+    /// The check of the interval: as a number without a sign a time before the last is a very long one.
+    #[inline]
+    fn too_soon(&self, said: &Said, interval_ns: u64) -> u32 {
+        u32::from((said.said_ns.wrapping_sub(self.last_ns) as u64) < interval_ns) * Check::Interval.bit()
+    }
+
     /// Leaves the checks that failed on the mark, and takes up what is not refused by them.
     #[inline]
     fn conclude(&mut self, said: Said, (failed, refuse): (u32, u32), mark: &mut Mark) {
-        mark.reasons |= failed & refuse;
+        mark.reasons |= (failed & refuse) as u16;
         mark.flags |= failed & !refuse;
         if mark.reasons != 0 {
             mark.verdict = Verdict::Refused;
@@ -98,19 +147,7 @@ pub struct Validate {
 const _: () = assert!(NO_PRICE < 0);
 
 impl Validate {
-    /// Checks that look at this tick alone.
-    #[inline(always)]
-    fn own_checks(limits: &Limits, tick: &Tick) -> u32 {
-        let (bid, ask) = (tick.bid_e9, tick.ask_e9);
-        let stamps = stamp_checks(limits, tick.ts_event_ns, tick.ts_recv_ns, tick.flags);
-        // Nearly always. An absent price is no positive number, so both sides are there.
-        if 0 < bid && bid <= ask {
-            return if limits.too_wide(bid, ask) { stamps | Check::Spread.bit() } else { stamps };
-        }
-        stamps | Self::price_checks(limits, bid, ask)
-    }
-
-    /// Checks of prices of which something is wrong: the same for any prices.
+    /// Checks that look at the prices of this tick alone.
     fn price_checks(limits: &Limits, bid: i64, ask: i64) -> u32 {
         let mut failed = 0;
         if bid == NO_PRICE || ask == NO_PRICE {
@@ -166,24 +203,36 @@ impl Validate {
 
     #[inline(always)]
     fn judge_tick(&mut self, tick: &Tick, pair: Pair, mark: &mut Mark) {
+        if !self.levels.at(pair).goes_on(tick, mark) {
+            *mark = self.judge_any(tick, pair, *mark);
+        }
+    }
+
+    /// Takes the mark and gives it back, so that nobody needs an address of it: what has none stays in registers.
+    #[inline(never)]
+    fn judge_any(&mut self, tick: &Tick, pair: Pair, mut mark: Mark) -> Mark {
+        self.check(tick, pair, &mut mark);
+        let limits = &self.limits[pair.1];
+        let open = self.calendars[limits.class as usize].known_open();
+        self.levels.at(pair).look_ahead(limits, open, tick.ts_recv_ns);
+        mark
+    }
+
+    fn check(&mut self, tick: &Tick, pair: Pair, mark: &mut Mark) {
         let limits = &self.limits[pair.1];
         let now_ns = tick.ts_recv_ns;
-        let mut failed = Self::own_checks(limits, tick);
+        let mut failed = stamp_checks(limits, tick.ts_event_ns, now_ns, tick.flags)
+            | Self::price_checks(limits, tick.bid_e9, tick.ask_e9);
         if !self.calendars[limits.class as usize].is_open(now_ns) {
             failed |= Check::Session.bit();
         }
         let level = self.levels.at(pair);
-        // Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
-        let said_ns = if tick.ts_event_ns == NO_TIME { now_ns } else { tick.ts_event_ns };
-        // As a number without a sign a time before the last is a very long one.
-        let later_ns = said_ns.wrapping_sub(level.last_ns) as u64;
-        let too_soon = (level.last_ns != 0) & (later_ns < limits.interval_ns as u64);
-        failed |= u32::from(too_soon) * Check::Interval.bit();
+        let said = Said { sum: sum_of(tick), now_ns, said_ns: said_ns(tick) };
+        failed |= level.too_soon(&said, limits.interval_ns as u64);
         let mut refuse = limits.refuse;
         if level.stays_wide(failed, now_ns, limits) {
             refuse &= !Check::Spread.bit();
         }
-        let said = Said { sum: sum_of(tick), now_ns, said_ns };
         let is_broken = failed & refuse != 0 || said.sum == 0;
         // Nearly always the source's own last level is known, and near.
         if !is_broken && (level.good_sum == 0 || limits.jumps(level.good_sum, said.sum)) {
@@ -215,7 +264,7 @@ impl Validate {
             failed |= Check::NonPositive.bit();
         } else {
             let mid = self.levels.get(pair).good_sum;
-            let last = *self.last_trade_sum.get(pair);
+            let last = *self.last_trade_sum.at(pair);
             let far = |level: i64| level != 0 && limits.jumps(level, sum);
             if (mid != 0 || last != 0) && (mid == 0 || far(mid)) && (last == 0 || far(last)) {
                 failed |= Check::Jump.bit();
@@ -223,7 +272,7 @@ impl Validate {
             // A trade happened: at the second of its kind the price is believed.
             *self.last_trade_sum.at(pair) = sum;
         }
-        mark.reasons |= failed & limits.refuse;
+        mark.reasons |= (failed & limits.refuse) as u16;
         mark.flags |= failed & !limits.refuse;
         if mark.reasons != 0 {
             mark.verdict = Verdict::Refused;
@@ -247,6 +296,12 @@ fn stamp_checks(limits: &Limits, event_ns: i64, recv_ns: i64, flags: u32) -> u32
     }
     let stale = limits.stale_ns > 0 && age_ns > limits.stale_ns && flags & flag::SNAPSHOT == 0;
     if stale { Check::Stale.bit() } else { 0 }
+}
+
+/// Several ticks of one socket read share its receive time; the source's own stamps tell them apart.
+#[inline]
+fn said_ns(tick: &Tick) -> i64 {
+    if tick.ts_event_ns == NO_TIME { tick.ts_recv_ns } else { tick.ts_event_ns }
 }
 
 /// Twice the mid, or twice the one side there is; 0 when there is none.

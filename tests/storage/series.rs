@@ -182,8 +182,7 @@ fn records_of_the_stages() -> Vec<(Kind, Vec<u8>)> {
     let mut identity = Identity::new(1, &market);
     let mut made = Recorder::default();
     let mut run = |input: Input, now_ns| {
-        let mut mark = Mark::NEW;
-        group.run(&input, &mut mark, &mut identity, &mut made, now_ns);
+        group.run(&input, Mark::NEW, &mut identity, &mut made, now_ns);
     };
     for n in 0..480 {
         let ts_recv_ns = BEGIN_NS + n * 500_000_000;

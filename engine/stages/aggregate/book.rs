@@ -4,9 +4,9 @@ use std::hint::select_unpredictable;
 
 use serde::{Deserialize, Serialize};
 use tickwire_schemas::record::Tick;
-use tickwire_schemas::{NO_PRICE, NO_SIZE};
+use tickwire_schemas::{NO_PRICE, NO_SIZE, SOURCE_BEST};
 
-use super::{NO_SIDE, Side};
+use super::Side;
 use crate::stages::{Market, Pair};
 
 /// Stands for no ask where the lowest is looked for.
@@ -65,11 +65,14 @@ struct Cell {
     latest: Latest,
 }
 
+/// Where nobody says anything: worse than all who do.
+const NOBODY: Cell = Cell::of(SOURCE_BEST);
+
 /// A cache line each, and their places are found without a division.
 const _: () = assert!(size_of::<Cell>() == 64);
 
 impl Cell {
-    fn of(source_id: u32) -> Cell {
+    const fn of(source_id: u32) -> Cell {
         Cell { bid_e9: NO_PRICE, ask_e9: NO_ASK, latest: Latest { source_id, ..Latest::NONE } }
     }
 
@@ -101,9 +104,8 @@ impl Count {
 
     /// One source says something new.
     #[inline]
-    fn change(&mut self, was_valid: bool, latest: &Latest) {
-        self.sources = self.sources + u16::from(latest.valid) - u16::from(was_valid);
-        self.oldest_ns = self.oldest_ns.min(if latest.valid { latest.ts_recv_ns } else { i64::MAX });
+    fn change(&mut self, was_valid: bool, is_valid: bool) {
+        self.sources = self.sources + u16::from(is_valid) - u16::from(was_valid);
     }
 }
 
@@ -117,6 +119,8 @@ pub(super) struct Book {
     global: usize,
     /// What was received longer ago does not count; `i64::MAX` where nothing is too old.
     max_age_ns: i64,
+    /// None that counts, of any instrument and source, was received before: until it is too old a timer need not look at all.
+    oldest_ns: i64,
 }
 
 impl Book {
@@ -134,10 +138,10 @@ impl Book {
             places,
             global: order.iter().filter(|source| market.is_global(**source)).count(),
             max_age_ns,
+            oldest_ns: i64::MAX,
         }
     }
 
-    #[inline]
     fn index(&self, (source, instrument): Pair) -> usize {
         instrument * self.places.len() + self.places[source]
     }
@@ -158,8 +162,12 @@ impl Book {
         let index = self.index(pair);
         let before = self.cells[index].latest.valid;
         self.cells[index].set(latest);
+        let since_ns = if latest.valid { latest.ts_recv_ns } else { i64::MAX };
+        self.oldest_ns = self.oldest_ns.min(since_ns);
         if self.places[pair.0] < self.global {
-            self.counts[pair.1].change(before, &latest);
+            let count = &mut self.counts[pair.1];
+            count.change(before, latest.valid);
+            count.oldest_ns = count.oldest_ns.min(since_ns);
         }
     }
 
@@ -171,10 +179,16 @@ impl Book {
         let before = row[place].latest.valid;
         row[place].set(latest);
         if place >= self.global {
+            self.oldest_ns = self.oldest_ns.min(latest.ts_recv_ns);
             return None;
         }
         let count = &mut self.counts[instrument];
-        count.change(before, &latest);
+        count.change(before, true);
+        // Only where none counts, or the clock ran backwards.
+        if latest.ts_recv_ns < count.oldest_ns {
+            count.oldest_ns = latest.ts_recv_ns;
+            self.oldest_ns = self.oldest_ns.min(latest.ts_recv_ns);
+        }
         if count.is_due(latest.ts_recv_ns, self.max_age_ns) {
             return Some(self.best(instrument, latest.ts_recv_ns));
         }
@@ -191,6 +205,20 @@ impl Book {
         now_ns.saturating_sub(latest.ts_recv_ns) > self.max_age_ns
     }
 
+    /// Whether any price may have become too old.
+    #[inline]
+    pub(super) fn is_any_due(&self, now_ns: i64) -> bool {
+        now_ns.wrapping_sub(self.oldest_ns) > self.max_age_ns
+    }
+
+    /// To be called when all that was due has been looked at.
+    pub(super) fn all_seen_to(&mut self) {
+        let private = self.cells.chunks(self.places.len().max(1)).flat_map(|row| &row[self.global..]);
+        let private = private.filter(|cell| cell.latest.valid).map(|cell| cell.latest.ts_recv_ns);
+        let oldest = self.counts.iter().map(|count| count.oldest_ns).chain(private).min();
+        self.oldest_ns = oldest.unwrap_or(i64::MAX);
+    }
+
     /// Whether a price of an instrument may have become too old.
     #[inline]
     pub(super) fn is_due(&self, instrument: usize, now_ns: i64) -> bool {
@@ -200,6 +228,7 @@ impl Book {
     /// Asks for a look at an instrument at the next timer.
     pub(super) fn make_due(&mut self, instrument: usize) {
         self.counts[instrument].oldest_ns = LONG_AGO_NS;
+        self.oldest_ns = LONG_AGO_NS;
     }
 
     /// Lets go of what is too old. It does not come back to count by a clock that runs backwards.
@@ -239,24 +268,43 @@ impl Book {
 /// The best sides, and how many sources count.
 pub(super) type BestSides = (Side, Side, u16);
 
-/// Scans the global sources of an instrument. Few sources hold one, so a scan beats any index; and which of them is better
-/// cannot be foretold, so it goes without branches.
+/// Who is best of those seen so far. Which of two is better cannot be foretold, so it goes without branches.
+#[derive(Clone, Copy)]
+struct Leaders<'a> {
+    bid: &'a Cell,
+    ask: &'a Cell,
+    bid_e9: i64,
+    ask_e9: i64,
+}
+
+impl<'a> Leaders<'a> {
+    const NONE: Leaders<'static> = Leaders { bid: &NOBODY, ask: &NOBODY, bid_e9: NOBODY.bid_e9, ask_e9: NOBODY.ask_e9 };
+
+    #[inline(always)]
+    fn or(self, cell: &'a Cell) -> Leaders<'a> {
+        Leaders {
+            bid: select_unpredictable(cell.bid_e9 > self.bid_e9, cell, self.bid),
+            ask: select_unpredictable(cell.ask_e9 < self.ask_e9, cell, self.ask),
+            bid_e9: self.bid_e9.max(cell.bid_e9),
+            ask_e9: self.ask_e9.min(cell.ask_e9),
+        }
+    }
+}
+
+/// Scans the global sources of an instrument: few hold one, so a scan beats any index. By twos, since for a loop over single
+/// ones the compiler takes more instructions to go about it than to do it.
 #[inline(always)]
 fn best_of(cells: &[Cell], sources: u16) -> BestSides {
-    let (mut bid_e9, mut bid_at, mut ask_e9, mut ask_at) = (NO_PRICE, 0, NO_ASK, 0);
-    for (at, cell) in cells.iter().enumerate() {
-        bid_at = select_unpredictable(cell.bid_e9 > bid_e9, at, bid_at);
-        ask_at = select_unpredictable(cell.ask_e9 < ask_e9, at, ask_at);
-        (bid_e9, ask_e9) = (bid_e9.max(cell.bid_e9), ask_e9.min(cell.ask_e9));
+    let mut leaders = Leaders::NONE;
+    let (twos, last) = cells.as_chunks::<2>();
+    for [one, other] in twos {
+        leaders = leaders.or(one).or(other);
     }
-    let (mut bid, mut ask) = (NO_SIDE, NO_SIDE);
-    if bid_e9 != NO_PRICE {
-        let latest = &cells[bid_at].latest;
-        bid = (bid_e9, latest.bid_size_e8, latest.source_id);
+    if let [last] = last {
+        leaders = leaders.or(last);
     }
-    if ask_e9 != NO_ASK {
-        let latest = &cells[ask_at].latest;
-        ask = (ask_e9, latest.ask_size_e8, latest.source_id);
-    }
-    (bid, ask, sources)
+    let Leaders { bid, ask, bid_e9, ask_e9 } = leaders;
+    let ask_e9 = if ask_e9 == NO_ASK { NO_PRICE } else { ask_e9 };
+    let bid = (bid_e9, bid.latest.bid_size_e8, bid.latest.source_id);
+    (bid, (ask_e9, ask.latest.ask_size_e8, ask.latest.source_id), sources)
 }

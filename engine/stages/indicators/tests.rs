@@ -71,7 +71,7 @@ impl Bench {
         let mut out =
             Derived { identity: &mut self.identity, sink: &mut self.out, made: &mut self.made, publish_ns: 7 };
         out.bar(bar);
-        self.stage.derive(InputRef::Timer(&Timer::default()), None, &Mark::NEW, &mut out);
+        self.stage.derive(InputRef::Timer(&Timer::default()), None, Mark::NEW, &mut out);
         let records = std::mem::take(&mut self.out.records).into_iter();
         records
             .filter(|(kind, _)| *kind == Kind::Indicator)

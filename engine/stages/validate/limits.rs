@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tickwire_schemas::words::Check;
 
-use crate::market::{Class, Decimal9, Instrument};
+use crate::market::{Class, Decimal9, Instrument, Span};
 use crate::stages::Market;
 
 /// The section `[validate]`: one table for each class, and tables for single instruments that override their class.
@@ -70,6 +70,9 @@ impl<'de> Deserialize<'de> for Distance {
     }
 }
 
+/// So many billionths of a ten-thousandth are one.
+const SHARE_ONE: u128 = 10_000_000_000_000;
+
 /// A distance as what it is compared with.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
@@ -131,6 +134,38 @@ impl Limits {
         }
     }
 
+    /// What nearly every tick keeps within near a level, greater than zero, while the market is open.
+    pub(super) fn usual(&self, sum: i64, open: Span) -> Usual {
+        let share_of = |share: u64, of: i64, times: u128| {
+            let part = u128::from(share) * u128::from(of.unsigned_abs()) / (times * SHARE_ONE);
+            i64::try_from(part).unwrap_or(i64::MAX)
+        };
+        let way = match self.change {
+            Bound::Fixed(bound) => i64::try_from(bound).unwrap_or(i64::MAX),
+            Bound::Share(share) => share_of(share, sum, 1),
+        };
+        // A quarter of the way to both sides. Of a share the lowest allows less, so it is looked at once more.
+        let aside = (way / 4).min(sum / 2);
+        let (lowest, highest) = (sum - aside, sum.saturating_add(aside));
+        if self.jumps(lowest, highest) {
+            return Usual::default();
+        }
+        let spread = match self.spread {
+            Bound::Fixed(bound) => bound,
+            Bound::Share(share) => share_of(share, lowest, 2).unsigned_abs(),
+        };
+        Usual {
+            sums_from: lowest,
+            sums: highest.abs_diff(lowest) + 1,
+            spread,
+            age_ns: if self.stale_ns > 0 { self.stale_ns.unsigned_abs() } else { i64::MAX.unsigned_abs() },
+            open_from_ns: open.from_ns,
+            open_ns: open.to_ns.saturating_sub(open.from_ns).unsigned_abs(),
+            interval_ns: self.interval_ns.unsigned_abs(),
+            refuse: self.refuse,
+        }
+    }
+
     /// Whether the way from one level to another is longer than allowed. Levels are sums of bid and ask.
     #[must_use]
     #[inline]
@@ -143,10 +178,39 @@ impl Limits {
     }
 }
 
+/// What nearly every tick of one source keeps within, near its last level: with these nothing is multiplied for a tick, and
+/// neither limits nor calendar are looked at. A tick within them passes every check but the interval; what a tick beyond
+/// them is [`Limits`] say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usual {
+    /// So many sums of bid and ask from the first on, none of which is a jump from any other. None at first.
+    pub(super) sums_from: i64,
+    pub(super) sums: u64,
+    /// The widest spread.
+    pub(super) spread: u64,
+    /// The age of the oldest stamp.
+    pub(super) age_ns: u64,
+    /// So long from then on the market is open.
+    pub(super) open_from_ns: i64,
+    pub(super) open_ns: u64,
+    /// As in [`Limits`].
+    pub(super) interval_ns: u64,
+    /// As in [`Limits`].
+    pub(super) refuse: u32,
+}
+
+impl Usual {
+    /// Whether they are around this level and time.
+    pub(super) fn holds(&self, sum: i64, now_ns: i64) -> bool {
+        (sum.wrapping_sub(self.sums_from) as u64) < self.sums
+            && (now_ns.wrapping_sub(self.open_from_ns) as u64) < self.open_ns
+    }
+}
+
 /// Whether `distance` times `times` is more than this share, billionths of a ten-thousandth, of `of`.
 #[inline]
 fn exceeds(distance: u64, times: u64, share: u64, of: i64) -> bool {
-    u128::from(distance) * u128::from(times * 10_000_000_000_000) > u128::from(share) * u128::from(of.unsigned_abs())
+    u128::from(distance) * (u128::from(times) * SHARE_ONE) > u128::from(share) * u128::from(of.unsigned_abs())
 }
 
 impl Config {
