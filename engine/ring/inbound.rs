@@ -105,7 +105,7 @@ impl InSlot {
             _ => self.input = *input,
         }
         // Where no group left a mark the line is left alone.
-        if self.mark() != Mark::NEW {
+        if self.mark.load(Relaxed) != Mark::NEW.pack() {
             self.set_mark(Mark::NEW);
         }
     }

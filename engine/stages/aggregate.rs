@@ -34,15 +34,26 @@ type Side = (i64, u64, u32);
 /// No price on a side.
 const NO_SIDE: Side = (NO_PRICE, NO_SIZE, SOURCE_BEST);
 
-/// What was published of a price, to see whether it changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was published of a price, to see whether it changed. One that never was needs no notice that it is absent, and so
+/// begins as if that had been said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Published {
-    ever: bool,
     bid: Side,
     ask: Side,
     sources: u16,
     state: u8,
     flags: u8,
+}
+
+impl Published {
+    const ABSENT: Published =
+        Published { bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code(), flags: 0 };
+}
+
+impl Default for Published {
+    fn default() -> Published {
+        Published::ABSENT
+    }
 }
 
 /// The stage.
@@ -76,14 +87,13 @@ impl Aggregate {
         force: bool,
         out: &mut Derived<'_, impl Emit>,
     ) {
-        let mut found = Published { ever: true, bid, ask, sources, state: 0, flags: 0 };
+        let mut found = Published { bid, ask, sources, state: 0, flags: 0 };
         let is_crossed = found.is_crossed();
         let is_cross_source =
             is_crossed & (bid.2 != ask.2) || is_crossed && self.book.hides_a_cross(instrument, bid, ask);
         found.flags = u8::from(is_cross_source) * quote_flag::CROSS_SOURCE;
         let before = &mut self.best[instrument];
-        // A price that never was needs no notice that it is absent.
-        if (found.repeats(before) && !force) || (!before.ever && found.sources == 0) {
+        if found.repeats(before) && !force {
             return;
         }
         found.state = state_of(&found).code();
@@ -107,7 +117,6 @@ impl Aggregate {
         let id = tick.head.source_id;
         let side = |price: i64, size| if price == NO_PRICE { NO_SIDE } else { (price, size, id) };
         let mut own = Published {
-            ever: true,
             bid: side(tick.bid_e9, tick.bid_size_e8),
             ask: side(tick.ask_e9, tick.ask_size_e8),
             sources: 1,
@@ -140,8 +149,7 @@ impl Aggregate {
         if self.market.is_global(source) {
             return self.refresh(instrument, now_ns, out);
         }
-        let gone =
-            Published { ever: true, bid: NO_SIDE, ask: NO_SIDE, sources: 0, state: QuoteState::Stale.code(), flags: 0 };
+        let gone = Published::ABSENT;
         *self.own.at((source, instrument)) = gone;
         let (source_id, instrument_id) =
             (self.market.sources()[source].id.0, self.market.instruments()[instrument].id.0);
@@ -237,7 +245,7 @@ impl Stage for Aggregate {
             row.for_each(|(instrument, cell)| *cell = *self.book.get((source, instrument)));
         }
         by_source.save(&self.market, |latest: &Latest| latest.ts_recv_ns != 0, &mut latest);
-        self.own.save(&self.market, |own| own.ever, &mut own);
+        self.own.save(&self.market, |own| *own != Published::ABSENT, &mut own);
         let best: Vec<_> = self.market.instruments().iter().map(|i| i.id.0).zip(&self.best).collect();
         super::group::save_value(&(latest, own, best), out);
     }
@@ -287,7 +295,7 @@ impl Published {
     fn repeats(&self, before: &Published) -> bool {
         let side = |a: Side, b: Side| (a.0 ^ b.0) as u64 | (a.1 ^ b.1) | u64::from(a.2 ^ b.2);
         let rest = (self.sources ^ before.sources) | u16::from(self.flags ^ before.flags);
-        side(self.bid, before.bid) | side(self.ask, before.ask) | u64::from(rest) | u64::from(!before.ever) == 0
+        side(self.bid, before.bid) | side(self.ask, before.ask) | u64::from(rest) == 0
     }
 
     #[inline]

@@ -81,8 +81,9 @@ struct Recent {
     /// Their keys, to look up.
     #[serde(skip)]
     late_keys: HashSet<Key>,
-    /// A stamp beyond this one is in order and news: the latest, where nothing is out of order and the tick before had a stamp;
-    /// `i64::MAX` where that is to be looked at. While ticks go on so, `last_event_ns` and `greatest` stay behind.
+    /// A stamp beyond this one, which is not below 0, is in order and news: the latest, where nothing is out of order and the
+    /// tick before had a stamp; `i64::MAX` where that is to be looked at. While ticks go on so, `last_event_ns` and `greatest`
+    /// stay behind.
     goes_on_after_ns: i64,
 }
 
@@ -290,7 +291,8 @@ impl Stage for Dedupe {
             _ => return,
         };
         let limits = (self.limit, now_ns - self.window_ns);
-        if seq == NO_NUMBER && event_ns != NO_TIME && recent.goes_on(now_ns, event_ns, rest, limits) {
+        // No stamp is before all stamps, and so goes on after none.
+        if seq == NO_NUMBER && recent.goes_on(now_ns, event_ns, rest, limits) {
             return;
         }
         let (verdict, flags) = Self::check_any(recent, &Seen::new(now_ns, seq, event_ns, rest), limits);
