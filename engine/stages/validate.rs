@@ -36,7 +36,7 @@ struct Level {
     /// Ticks in a row wider than allowed, and since when.
     wide_ticks: u32,
     wide_since_ns: i64,
-    /// Not of a tick but known of them all, and so not saved.
+    /// What the next tick keeps within if it is like those before. Not saved: the first tick after a start computes it again.
     #[serde(skip)]
     usual: Usual,
 }
