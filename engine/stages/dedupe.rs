@@ -32,8 +32,8 @@ const LATE_RUN_MAX: u32 = 20;
 /// ...over at least so long are the new order. A burst that was held up somewhere is shorter.
 const LATE_RUN_NS: i64 = 1_000_000_000;
 
-/// Ticks in order between two looks for what has left the window; what asks of the window looks always.
-const EXPIRE_EVERY: usize = 64;
+/// At least so many ticks in order come between two looks for what has left the window; what asks of the window looks always.
+const LOOK_EVERY: usize = 64;
 
 /// What makes two ticks the same. A source sequence stands alone; without one it is the stamp, and prices and sizes in the form
 /// of their [`fingerprint`]. Greater is later: the sequence or stamp comes first.
@@ -85,6 +85,9 @@ struct Recent {
     /// tick before had a stamp; `i64::MAX` where that is to be looked at. While ticks go on so, `last_event_ns` and `greatest`
     /// stay behind.
     goes_on_after_ns: i64,
+    /// So many keys in order are held before a look for those that have left the window.
+    #[serde(skip)]
+    room: usize,
 }
 
 impl Recent {
@@ -111,18 +114,26 @@ impl Recent {
     /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
     /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
     #[inline(always)]
-    fn goes_on(&mut self, now_ns: i64, at: i64, rest: u64, (limit, horizon_ns): (usize, i64)) -> bool {
-        let count = self.in_order.len();
-        if at <= self.goes_on_after_ns || at > now_ns || count >= limit {
+    fn goes_on(&mut self, now_ns: i64, at: i64, rest: u64, limits: (usize, i64)) -> bool {
+        if at <= self.goes_on_after_ns || at > now_ns {
             return false;
         }
-        // Nobody looks among the old ones here. How many a tick outlives cannot be foretold, so a few of them leave together.
-        if count.is_multiple_of(EXPIRE_EVERY) {
-            self.expire(horizon_ns);
+        if self.in_order.len() >= self.room && !self.make_room(limits) {
+            return false;
         }
         self.goes_on_after_ns = at;
         self.in_order.push(now_ns, Key(at, rest));
         true
+    }
+
+    /// Lets go of what has left the window. Nobody looks among the old ones while ticks go on, and how many a tick outlives cannot
+    /// be foretold: so many of them leave together. False where the window is full.
+    #[inline(never)]
+    fn make_room(&mut self, (limit, horizon_ns): (usize, i64)) -> bool {
+        self.expire(horizon_ns);
+        let count = self.in_order.len();
+        self.room = limit.min(count + LOOK_EVERY.max(count / 2));
+        count < limit
     }
 
     /// Takes up what came by [`Recent::goes_on`] since [`Recent::look_ahead`]: it is beyond all that was known then.
