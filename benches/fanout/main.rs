@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench fanout [FILTER] [--quick] [--rounds N] [--seconds S] [--side WORDS]`. FILTER is part of the name of a
 //! part (`raw`, `cells`, `pauses`, `socket`, `saturation`, `envelope`) or a cell (`1000x1000`). Server and publisher have core 0, the load
-//! generator core 1, each a process of its own; sides take turns in each round. With `TICKWIRE_BENCH_OUT=DIR` each part
-//! writes a file there. `benches/README.md` says how to read it.
+//! generator core 1, each a process of its own; sides take turns in each of five rounds. Without `--side` those are our loop
+//! and NATS; `--side tokio` has stock quinn. With `TICKWIRE_BENCH_OUT=DIR` each part writes a file there. `benches/README.md`
+//! says how to read it.
 #![allow(missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: &[String]) -> Result<Options, String> {
-    let mut options = Options { filter: None, quick: false, rounds: 3, seconds: None, side: None };
+    let mut options = Options { filter: None, quick: false, rounds: 5, seconds: None, side: None };
     let mut rounds = None;
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -92,7 +93,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             _ => return Err(format!("{word}: one filter is enough")),
         }
     }
-    options.rounds = rounds.unwrap_or(if options.quick { 1 } else { 3 });
+    options.rounds = rounds.unwrap_or(if options.quick { 1 } else { 5 });
     Ok(options)
 }
 

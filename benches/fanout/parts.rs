@@ -129,7 +129,7 @@ fn cells(options: &Options, chosen: &[Cell]) {
     let mut results = Results::new("fanout", "How late is a quote at a terminal, and what does its delivery cost?");
     let always = sides(options.side.as_deref(), options.quick);
     // One terminal alone: the only cell for which a whole core may be burnt on waiting.
-    let spinning = spinning().filter(|side| is_wanted(&side.name(), options.side.as_deref()));
+    let spinning = Some(spinning()).filter(|side| is_wanted(&side.name(), options.side.as_deref()));
     for &cell in chosen {
         let spins = spinning.iter().filter(|_| cell.terminals == 1);
         let sides: Vec<&Side> = always.iter().chain(spins).collect();

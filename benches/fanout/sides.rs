@@ -184,20 +184,14 @@ fn values(cell: Cell, report: &Report, server_cpu: f64, [before, idle, busy]: [u
     pairs.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
-/// Whether this build's fan-out has this transport.
-pub fn transport_exists(word: &str) -> bool {
-    super::serve::config(&[("transport", word)]).is_ok()
-}
-
 fn ours(name: &str, keys: &[(&str, &str)], delivery: &'static str, spin: bool) -> Side {
     let keys = keys.iter().map(|(key, value)| ((*key).to_string(), (*value).to_string())).collect();
     Side::Tickwire { name: name.into(), keys, delivery, spin }
 }
 
 /// Our fan-out as it is when it never sleeps, nor does the load: for one terminal.
-pub fn spinning() -> Option<Side> {
-    let keys = [("transport", "loop"), ("idle", "spin")];
-    transport_exists("loop").then(|| ours("tickwire-loop-spinning", &keys, "all", true))
+pub fn spinning() -> Side {
+    ours("tickwire-loop-spinning", &[("transport", "loop"), ("idle", "spin")], "all", true)
 }
 
 /// Whether the name of a side contains one of the words of `only`, which commas separate.
@@ -205,16 +199,15 @@ pub fn is_wanted(name: &str, only: Option<&str>) -> bool {
     only.is_none_or(|only| only.split(',').any(|word| name.contains(word)))
 }
 
-/// The sides that this build and this machine have, of those that `only` wants; `few` leaves `latest` out.
+/// The sides that this machine has, of those that `only` wants; `few` leaves `latest` out. The other transport, stock quinn, is
+/// there only where it is wanted by name.
 pub fn sides(only: Option<&str>, few: bool) -> Vec<Side> {
     let is_wanted = |name: &str| is_wanted(name, only);
     let mut found = Vec::new();
-    let transports: Vec<&str> = ["loop", "tokio"].into_iter().filter(|word| transport_exists(word)).collect();
-    for delivery in ["all", "latest"].into_iter().take(if few { 1 } else { 2 }) {
-        if transports.is_empty() {
-            found.push(ours("tickwire", &[], delivery, false));
-        }
-        for word in &transports {
+    let transports =
+        ["loop", "tokio"].into_iter().filter(|word| *word != "tokio" || only.is_some_and(|o| o.contains(word)));
+    for word in transports {
+        for delivery in ["all", "latest"].into_iter().take(if few { 1 } else { 2 }) {
             found.push(ours(&format!("tickwire-{word}"), &[("transport", word)], delivery, false));
         }
     }
