@@ -112,7 +112,7 @@ impl Recent {
     }
 
     /// Takes up what nearly every tick is: stamped, by no clock ahead of ours, later than all before it, where nothing is out
-    /// of order. False, and nothing done, where [`Dedupe::check_any`] has to say what it is.
+    /// of order. False, and nothing taken up, where [`Dedupe::check_any`] has to say what it is.
     #[inline(always)]
     fn goes_on(&mut self, now_ns: i64, at: i64, rest: u64, limits: (usize, i64)) -> bool {
         if at <= self.goes_on_after_ns || at > now_ns {
