@@ -3,6 +3,7 @@
 
 mod fanout_common;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use tickwire::market::{Class, Instrument, InstrumentId, Price};
 use tickwire::ring::Idle;
 use tickwire_schemas::control::{Control, ControlKind, Hello, Ping};
 use tickwire_schemas::frame::Frame;
-use tickwire_terminal::{Event, Kind, Subscribe};
+use tickwire_terminal::{Event, Kind, Subscribe, Terminal};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
 
-/// A connection of `quinn` itself, and its endpoint.
-async fn raw(engine: &Engine) -> (Endpoint, Connection) {
+/// A connection of `quinn` itself by way of `address`, and its endpoint.
+async fn raw(engine: &Engine, address: SocketAddr) -> (Endpoint, Connection) {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(engine.state.path().join("tls/development.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -30,7 +33,7 @@ async fn raw(engine: &Engine) -> (Endpoint, Connection) {
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let config = quinn::ClientConfig::new(Arc::new(tls));
-    let connection = endpoint.connect_with(config, engine.handle.local_addr(), "localhost").unwrap().await.unwrap();
+    let connection = endpoint.connect_with(config, address, "localhost").unwrap().await.unwrap();
     (endpoint, connection)
 }
 
@@ -51,7 +54,7 @@ async fn until(stream: &mut RecvStream, buffer: &mut Vec<u8>, kind: ControlKind)
 
 async fn a_terminal_that_moves_to_another_address_stays_connected(over: Over) {
     let engine = engine(&config(over));
-    let (endpoint, connection) = raw(&engine).await;
+    let (endpoint, connection) = raw(&engine, engine.handle.local_addr()).await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
     let mut buffer = Vec::new();
     send.write_all(&Hello { version: 1, ..Hello::default() }.to_frame()).await.unwrap();
@@ -70,6 +73,69 @@ async fn a_terminal_that_moves_to_another_address_stays_connected(over: Over) {
         }
         assert_eq!(stats.terminals(), 1);
     }
+}
+
+/// Passes datagrams on between one terminal and the engine: where, and how long the engine's longest was so far.
+async fn relay(engine: &Engine) -> (SocketAddr, watch::Receiver<usize>) {
+    let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(engine.handle.local_addr()).await.unwrap();
+    let (address, longest) = (front.local_addr().unwrap(), watch::Sender::new(0));
+    let seen = longest.subscribe();
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut terminal = None;
+        // It ends with the test; a port where nobody listens any more is no matter.
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut there) => {
+                    terminal = Some(from);
+                    let _ = back.send(&there[..length]).await;
+                }
+                Ok(length) = back.recv(&mut here), if terminal.is_some() => {
+                    longest.send_modify(|longest| *longest = length.max(*longest));
+                    let _ = front.send_to(&here[..length], terminal.unwrap()).await;
+                }
+            }
+        }
+    });
+    (address, seen)
+}
+
+async fn datagrams_are_as_long_as_engine_and_terminal_take_them(over: Over) {
+    // The search ends when it is that near.
+    let near = 20;
+    for most in [1300, 1452, 8952] {
+        let mut engine = engine(&FanoutConfig { datagram_bytes_max: most, ..config(over) });
+        let (address, longest) = relay(&engine).await;
+        let terminal = Terminal::connect(address, &engine.trust(), "").await.unwrap();
+        let mut quotes = terminal.subscribe(request(&["EURUSD"], &[Kind::Quote])).await.unwrap();
+        snapshot(&mut quotes).await;
+        let (mut n, mut after) = (0, 0);
+        while after < 50 {
+            n += 1;
+            engine.feed.quote(EURUSD, n);
+            while bid(&record(&mut quotes).await.0) != n {}
+            after += i32::from(*longest.borrow() > usize::from(most) - near);
+        }
+        assert!(*longest.borrow() <= usize::from(most), "{} of {most}", *longest.borrow());
+    }
+    // A terminal that says nothing of it: what `quinn` announces by itself.
+    let engine = engine(&config(over));
+    let (address, longest) = relay(&engine).await;
+    let (_endpoint, connection) = raw(&engine, address).await;
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let mut buffer = Vec::new();
+    send.write_all(&Hello { version: 1, ..Hello::default() }.to_frame()).await.unwrap();
+    until(&mut recv, &mut buffer, ControlKind::Welcome).await;
+    let (mut id, mut after) = (0, 0);
+    while after < 50 {
+        id += 1;
+        send.write_all(&Ping { id, t1_ns: 1 }.to_frame()).await.unwrap();
+        until(&mut recv, &mut buffer, ControlKind::Pong).await;
+        after += i32::from(*longest.borrow() > 1472 - near);
+    }
+    assert!(*longest.borrow() <= 1472, "{}", *longest.borrow());
 }
 
 async fn an_instrument_that_is_new_is_named_before_its_first_record(over: Over) {
@@ -152,6 +218,7 @@ async fn threads_share_the_terminals_and_count_them_together() {
 }
 
 over_each![
+    datagrams_are_as_long_as_engine_and_terminal_take_them,
     a_terminal_that_moves_to_another_address_stays_connected,
     an_instrument_that_is_new_is_named_before_its_first_record,
     what_a_limited_rate_holds_back_comes_without_further_news,

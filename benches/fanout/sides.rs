@@ -199,16 +199,21 @@ pub fn is_wanted(name: &str, only: Option<&str>) -> bool {
     only.is_none_or(|only| only.split(',').any(|word| name.contains(word)))
 }
 
-/// The sides that this machine has, of those that `only` wants; `few` leaves `latest` out. The other transport, stock quinn, is
-/// there only where it is wanted by name.
+/// The sides that this machine has, of those that `only` wants; `few` leaves `latest` out. The loop with datagrams as the
+/// internet carries them (`loop-1452`), and the other transport, stock quinn (`tokio`), are there only where they are wanted
+/// by name.
 pub fn sides(only: Option<&str>, few: bool) -> Vec<Side> {
     let is_wanted = |name: &str| is_wanted(name, only);
     let mut found = Vec::new();
-    let transports =
-        ["loop", "tokio"].into_iter().filter(|word| *word != "tokio" || only.is_some_and(|o| o.contains(word)));
-    for word in transports {
+    let ways: [(&str, &[(&str, &str)]); 3] = [
+        ("loop", &[("transport", "loop")]),
+        ("loop-1452", &[("transport", "loop"), ("datagram_bytes_max", "1452")]),
+        ("tokio", &[("transport", "tokio")]),
+    ];
+    for (way, keys) in ways.into_iter().filter(|(way, _)| *way == "loop" || only.is_some_and(|only| only.contains(way)))
+    {
         for delivery in ["all", "latest"].into_iter().take(if few { 1 } else { 2 }) {
-            found.push(ours(&format!("tickwire-{word}"), &[("transport", word)], delivery, false));
+            found.push(ours(&format!("tickwire-{way}"), keys, delivery, false));
         }
     }
     if is_wanted("nats-server") {

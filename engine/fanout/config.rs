@@ -44,6 +44,8 @@ pub struct FanoutConfig {
     pub window_records: u32,
     /// Least time between two deliveries to terminals, milliseconds.
     pub flush_ms: u32,
+    /// The longest datagram to a terminal, bytes of UDP payload, where it and the path take it.
+    pub datagram_bytes_max: u16,
     /// Who moves the datagrams.
     pub transport: Transport,
     /// Threads of [`Transport::Loop`], which share the terminals.
@@ -95,6 +97,7 @@ impl Default for FanoutConfig {
             max_terminals: 1000,
             window_records: 262_144,
             flush_ms: 0,
+            datagram_bytes_max: tickwire_schemas::DATAGRAM_BYTES_MAX,
             transport: Transport::default(),
             threads: 1,
             idle: Idle::SpinThenPark,
@@ -123,6 +126,9 @@ impl FanoutConfig {
         }
         if parsed.flush_ms > 1000 {
             return bad("flush_ms", "expected 0 to 1000");
+        }
+        if !(1200..=65_507).contains(&parsed.datagram_bytes_max) {
+            return bad("datagram_bytes_max", "expected 1200 to 65507");
         }
         if !(1..=THREADS_MAX).contains(&(parsed.threads as usize)) {
             return bad("threads", &format!("expected 1 to {THREADS_MAX}"));
@@ -158,6 +164,7 @@ mod tests {
         assert!(error("[fanout]\nlissen = 1").contains("fanout.lissen"));
         assert!(error("[fanout]\ncertificate = \"a.pem\"").contains("fanout.certificate: certificate and key"));
         assert!(error("[fanout]\nmax_terminals = 0").contains("fanout.max_terminals: expected 1"));
+        assert!(error("[fanout]\ndatagram_bytes_max = 1199").contains("fanout.datagram_bytes_max: expected 1200 to"));
         assert!(error("[fanout]\ntransport = \"pigeon\"").contains("fanout.transport"));
         assert!(error("[fanout]\ncores = [0, 1]").contains("fanout.cores: expected at most one"));
         assert!(parse("[fanout]\nthreads = 2\ncores = [0, 1]").is_ok());

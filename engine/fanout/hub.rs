@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use quinn_proto::{TransportConfig, VarInt};
+use quinn_proto::{MtuDiscoveryConfig, TransportConfig, VarInt};
 use tickwire_schemas::control::{CONTROL_BYTES_MAX, CloseCode};
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +63,7 @@ pub(super) struct Setup {
     pub(super) core: Core,
     pub(super) doors: Arc<Doors>,
     pub(super) flush_ms: u32,
+    pub(super) datagram_bytes_max: u16,
     pub(super) stats: Arc<FanoutStats>,
     /// Catalogues that have grown.
     pub(super) growths: mpsc::Receiver<Growth>,
@@ -204,10 +205,12 @@ pub(super) fn too_far_behind(subscription: u32) -> String {
     format!("subscription {subscription} is further behind than the engine's window")
 }
 
-/// The limits of every connection.
-pub(super) fn transport_config() -> TransportConfig {
-    let mut config = TransportConfig::default();
+/// The limits of every connection. Up to `datagram_bytes_max` it looks for the longest datagram that terminal and path take.
+pub(super) fn transport_config(datagram_bytes_max: u16) -> TransportConfig {
+    let (mut config, mut discovery) = (TransportConfig::default(), MtuDiscoveryConfig::default());
+    discovery.upper_bound(datagram_bytes_max);
     config
+        .mtu_discovery_config(Some(discovery))
         .max_concurrent_bidi_streams(1u8.into())
         .max_concurrent_uni_streams(0u8.into())
         // Two of the longest control frames: one read, one on its way.

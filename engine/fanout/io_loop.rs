@@ -13,7 +13,7 @@ mod timers;
 mod wire;
 
 use std::collections::VecDeque;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -42,16 +42,8 @@ const SERVED_PER_TURN: usize = 64;
 const SERVED_BY_ONE_CLOCK: usize = 16;
 
 /// A loop that has not slept for so long is behind. Unless its core is its own, it then rests from serving alone:
-/// [`Loop::rest`].
+/// [`rest`].
 const BREATHLESS_AFTER: Duration = Duration::from_millis(2);
-
-/// Serving a terminal costs much whatever it gets, and little more for each further quote. A round over all of them that
-/// takes this long anyway is drawn out: each is served less often and gets more. In longer ones batches are large already.
-const ROUNDS_DRAWN_OUT: Range<Duration> = Duration::from_millis(15)..Duration::from_millis(50);
-
-/// The most terminals that this is done for: it is better for 1,000 and worse for 5,000, whose rests add up to more than
-/// they save.
-const DRAWN_OUT_FOR: usize = 1024;
 
 /// The longest rest: serving that took longer was itself held up.
 const REST_MAX: Duration = Duration::from_millis(4);
@@ -81,6 +73,12 @@ enum Phase {
     Stopping(Instant),
     /// Connections are closed; the last packets are on their way.
     Closing(Instant),
+}
+
+/// How long not to serve after serving for so long: batches grow by as much, and what comes in, other threads and whoever
+/// reads all the packets come along too.
+fn rest(took: Duration) -> Duration {
+    (took / 2).min(REST_MAX)
 }
 
 /// Runs until stopped; `ready` gets the outcome of the start.
@@ -118,9 +116,6 @@ struct Loop {
     /// The next in the round, and how many of it are left.
     next: usize,
     left: usize,
-    /// When this round began, and how long the one before took.
-    round_began: Instant,
-    round_took: Duration,
     /// When it slept last, and the earliest time to serve again.
     slept: Instant,
     next_serve: Instant,
@@ -137,10 +132,11 @@ impl Loop {
     fn new(setup: Setup, outlet: Box<dyn Outlet>, pace: Pace) -> Result<Loop, String> {
         let tls = quinn_proto::crypto::rustls::QuicServerConfig::try_from(setup.tls).map_err(|e| e.to_string())?;
         let mut server = ServerConfig::with_crypto(Arc::new(tls));
-        server.transport_config(Arc::new(hub::transport_config()));
+        server.transport_config(Arc::new(hub::transport_config(setup.datagram_bytes_max)));
         let server = Arc::new(server);
         let answering = |packets| {
-            let (mut server, mut transport) = (ServerConfig::clone(&server), hub::transport_config());
+            let mut server = ServerConfig::clone(&server);
+            let mut transport = hub::transport_config(setup.datagram_bytes_max);
             let mut acks = AckFrequencyConfig::default();
             acks.ack_eliciting_threshold(VarInt::from_u32(packets));
             transport.ack_frequency_config(Some(acks));
@@ -173,8 +169,6 @@ impl Loop {
             news: 0,
             next: 0,
             left: 0,
-            round_began: now,
-            round_took: Duration::ZERO,
             slept: now,
             next_serve: now,
             flush: (setup.flush_ms > 0).then(|| Duration::from_millis(u64::from(setup.flush_ms))),
@@ -255,17 +249,9 @@ impl Loop {
         let sent = self.wire.flush();
         let now = Instant::now();
         if !self.pace.is_dedicated() && now - self.slept > BREATHLESS_AFTER {
-            self.next_serve = now + self.rest(now - began);
+            self.next_serve = now + rest(now - began);
         }
         served || sent
-    }
-
-    /// How long not to serve after serving for so long: batches grow by as much, and what comes in, other threads and
-    /// whoever reads all the packets come along too.
-    fn rest(&self, took: Duration) -> Duration {
-        let drawn_out = self.peers.len() <= DRAWN_OUT_FOR && ROUNDS_DRAWN_OUT.contains(&self.round_took);
-        let rest = if drawn_out { took * 5 } else { took * 3 / 4 };
-        rest.min(REST_MAX)
     }
 
     fn serve(&mut self, mut now: Instant) -> bool {
@@ -274,22 +260,25 @@ impl Loop {
             self.left -= 1;
             if self.next >= self.peers.len() {
                 self.next = 0;
-                self.round_took = now - self.round_began;
-                self.round_began = now;
             }
             let at = self.next;
             self.next += 1;
             let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
-            if peer.seen == self.news || !peer.is_subscribed() {
+            let is_its_turn = peer.is_in_line(self.news);
+            peer.seen = self.news;
+            if !is_its_turn {
                 continue;
             }
-            peer.seen = self.news;
             served += 1;
             if served % SERVED_BY_ONE_CLOCK == 0 {
                 now = self.tools.look_at_the_clock();
             }
-            peer.serve(&self.hub, &mut self.wire, &mut self.tools, now);
-            self.look_after(at);
+            if peer.holds_something() {
+                self.look_at(at, now);
+            } else {
+                peer.serve(&self.hub, &mut self.wire, &mut self.tools, now);
+                self.look_after(at);
+            }
         }
         served > 0
     }
@@ -304,19 +293,21 @@ impl Loop {
             if attended % SERVED_BY_ONE_CLOCK == 0 {
                 now = self.tools.look_at_the_clock();
             }
-            let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { continue };
-            peer.is_dirty = false;
-            // It is looked at whole, whatever the reason.
-            peer.seen = self.news;
-            let gone = peer.attend(&mut self.endpoint, &self.hub, &mut self.wire, &mut self.tools, now);
-            if gone {
-                self.timers.forget(at, &mut peer.armed);
-                self.peers[at] = None;
-            } else {
-                self.look_after(at);
-            }
+            self.look_at(at, now);
         }
         count > 0
+    }
+
+    /// Looks at one whole, whatever the reason. One that is gone is forgotten.
+    fn look_at(&mut self, at: usize, now: Instant) {
+        let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) else { return };
+        let gone = peer.attend(&mut self.endpoint, (&self.hub, self.news), &mut self.wire, &mut self.tools, now);
+        if gone {
+            self.timers.forget(at, &mut peer.armed);
+            self.peers[at] = None;
+        } else {
+            self.look_after(at);
+        }
     }
 
     /// Notes when this one is due next, and whether that is at once.
@@ -373,7 +364,9 @@ impl Loop {
                 let (remote, local_ip, ecn) = (datagram.remote, datagram.local_ip, datagram.ecn);
                 match self.endpoint.handle(now, remote, local_ip, ecn, datagram.to_bytes(), &mut self.answer) {
                     Some(DatagramEvent::ConnectionEvent(ConnectionHandle(at), event)) => {
-                        if let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) {
+                        if let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut)
+                            && let Some(event) = peer.hold(event, self.news)
+                        {
                             peer.take(event);
                             mark(&mut self.dirty, at, peer);
                         }
@@ -411,6 +404,8 @@ impl Loop {
                     self.peers.resize_with(at + 1, || None);
                 }
                 let mut peer = Box::new(Peer::new(ConnectionHandle(at), connection, full, count, now));
+                // Its first turn is in the next round: this one may be past it.
+                peer.seen = self.news;
                 mark(&mut self.dirty, at, &mut peer);
                 self.peers[at] = Some(peer);
             }

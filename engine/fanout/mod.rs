@@ -296,6 +296,7 @@ pub fn start(
             core: Core { catalogue, grown: 0, access, window, engine_id, epoch },
             doors: Arc::clone(&doors),
             flush_ms: config.flush_ms,
+            datagram_bytes_max: config.datagram_bytes_max,
             stats: Arc::clone(&stats),
             growths,
             stopped: stopped.clone(),

@@ -71,7 +71,7 @@ async fn serve(
 ) -> Result<(), String> {
     let tls = quinn::crypto::rustls::QuicServerConfig::try_from(setup.tls).map_err(|e| e.to_string())?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(Arc::new(hub::transport_config()));
+    server.transport_config(Arc::new(hub::transport_config(setup.datagram_bytes_max)));
     let endpoint_config = quinn::EndpointConfig::default();
     let endpoint = Endpoint::new(endpoint_config, Some(server), setup.socket, Arc::new(quinn::TokioRuntime))
         .map_err(|e| e.to_string())?;

@@ -19,6 +19,10 @@ pub const WIRE_VERSION: u8 = 1;
 /// ALPN protocol name of the QUIC endpoint.
 pub const ALPN: &[u8] = b"tickwire/1";
 
+/// The longest datagram that our own terminals announce to take, bytes of UDP payload: a frame of 9,000 bytes ("jumbo") less
+/// the headers of IPv6 and UDP. What a path carries is found out by both ends; most of the internet carries some 1,450.
+pub const DATAGRAM_BYTES_MAX: u16 = 9000 - 40 - 8;
+
 /// "No price": the value of an absent bid, ask or price field.
 pub const NO_PRICE: i64 = i64::MIN;
 

@@ -9,6 +9,7 @@ use quinn_proto::{
     ClientConfig, Connection, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
     TransportConfig,
 };
+use tickwire_schemas::DATAGRAM_BYTES_MAX;
 use tickwire_terminal::Trust;
 
 use crate::fanout::udp::{BATCH, Inbox, Outbox, Socket};
@@ -67,7 +68,7 @@ impl Link {
         let socket = Socket::bind((any, 0).into(), SOCKET_BUFFER_BYTES).map_err(|e| format!("a UDP socket: {e}"))?;
         let socket = socket.of_client();
         let mut config = EndpointConfig::default();
-        config.max_udp_payload_size(1472).map_err(|e| e.to_string())?;
+        config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|e| e.to_string())?;
         let endpoint = Endpoint::new(Arc::new(config), None, false, None);
         Ok(Link { socket, endpoint, members: Vec::new(), outbox: Outbox::default(), scratch: Vec::new() })
     }

@@ -27,6 +27,9 @@ use crate::metrics::TERMINALS_CLOSED;
 const PIECES_AT_ONCE: usize = 4;
 const BATCHES_AT_ONCE: usize = 4;
 
+/// Packets of one terminal that wait for its turn; with one more all are looked at.
+const HELD_MAX: usize = 8;
+
 /// That the network holds a connection up is concluded, not known. After so long it is given one more batch.
 const DOUBT_AFTER: Duration = Duration::from_secs(1);
 
@@ -100,6 +103,8 @@ pub(super) struct Peer {
     pub(super) is_dirty: bool,
     /// The number of the news that it was served last.
     pub(super) seen: u64,
+    /// What came in while it was in line.
+    held: Vec<ConnectionEvent>,
 }
 
 impl Peer {
@@ -129,15 +134,43 @@ impl Peer {
             armed: None,
             is_dirty: false,
             seen: 0,
+            held: Vec::new(),
         }
     }
 
     /// Something came in for it.
     pub(super) fn take(&mut self, event: ConnectionEvent) {
+        self.take_held();
         self.connection.handle_event(event);
     }
 
-    pub(super) fn is_subscribed(&self) -> bool {
+    /// Keeps what came in until it is served, which is soon: with many terminals, fetching the state of one costs more than what
+    /// is done with it then. Gives back what cannot wait: it may be what lets it send on. The time of arrival stands in the
+    /// event, so nothing that the protocol measures becomes longer by it.
+    pub(super) fn hold(&mut self, event: ConnectionEvent, news: u64) -> Option<ConnectionEvent> {
+        if !self.is_in_line(news) || self.unsent != Unsent::Nothing || self.held.len() >= HELD_MAX {
+            return Some(event);
+        }
+        self.held.push(event);
+        None
+    }
+
+    pub(super) fn holds_something(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn take_held(&mut self) {
+        for event in self.held.drain(..) {
+            self.connection.handle_event(event);
+        }
+    }
+
+    /// Whether the round of this news is still to come to it.
+    pub(super) fn is_in_line(&self, news: u64) -> bool {
+        self.seen != news && self.is_subscribed()
+    }
+
+    fn is_subscribed(&self) -> bool {
         !self.deliveries.is_empty()
     }
 
@@ -171,18 +204,25 @@ impl Peer {
     pub(super) fn attend(
         &mut self,
         endpoint: &mut Endpoint,
-        hub: &Rc<Hub>,
+        (hub, news): (&Rc<Hub>, u64),
         wire: &mut Wire,
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
+        self.is_dirty = false;
+        self.take_held();
         if self.connection.poll_timeout().is_some_and(|due| due <= now) {
             self.connection.handle_timeout(now);
         }
         self.expire(hub, tools, now);
         self.hear_of(hub, now);
         self.talk(hub, tools, now);
-        self.serve(hub, wire, tools, now);
+        // Who acknowledges does not overtake those who have waited longer: then some would be served often and some seldom.
+        if self.is_in_line(news) {
+            self.more = false;
+        } else {
+            self.serve(hub, wire, tools, now);
+        }
         self.transmit(wire, now);
         // Its end may take the control stream with it.
         while let Some(event) = self.connection.poll_endpoint_events() {

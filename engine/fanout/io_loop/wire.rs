@@ -10,6 +10,9 @@ use crate::metrics::{FANOUT_PACKETS, FANOUT_PACKETS_REFUSED, FANOUT_SENDS, FANOU
 /// once. Terminals get that many only when they are behind.
 const PACKETS_IN_ONE_PIECE: usize = 10;
 
+/// Bytes of a piece at most: what UDP over IPv4 carries.
+const PIECE_BYTES_MAX: usize = 65_507;
+
 /// What a connection had to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -70,7 +73,8 @@ impl Wire {
 
     /// Takes the next packet of a connection, or several in one piece.
     pub(super) fn take(&mut self, connection: &mut Connection, now: Instant) -> Taken {
-        let most = self.socket.segments_max().min(PACKETS_IN_ONE_PIECE);
+        let fit = PIECE_BYTES_MAX / usize::from(connection.current_mtu()).max(1);
+        let most = self.socket.segments_max().min(PACKETS_IN_ONE_PIECE).min(fit).max(1);
         let Some(transmit) = connection.poll_transmit(now, most, self.outbox.buffer()) else { return Taken::Nothing };
         self.outbox.push(&transmit);
         let packet = transmit.segment_size.unwrap_or_else(|| connection.current_mtu().into()).max(1);

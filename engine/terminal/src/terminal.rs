@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use tickwire_schemas::WIRE_VERSION;
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, VarInt};
 use tickwire_schemas::control::{
     self, Catalogue, CloseCode, Control, ControlKind, ENGINE_CONTROL_BYTES_MAX, Goodbye, Hello, Ping, Pong, Subscribe,
     Subscribed, Unsubscribe, Welcome,
 };
 use tickwire_schemas::frame::{Frame, HEADER_BYTES};
+use tickwire_schemas::{DATAGRAM_BYTES_MAX, WIRE_VERSION};
 use tokio::sync::oneshot;
 
 use crate::{Subscription, TerminalError, Trust};
@@ -252,7 +252,10 @@ fn client(address: SocketAddr, trust: &Trust) -> Result<(Endpoint, quinn::Client
     config.transport_config(Arc::new(transport));
     let local: SocketAddr =
         if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let endpoint = Endpoint::client(local).map_err(|e| setup(&e))?;
+    let mut endpoint = EndpointConfig::default();
+    endpoint.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(|e| setup(&e))?;
+    let socket = UdpSocket::bind(local).map_err(|e| setup(&e))?;
+    let endpoint = Endpoint::new(endpoint, None, socket, Arc::new(quinn::TokioRuntime)).map_err(|e| setup(&e))?;
     Ok((endpoint, config))
 }
 
