@@ -293,6 +293,9 @@ impl Loop {
             if attended % SERVED_BY_ONE_CLOCK == 0 {
                 now = self.tools.look_at_the_clock();
             }
+            if let Some(peer) = self.peers.get_mut(at).and_then(Option::as_mut) {
+                peer.is_dirty = false;
+            }
             self.look_at(at, now);
         }
         count > 0

@@ -209,7 +209,6 @@ impl Peer {
         tools: &mut Tools,
         now: Instant,
     ) -> bool {
-        self.is_dirty = false;
         self.take_held();
         if self.connection.poll_timeout().is_some_and(|due| due <= now) {
             self.connection.handle_timeout(now);
