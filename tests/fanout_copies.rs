@@ -5,13 +5,15 @@
 mod fanout_common;
 
 use fanout_common::*;
+use tickwire::fanout::FanoutConfig;
 use tickwire::metrics::{FANOUT_COPIES, FANOUT_DELIVERIES, FANOUT_ENCODES, FANOUT_PACKETS, FANOUT_SENDS};
 use tickwire_terminal::{Delivery, Kind, Subscribe};
 
 /// Encodes, copies and deliveries of 500 quotes sent to `terminals`, each of which subscribes to `all` and `latest`
 /// while quotes flow, so that snapshots count too.
 async fn cost(over: Over, terminals: usize) -> [u64; 3] {
-    let mut engine = engine(&config(over));
+    // With datagrams as most networks carry them, so that what flows is many packets.
+    let mut engine = engine(&FanoutConfig { datagram_bytes_max: 1452, ..config(over) });
     let before = [FANOUT_ENCODES.get(), FANOUT_COPIES.get(), FANOUT_DELIVERIES.get()];
     for n in 1..=200 {
         engine.feed.quote(EURUSD, n);
