@@ -25,7 +25,7 @@ pub const BATCH: usize = quinn_udp::BATCH_SIZE;
 /// Datagrams sent in one call: what more would save is lost in what one costs.
 pub const SEND_BATCH: usize = 64;
 
-/// Longest datagram read. QUIC endpoints of this engine and of its tools announce 1,472 bytes.
+/// Longest datagram read where none come in pieces: the engine announces 1,472 bytes to its terminals.
 const DATAGRAM_BYTES_MAX: usize = 2048;
 
 /// Longest piece in which the kernel hands over datagrams that came from one sender one after the other.
