@@ -4,7 +4,7 @@
 //! `cargo bench --bench ring`. One thread sends an input every so often with the time in it, the other, on the next core,
 //! takes the difference when it has it: one reading of the clock is in every figure. `spin`: the receiver looks again and
 //! again, an input every 2 us; `park`: it sleeps as the side at hand does it, an input every 200 us; `flood`: as many as
-//! go. Sides take turns, five rounds; each figure is the median of the rounds.
+//! go. Sides take turns, fifteen rounds; each figure is the median of the rounds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod hops;
@@ -32,7 +32,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     let filter: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let (rounds, share) = if results::is_quick() { (3, 4) } else { (5, 1) };
+    let (rounds, share) = if results::is_quick() { (3, 4) } else { (15, 1) };
     let mut found: BTreeMap<(Load, usize), Vec<Round>> = BTreeMap::new();
     for _ in 0..rounds {
         for (at, (name, side)) in sides::ALL.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! What is said on a connection besides records: from the handshake over the control stream to the last words.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
